@@ -1,0 +1,258 @@
+# inferq: how it is built, tested and installed. `make help` lists the targets.
+#
+# Everything is built out of tree, in build/<variant>/ (BUILD= moves it):
+#   release  what is used and measured (the default; its programs lie in build/bin)
+#   debug    -Og, failpoints compiled in                  (programs in build/debug/bin)
+#   asan     address + undefined sanitizers, failpoints   (programs in build/asan/bin)
+#   dist     release flags, made by `make install` only: installed programs look for their
+#            files under PREFIX, the others in this tree
+# Variants stand side by side: `make VARIANT=asan all`.
+#
+# What is built is found by wildcard, so a new file needs no change here:
+#   common|worker|producer|admin/*.c   one archive per directory, except
+#   DIR/main.c, DIR/NAME_main.c        programs: inferq-DIR (admin's is `inferq`), inferq-NAME
+#   tests/modelsim, tests/mockkafka    one program each, named like the directory
+#   tests/bench/NAME.c                 one program each, bench-NAME
+#   tests/unit/test_NAME.c             one cmocka program each, linked with all archives;
+#                                      other files there are shared by all of them
+#
+# Macros: a .c file (not a header) that mentions one of these gets it, and is rebuilt when its
+# value changes:
+#   INFERQ_VERSION    string: git describe, or the version below outside a git checkout
+#   INFERQ_DATADIR    string: the directory that holds sql/ and the example files: this tree's
+#                     schemas/ in the build tree, PREFIX/share/inferq when installed
+# INFERQ_FAILPOINTS is defined everywhere in debug and asan, nowhere else.
+
+VERSION := 0.1.0
+
+.DEFAULT_GOAL := all
+MAKEFLAGS += --no-builtin-rules
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+VARIANT ?= release
+BUILD   ?= build
+PREFIX  ?= /usr/local
+DESTDIR ?=
+WERROR  ?= 0
+
+VARIANTS := release debug asan dist
+ifeq ($(filter $(VARIANT),$(VARIANTS)),)
+$(error VARIANT is one of: $(VARIANTS))
+endif
+
+B   := $(BUILD)/$(VARIANT)
+BIN := $(if $(filter release,$(VARIANT)),$(BUILD)/bin,$(B)/bin)
+
+# ---- flags ---------------------------------------------------------------------------------
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+AR := ar
+PKG_CONFIG ?= pkg-config
+
+WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wstrict-prototypes \
+    -Wmissing-prototypes -Wformat=2 -Wnull-dereference -Wcast-qual -Wswitch-enum \
+    -Wimplicit-fallthrough=5 -Wundef -Wvla -Wlogical-op -Wduplicated-cond
+HARDENING := -fstack-protector-strong -fstack-clash-protection -fPIE
+# Control-flow protection exists on x86 only.
+ifneq ($(filter x86_64 i%86,$(shell uname -m)),)
+HARDENING += -fcf-protection
+endif
+HARDENING_LD := -pie -Wl,-z,relro,-z,now,-z,noexecstack
+
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+OPT_release := -O2 -D_FORTIFY_SOURCE=3
+OPT_dist    := $(OPT_release)
+OPT_debug   := -Og -D_FORTIFY_SOURCE=3 -DINFERQ_FAILPOINTS
+# The sanitizers' own instrumentation misleads the two flow-based warnings: they stay warnings.
+OPT_asan    := -O1 $(SANITIZE) -DINFERQ_FAILPOINTS -Wno-error=null-dereference \
+    -Wno-error=maybe-uninitialized
+LD_asan     := $(SANITIZE)
+
+# Debian 13 names msgpack-c's file msgpack-c.pc.
+MSGPACK_PC := $(shell $(PKG_CONFIG) --exists msgpack 2>/dev/null && echo msgpack || echo msgpack-c)
+PACKAGES := rdkafka libcurl $(MSGPACK_PC) libpq jansson libuv libmicrohttpd libcrypto yaml-0.1
+# Empty before `make deps` has run; the compiler then names the header that is missing.
+PC_CFLAGS   := $(shell $(PKG_CONFIG) --cflags $(PACKAGES) 2>/dev/null)
+PC_LIBS     := $(shell $(PKG_CONFIG) --libs $(PACKAGES) 2>/dev/null)
+CMOCKA_LIBS := $(shell $(PKG_CONFIG) --libs cmocka 2>/dev/null)
+
+BASE_CFLAGS := -std=gnu17 -g $(WARNINGS) $(HARDENING) $(OPT_$(VARIANT)) -pthread -I. $(PC_CFLAGS)
+# WERROR is no part of the flags' stamp: changing it rebuilds nothing that compiled before.
+ALL_CFLAGS  := $(BASE_CFLAGS) $(if $(filter 1,$(WERROR)),-Werror) $(CFLAGS)
+ALL_LDFLAGS := $(HARDENING_LD) -pthread $(LD_$(VARIANT)) -Wl,--as-needed $(LDFLAGS)
+
+GIT_VERSION := $(shell GIT_OPTIONAL_LOCKS=0 git describe --tags --always --dirty 2>/dev/null)
+BUILD_ID := $(VERSION)$(if $(GIT_VERSION),+$(GIT_VERSION))
+DATADIR  := $(if $(filter dist,$(VARIANT)),$(PREFIX)/share/inferq,$(CURDIR)/schemas)
+
+# ---- what there is -------------------------------------------------------------------------
+
+LIB_DIRS  := worker producer admin tests/modelsim tests/mockkafka common
+ALL_SRC   := $(wildcard $(addsuffix /*.c,$(LIB_DIRS)) tests/bench/*.c tests/unit/*.c)
+MAIN_SRC  := $(filter %/main.c %_main.c,$(wildcard $(addsuffix /*.c,$(LIB_DIRS))))
+UNIT_SRC  := $(wildcard tests/unit/test_*.c)
+UNIT_HELP := $(filter-out $(UNIT_SRC),$(wildcard tests/unit/*.c))
+BENCH_SRC := $(wildcard tests/bench/*.c)
+HEADERS   := $(wildcard $(addsuffix /*.h,$(LIB_DIRS)) tests/bench/*.h tests/unit/*.h)
+
+obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
+lib_src = $(filter-out $(MAIN_SRC),$(wildcard $(1)/*.c))
+lib_name = $(B)/lib$(notdir $(1)).a
+
+# worker/main.c -> inferq-worker, admin/main.c -> inferq, X/NAME_main.c -> inferq-NAME,
+# tests/modelsim/main.c -> modelsim
+program_name = $(strip $(if $(filter admin/main.c,$(1)),inferq,\
+    $(if $(filter tests/%,$(1)),$(notdir $(patsubst %/,%,$(dir $(1)))),\
+    $(if $(filter %/main.c,$(1)),inferq-$(notdir $(patsubst %/,%,$(dir $(1)))),\
+    inferq-$(patsubst %_main.c,%,$(notdir $(1)))))))
+
+PROGRAMS  := $(foreach s,$(MAIN_SRC),$(BIN)/$(call program_name,$(s)))
+INSTALLED := $(foreach s,$(filter-out tests/%,$(MAIN_SRC)),$(call program_name,$(s)))
+BENCHES   := $(patsubst tests/bench/%.c,$(BIN)/bench-%,$(BENCH_SRC))
+UNITS     := $(patsubst tests/unit/%.c,$(B)/tests/%,$(UNIT_SRC))
+LIBS      := $(foreach d,$(LIB_DIRS),$(call lib_name,$(d)))
+
+# ---- building ------------------------------------------------------------------------------
+
+.PHONY: all programs units
+all: programs
+programs: $(PROGRAMS) $(BENCHES)
+units: $(UNITS)
+
+# A stamp holds a value and is touched only when the value changes.
+define stamp
+$(1): FORCE
+	@mkdir -p $$(@D); printf '%s\n' '$(2)' | cmp -s - $$@ || printf '%s\n' '$(2)' >$$@
+endef
+.PHONY: FORCE
+FORCE:
+$(eval $(call stamp,$(B)/stamp/flags,$(CC) $(BASE_CFLAGS) $(CFLAGS)))
+$(eval $(call stamp,$(B)/stamp/ldflags,$(CC) $(ALL_LDFLAGS) $(PC_LIBS)))
+$(eval $(call stamp,$(B)/stamp/version,$(BUILD_ID)))
+$(eval $(call stamp,$(B)/stamp/datadir,$(DATADIR)))
+
+mentions = $(if $(ALL_SRC),$(shell grep -l -w $(1) $(ALL_SRC) 2>/dev/null))
+VERSION_OBJ := $(call obj,$(call mentions,INFERQ_VERSION))
+DATADIR_OBJ := $(call obj,$(call mentions,INFERQ_DATADIR))
+$(VERSION_OBJ): DEFS += -DINFERQ_VERSION='"$(BUILD_ID)"'
+$(VERSION_OBJ): $(B)/stamp/version
+$(DATADIR_OBJ): DEFS += -DINFERQ_DATADIR='"$(DATADIR)"'
+$(DATADIR_OBJ): $(B)/stamp/datadir
+
+$(B)/obj/%.o: %.c $(B)/stamp/flags
+	@mkdir -p $(@D)
+	@echo "  CC    $(VARIANT) $<"
+	@$(CC) $(ALL_CFLAGS) $(DEFS) -MMD -MP -c -o $@ $<
+
+# One archive per directory; the list's stamp catches a deleted source.
+define archive
+$(call stamp,$(B)/stamp/$(notdir $(1)).list,$(call lib_src,$(1)))
+$(call lib_name,$(1)): $(call obj,$(call lib_src,$(1))) $(B)/stamp/$(notdir $(1)).list
+	@rm -f $$@; $(AR) rcs $$@ $$(filter %.o,$$^)
+endef
+$(foreach d,$(LIB_DIRS),$(eval $(call archive,$(d))))
+
+LINK = mkdir -p $(@D); echo "  LINK  $(VARIANT) $(@F)"; \
+    $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) \
+    -Wl,--start-group $(filter %.a,$^) -Wl,--end-group
+
+define program
+$(BIN)/$(call program_name,$(1)): $(call obj,$(1)) $(call lib_name,$(patsubst %/,%,$(dir $(1)))) \
+    $(call lib_name,common) $(B)/stamp/ldflags
+	@$$(LINK) $(PC_LIBS)
+endef
+$(foreach s,$(MAIN_SRC),$(eval $(call program,$(s))))
+
+$(BENCHES): $(BIN)/bench-%: $(B)/obj/tests/bench/%.o $(LIBS) $(B)/stamp/ldflags
+	@$(LINK) $(PC_LIBS)
+
+$(UNITS): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(call obj,$(UNIT_HELP)) $(LIBS) $(B)/stamp/ldflags
+	@$(LINK) $(CMOCKA_LIBS) $(PC_LIBS)
+
+-include $(patsubst %.c,$(B)/obj/%.d,$(ALL_SRC))
+
+# ---- every header compiles alone -----------------------------------------------------------
+
+.PHONY: headers
+HEADER_OKS := $(patsubst %,$(B)/headers/%.ok,$(HEADERS))
+headers: $(HEADER_OKS)
+	@echo "headers: $(words $(HEADER_OKS)) compile alone"
+$(B)/headers/%.ok: % $(B)/stamp/flags
+	@mkdir -p $(@D)
+	@echo "  HDR   $<"
+	@printf '#include "%s"\nextern int header_alone;\n' '$<' | \
+	    $(CC) $(ALL_CFLAGS) -fsyntax-only -MD -MP -MT $@ -MF $@.d -x c -
+	@touch $@
+-include $(addsuffix .d,$(HEADER_OKS))
+
+# ---- checks and tests ----------------------------------------------------------------------
+
+.PHONY: deps check format unit integration test demo bench
+deps:
+	@deploy/deps
+
+check:
+	@BUILD='$(BUILD)' CHECK_CFLAGS='$(PC_CFLAGS)' tests/gates/run
+
+format:
+	@tests/gates/format --fix
+
+# The variants the integration tests run on; each gets the whole suite.
+INTEGRATION_VARIANTS ?= release asan
+
+unit: units
+	@BUILD='$(BUILD)' tests/run --unit $(VARIANT)
+integration: all
+	@$(MAKE) --no-print-directory VARIANT=release all
+	@BUILD='$(BUILD)' tests/run --integration $(VARIANT)
+
+test: deps
+	@$(MAKE) --no-print-directory WERROR=1 VARIANT=release all headers
+	@$(MAKE) --no-print-directory WERROR=1 VARIANT=asan all units
+	@$(MAKE) --no-print-directory check
+	@BUILD='$(BUILD)' tests/run --unit asan $(addprefix --integration ,$(INTEGRATION_VARIANTS))
+
+demo:
+	@deploy/demo
+bench: deps
+	@$(MAKE) --no-print-directory VARIANT=release all
+	@BUILD='$(BUILD)' tests/bench/run
+
+# ---- install, clean, help ------------------------------------------------------------------
+
+.PHONY: install install-dist clean help
+install:
+	@$(MAKE) --no-print-directory VARIANT=dist install-dist
+# EXAMPLES: configuration and catalogue examples, installed as they are.
+EXAMPLES := $(wildcard schemas/*.example.* schemas/*/*.example.* deploy/*.example.*)
+install-dist: $(addprefix $(BIN)/,$(INSTALLED))
+	@install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/share/inferq/sql'
+	@$(if $(INSTALLED),install -m 755 $(addprefix $(BIN)/,$(INSTALLED)) '$(DESTDIR)$(PREFIX)/bin/')
+	@$(if $(wildcard schemas/sql/*.sql),install -m 644 $(wildcard schemas/sql/*.sql) \
+	    '$(DESTDIR)$(PREFIX)/share/inferq/sql/')
+	@$(if $(EXAMPLES),install -d '$(DESTDIR)$(PREFIX)/share/inferq/examples'; \
+	    install -m 644 $(EXAMPLES) '$(DESTDIR)$(PREFIX)/share/inferq/examples/')
+	@echo 'installed in $(DESTDIR)$(PREFIX): $(INSTALLED)'
+
+clean:
+	rm -rf '$(BUILD)'
+
+help:
+	@echo 'inferq: make TARGET [VARIANT=release|debug|asan] [WERROR=1] [BUILD=DIR]'
+	@echo
+	@echo '  deps         install the packages that are missing (as root, or with sudo)'
+	@echo '  all          build the programs into $(BUILD)/bin (the default)'
+	@echo '  demo         install, build, start Kafka and Postgres, and run a few hundred jobs'
+	@echo '  test         deps, build, check, unit tests, integration tests'
+	@echo '  unit         unit tests of one variant'
+	@echo '  integration  integration tests of one variant, on the local stack'
+	@echo '  check        formatting, lint, static analysis, layering'
+	@echo '  format       reformat all sources'
+	@echo '  bench        measure, and print a table'
+	@echo '  install      build and install under PREFIX (now $(PREFIX)), staged in DESTDIR'
+	@echo '  clean        remove $(BUILD)'
