@@ -1,0 +1,108 @@
+/*
+ * catalogue.h - the catalogue file: endpoints, models, versions, prices, defaults (YAML).
+ *
+ * schemas/catalogue.md describes the format. Everything it names is immutable once applied: an
+ * entry with the same name and version but another content is refused. Loading is pure parsing and
+ * validation; catalogue_apply writes the rows, and fills in the ids that Postgres gave.
+ */
+#ifndef INFERQ_COMMON_CATALOGUE_H
+#define INFERQ_COMMON_CATALOGUE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/err.h"
+#include "common/price.h"
+#include "common/span.h"
+
+enum { CATALOGUE_BYTES_MAX = 4 << 20, CATALOGUE_ENTRIES_MAX = 4096, CATALOGUE_NAME_MAX = 128 };
+
+enum adapter { ADAPTER_OPENAI = 0 }; /* the protocol spoken at an endpoint; more come later */
+enum version_state {
+    VERSION_TEST = 1, VERSION_APPROVED = 2, VERSION_DEPRECATED = 3,
+    VERSION_RETIRED = 4, /* no new calls */
+    VERSION_BLOCKED = 5, /* no calls at all */
+};
+
+struct cat_endpoint {
+    int index;        /* position in the catalogue: dense, from 0 */
+    int32_t db_id;    /* endpoint.endpoint_id; 0 until applied */
+    char *name;       /* "openai-eu" */
+    int version;      /* >= 1 */
+    char *base_url;   /* "https://host[:port][/prefix]", no trailing slash, no userinfo */
+    enum adapter adapter;
+    char *credential; /* "env:NAME", "file:PATH" or "" */
+    char *ca_file;    /* "" : the system's */
+    int max_in_flight;        /* 1 .. 100000: calls in flight from one worker */
+    int64_t timeout_us;       /* whole transfer, 1 s .. 1 h */
+    int64_t connect_timeout_us;
+    bool send_ids;            /* x-inferq-job and x-inferq-call headers */
+    bool idempotency_key;     /* the server understands Idempotency-Key */
+};
+
+struct cat_price {
+    int64_t from_ms; /* valid from, Unix ms; ascending in the list */
+    int32_t db_id;   /* price.price_id */
+    struct price price;
+};
+
+struct cat_model_version {
+    int index;
+    int32_t db_id;        /* model_version.model_version_id */
+    char *model;          /* catalogue name: what body.model says */
+    char *version;
+    char *label;          /* "model@version" */
+    char *upstream_model; /* what the endpoint calls it */
+    int endpoint;         /* index of its endpoint */
+    enum version_state state;
+    char *provider, *owner; /* "" when not said */
+    int64_t context_tokens, max_output_tokens; /* 0: not said */
+    struct cat_price *prices;
+    int price_count;
+};
+
+struct cat_model {
+    char *name;
+    int current; /* index of the version that serves new jobs */
+};
+
+struct cat_default {
+    char *app, *task; /* "*" matches any */
+    int model;        /* index into models */
+};
+
+struct catalogue {
+    struct cat_endpoint *endpoints;
+    int endpoint_count;
+    struct cat_model_version *versions;
+    int version_count;
+    struct cat_model *models;
+    int model_count;
+    struct cat_default *defaults;
+    int default_count;
+    char *name;                  /* the catalogue's own name, for the audit log */
+    unsigned char sha256[32];    /* of the file */
+};
+
+/* RC_REJECT: "FILE:LINE: what, and how to mend it". returns owned */
+enum rc catalogue_load(const char *path, struct catalogue **ret_cat, struct err *err) MUST_CHECK;
+enum rc catalogue_parse(struct span yaml, const char *file_name, struct catalogue **ret_cat,
+                        struct err *err) MUST_CHECK;
+void catalogue_free(struct catalogue *cat);
+
+/* The version that serves (model named in the body, or absent; app; task): exact model name,
+ * "model@version" pins one; else the most specific default: (app, task), (app, *), (*, task),
+ * (*, *). NULL: none. Pure. */
+const struct cat_model_version *catalogue_route(const struct catalogue *cat, struct span model,
+                                                struct span app, struct span task);
+/* The price in force at `at_ms`; NULL: none. */
+const struct cat_price *catalogue_price(const struct cat_model_version *mv, int64_t at_ms);
+
+/* Writes what is new into the catalogue tables in one transaction (with an audit_log row when
+ * anything was new), refuses changed immutable entries (RC_REJECT), and sets every db_id. Safe when
+ * several start at once. */
+struct pgc;
+enum rc catalogue_apply(struct catalogue *cat, struct pgc *conn, const char *actor, int *ret_new,
+                        struct err *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,73 @@
+/*
+ * config.h - configuration from one table.
+ *
+ * A program states its keys once: name, type, default, range, whether it may change at run time,
+ * whether it is secret. Values come from, in rising order: default, file (`key = value` lines),
+ * environment (INFERQ_KEY: upper case, dots and dashes as underscores), command line. Unknown keys
+ * are refused with the nearest known name; everything is validated before anything connects.
+ * `kafka.*` keys pass through to librdkafka under their own names.
+ */
+#ifndef INFERQ_COMMON_CONFIG_H
+#define INFERQ_COMMON_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "common/err.h"
+
+enum config_type {
+    CONFIG_TEXT,     /* ret: char *, owned by the config; range: length */
+    CONFIG_INT,      /* int64_t */
+    CONFIG_BOOL,     /* "true|false|yes|no|on|off|1|0" -> int64_t 0/1 */
+    CONFIG_DURATION, /* "250ms", "3s", "5m", "2h", "7d" -> int64_t microseconds */
+    CONFIG_BYTES,    /* "64KiB", "1MiB", "2GiB", "4096" -> int64_t bytes */
+    CONFIG_CHOICE,   /* one of `choices`, separated by '|' -> int64_t index */
+};
+
+struct config_key {
+    const char *name;    /* "endpoint.max_in_flight": lower case, dots */
+    enum config_type type;
+    const char *deflt;   /* as text; NULL: required; "": absent allowed (TEXT) */
+    int64_t min, max;    /* inclusive, in the unit of the value */
+    const char *choices; /* CONFIG_CHOICE: "off|require" */
+    bool reloadable;     /* SIGHUP takes it over */
+    bool secret;         /* its value is never shown; must be a reference env:/file: */
+    const char *unit;    /* for the docs: "", "bytes", "jobs" ... */
+    const char *help;    /* one sentence, for --help, man pages and the README's table */
+};
+
+struct config;
+
+/* `keys` is borrowed and ends with a row whose name is NULL. returns owned */
+struct config *config_new(const struct config_key *keys);
+void config_free(struct config *c);
+
+/* RC_REJECT: "FILE:LINE: what, and how to mend it". An absent file is an error too. */
+enum rc config_load_file(struct config *c, const char *path, struct err *err) MUST_CHECK;
+/* Reads every known key from the environment, and INFERQ_KAFKA_* as kafka.* (underscores become
+ * dots). KAFKA_BOOTSTRAP_SERVERS stands for kafka.bootstrap.servers, below all INFERQ_ names. */
+enum rc config_load_env(struct config *c, struct err *err) MUST_CHECK;
+/* One setting from the command line ("key", "value"). */
+enum rc config_set(struct config *c, const char *key, const char *value, struct err *err)
+    MUST_CHECK;
+/* Required keys are there. Call after all loading, before any use. */
+enum rc config_check(const struct config *c, struct err *err) MUST_CHECK;
+
+int64_t config_int(const struct config *c, const char *key);      /* all but TEXT; asserts it exists */
+const char *config_text(const struct config *c, const char *key); /* "" when absent */
+/* Where the value came from, for `--print-config`: "default", "FILE:LINE", "environment", "flag". */
+const char *config_origin(const struct config *c, const char *key);
+
+/* Walks the pass-through keys without their "kafka." prefix; false past the end. */
+bool config_kafka_entry(const struct config *c, size_t i, const char **ret_name,
+                        const char **ret_value);
+
+/* All keys with values and origins, as a file that would load again; secrets as "(set)". */
+void config_print(const struct config *c, FILE *out);
+/* The reference table of the keys: plain text for --help, Markdown for the README. */
+void config_help(const struct config_key *keys, FILE *out);
+void config_markdown(const struct config_key *keys, FILE *out);
+
+#endif

@@ -1,0 +1,30 @@
+/*
+ * secret.h - credentials by reference: `env:NAME` or `file:PATH`. The value lives in locked,
+ * undumpable memory, and `secret_scrub` takes it out of any text that others may read.
+ */
+#ifndef INFERQ_COMMON_SECRET_H
+#define INFERQ_COMMON_SECRET_H
+
+#include <stddef.h>
+
+#include "common/err.h"
+#include "common/span.h"
+
+enum { SECRET_BYTES_MAX = 16384 };
+
+struct secret;
+
+/* Resolves the reference. RC_REJECT: unknown form, unset variable, unreadable or empty file, too
+ * long; the message names the reference, never the value. One trailing newline is dropped.
+ * returns owned */
+enum rc secret_load(const char *ref, struct secret **ret_secret, struct err *err) MUST_CHECK;
+void secret_free(struct secret *s); /* wipes */
+struct span secret_value(const struct secret *s); /* also NUL-terminated at [n] */
+
+/* Replaces, in place, every occurrence of the secret (8 bytes or longer) in text by '*'s of the
+ * same length; also what follows "Bearer " and common key shapes ("sk-..."). */
+void secret_scrub(const struct secret *s, char *text, size_t n);
+/* Also turns off core dumps' view of the process (PR_SET_DUMPABLE 0, RLIMIT_CORE 0). */
+void secret_harden_process(void);
+
+#endif
