@@ -30,27 +30,27 @@ enum class {
     CLASS_EXPIRED = 15,
     CLASS_CANCELLED = 16,
     CLASS_ATTEMPTS_SPENT = 17,
-    CLASS_OVER_COST = 18,       /* would cost more than the job's max_cost */
-    CLASS_UNSTORABLE = 19,      /* Postgres refuses the row itself (SQLSTATE 22xxx, 23xxx) */
-    CLASS_MODEL_NOT_LIVE = 20,  /* the model version is retired or blocked */
+    CLASS_OVER_COST = 18,      /* would cost more than the job's max_cost */
+    CLASS_UNSTORABLE = 19,     /* Postgres refuses the row itself (SQLSTATE 22xxx, 23xxx) */
+    CLASS_MODEL_NOT_LIVE = 20, /* the model version is retired or blocked */
     /* outcomes of a call */
-    CLASS_UNSENT = 30,    /* resolve, connect, TLS handshake failed */
-    CLASS_TLS_CONFIG = 31,/* certificate or CA wrong */
-    CLASS_AMBIGUOUS = 32, /* sent, then reset, empty, timed out, truncated, 502/504/524 */
-    CLASS_INVALID = 33,   /* 400, 413, 422 */
+    CLASS_UNSENT = 30,     /* resolve, connect, TLS handshake failed */
+    CLASS_TLS_CONFIG = 31, /* certificate or CA wrong */
+    CLASS_AMBIGUOUS = 32,  /* sent, then reset, empty, timed out, truncated, 502/504/524 */
+    CLASS_INVALID = 33,    /* 400, 413, 422 */
     CLASS_CONTEXT_TOO_LONG = 34,
-    CLASS_CREDENTIAL = 35, /* 401, 403 */
+    CLASS_CREDENTIAL = 35,        /* 401, 403 */
     CLASS_NO_UPSTREAM_MODEL = 36, /* 404 model */
-    CLASS_BILLING = 37,    /* 402, quota */
-    CLASS_CONFLICT = 38,   /* 408, 409 */
-    CLASS_THROTTLED = 39,  /* 429 */
-    CLASS_SERVER_ERROR = 40, /* 500 */
-    CLASS_OVERLOADED = 41,   /* 503, 529 */
-    CLASS_REFUSED = 42,      /* the model declined to answer */
-    CLASS_BAD_OUTPUT = 43,   /* 200, but empty, truncated, or not what the output spec asks for */
-    CLASS_BAD_REPLY = 44,    /* 200, but not a reply of the protocol (broken JSON, oversized) */
+    CLASS_BILLING = 37,           /* 402, quota */
+    CLASS_CONFLICT = 38,          /* 408, 409 */
+    CLASS_THROTTLED = 39,         /* 429 */
+    CLASS_SERVER_ERROR = 40,      /* 500 */
+    CLASS_OVERLOADED = 41,        /* 503, 529 */
+    CLASS_REFUSED = 42,           /* the model declined to answer */
+    CLASS_BAD_OUTPUT = 43, /* 200, but empty, truncated, or not what the output spec asks for */
+    CLASS_BAD_REPLY = 44,  /* 200, but not a reply of the protocol (broken JSON, oversized) */
     CLASS_UNKNOWN_STATUS = 45,
-    CLASS_LOST = 46, /* the worker died or was fenced with the call open */
+    CLASS_LOST = 46,    /* the worker died or was fenced with the call open */
     CLASS_ABORTED = 47, /* we gave the call up ourselves (second SIGTERM, cancel in flight) */
 };
 
@@ -94,16 +94,16 @@ enum dead_state {
 /* job.priority, batch.priority: also the order of the default lanes. */
 enum priority { PRIORITY_HIGH = 0, PRIORITY_NORMAL = 1, PRIORITY_LOW = 2, PRIORITY_COUNT = 3 };
 
-const char *status_name(int status);         /* "succeeded"; "unknown" for a stranger */
-const char *class_name(int code);            /* "throttled", ... */
+const char *status_name(int status); /* "succeeded"; "unknown" for a stranger */
+const char *class_name(int code);    /* "throttled", ... */
 const char *call_kind_name(int kind);
 const char *certainty_name(int certainty);
 const char *validation_name(int validation);
 const char *dead_state_name(int state);
-const char *priority_name(int priority);     /* "high", "normal", "low" */
-int priority_parse(const char *name);        /* -1: no such priority */
-int class_parse(const char *name);           /* -1 */
-int status_parse(const char *name);          /* -1 */
+const char *priority_name(int priority); /* "high", "normal", "low" */
+int priority_parse(const char *name);    /* -1: no such priority */
+int class_parse(const char *name);       /* -1 */
+int status_parse(const char *name);      /* -1 */
 
 /* Walks a list for tests and for `inferq.code`: kind is "status", "class", "call_kind",
  * "certainty", "validation", "dead_state" or "priority"; false past the end. */

@@ -9,6 +9,7 @@
 #ifndef INFERQ_COMMON_METRICS_H
 #define INFERQ_COMMON_METRICS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
