@@ -156,7 +156,7 @@ static bool put_key(struct line *l, const char *key)
 static void put_field(struct line *l, const struct log_field *f)
 {
     char text[ID_TEXT_BYTES]; /* also holds any number */
-    _Static_assert(ID_TEXT_BYTES >= NUMBER_BYTES, "room for a number");
+    _Static_assert(sizeof text >= NUMBER_BYTES, "room for a number");
     if (!f->key || !put_key(l, f->key))
         return;
     switch (f->type) {
