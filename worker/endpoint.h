@@ -1,0 +1,38 @@
+/*
+ * endpoint.h - may an endpoint take one more call now? (pure)
+ *
+ * Concurrency is the configured one. Faults that speak of the endpoint, not of the job (unsent,
+ * overloaded, throttled, credential, billing, certificate) pause it: exponentially, with full
+ * jitter, or as long as the server said; after a pause one probe goes alone, and its success opens
+ * the endpoint again. The seam for rates and learned concurrency: nothing else decides.
+ */
+#ifndef INFERQ_WORKER_ENDPOINT_H
+#define INFERQ_WORKER_ENDPOINT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "worker/outcome.h"
+
+struct endpoint {
+    int max_in_flight;
+    int in_flight;
+    int64_t paused_until_us; /* 0: not paused */
+    bool probing;            /* after a pause: one call at a time until one succeeds */
+    int faults;              /* consecutive endpoint faults */
+    enum class paused_for;   /* class that paused it */
+};
+
+void endpoint_init(struct endpoint *e, int max_in_flight);
+bool endpoint_can_run(const struct endpoint *e, int64_t now_us);
+/* When a job that cannot run now may be looked at again: paused_until, or `now` when only the
+ * concurrency is full. */
+int64_t endpoint_free_at(const struct endpoint *e, int64_t now_us);
+void endpoint_begin(struct endpoint *e);
+/* A call ended with this class and decision. True: the endpoint was paused by it just now. */
+bool endpoint_end(struct endpoint *e, enum class class, const struct decision *d, int64_t now_us,
+                  uint64_t seed);
+/* A begun call never left (claim refused, gate). */
+void endpoint_cancel(struct endpoint *e);
+
+#endif

@@ -1,0 +1,117 @@
+/*
+ * job.h - a job in this process: one record on its way from FETCHED to SETTLED.
+ *
+ * Only path.c moves a job from state to state. Edges fill in the part that is theirs (`call`,
+ * `claim_answer`, `stored`) and hand it back.
+ */
+#ifndef INFERQ_WORKER_JOB_H
+#define INFERQ_WORKER_JOB_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/catalogue.h"
+#include "common/codes.h"
+#include "common/job_msg.h"
+#include "worker/http.h"
+#include "worker/list.h"
+#include "worker/outcome.h"
+#include "worker/reply.h"
+
+enum job_state {
+    JOB_FETCHED, /* bytes from Kafka or from `parked`; nothing believed yet */
+    JOB_ADMIT,
+    JOB_ROUTE,
+    JOB_THROTTLE, /* in a lane, waiting for its endpoint */
+    JOB_CLAIM,    /* its ledger row is on the way to Postgres */
+    JOB_CALL,     /* its request is with the HTTP edge */
+    JOB_PARSE,
+    JOB_CHECK,
+    JOB_RETRY, /* its outcome is stored; short wait in memory for the next call */
+    JOB_PARK,  /* its payload is on the way to `parked` */
+    JOB_STORE, /* its ending (or a call's outcome) is on the way to Postgres */
+    JOB_WAIT,  /* live elsewhere, or a twin in this process holds it: waits to ask again */
+    JOB_BURY,  /* no job: a dead letter without one is on the way */
+    JOB_SETTLED,
+    JOB_STATE_COUNT,
+};
+
+/* What CLAIM answers. */
+enum claim_answer {
+    CLAIM_NONE = 0,
+    CLAIM_GRANTED,
+    CLAIM_DONE,   /* a result stands */
+    CLAIM_PARKED, /* its payload is in `parked`, not taken by us */
+    CLAIM_LIVE,   /* another live worker has an open call for it */
+    CLAIM_SPENT,  /* max_attempts calls stand in the ledger */
+    CLAIM_FREE,   /* (asked only) nothing stands in the way */
+    CLAIM_NO_LEASE, /* our own lease is over: nothing may be claimed until it is back */
+};
+
+struct job {
+    struct job *next, *prev; /* in the list of its state */
+    struct job *table_next;  /* jobtable's chain */
+    enum job_state state;
+    bool in_table;
+    bool revoked; /* its partition is no longer ours: finishes, but touches no offset */
+
+    /* where it came from */
+    int lane;
+    int32_t partition; /* -1: from `parked` without Kafka coordinates */
+    uint32_t epoch;
+    uint64_t ticket; /* in its partition's offsets */
+    bool has_ticket; /* the watermark waits for it */
+    int64_t offset, timestamp_ms;
+    bool from_parked; /* its payload stands in `parked`, taken by us */
+
+    /* what it is: `payload` is owned, msg's spans point into it */
+    char *payload;
+    size_t payload_bytes, reserved_bytes; /* of the global byte budget */
+    char *headers; /* owned: "signature\0traceparent\0" as far as they came */
+    struct span signature, traceparent;
+    struct job_msg msg;
+
+    /* how it is served */
+    enum api api;
+    struct request_facts request;
+    const struct cat_model_version *mv;
+    const struct cat_price *price; /* NULL: none in force */
+    int endpoint;                  /* index; -1 before ROUTE */
+
+    /* its calls */
+    enum call_kind kind;
+    int number;        /* of the current or next call */
+    int attempts;      /* calls that count against max_attempts */
+    int uncounted;     /* consecutive calls that do not */
+    int server_errors;
+    int reasks;
+    bool claim_sent;   /* a claim of (job, number) left and its answer was lost */
+    bool begun;        /* its endpoint counts it as in flight */
+    enum claim_answer claim_answer;
+    int64_t estimated_nusd, upper_nusd; /* of the current call; -1 unknown */
+    int64_t spent_nusd;                 /* by ended calls; -1: not known */
+    struct http_call call;
+    struct outcome outcome; /* of the call that ended last */
+    bool outcome_open;      /* and not stored yet */
+    struct buf answer;      /* the text to check */
+    char *complaint;        /* owned: what the re-ask says was wrong */
+    enum validation validation;
+
+    /* how it ends (STATUS_NONE: only the call's outcome is stored, then RETRY or PARK) */
+    enum status status;
+    enum class class;
+    int verdict_call;  /* number of the call that gave the ending; 0: none */
+    char *reason;      /* owned, for people: dead letters */
+    bool stored;       /* STORE's answer: this very row was inserted */
+
+    /* when: monotonic us */
+    int heap_index; /* deadlines.h */
+    int64_t due_us;
+    int64_t fetched_us, waiting_since_us, dispatched_us, outcome_us;
+    int64_t retry_at_us;   /* not before */
+    int64_t queue_us, throttle_us, model_us;
+    int waits;             /* times it heard "live elsewhere" */
+    enum class park_reason;
+};
+
+#endif

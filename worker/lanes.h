@@ -1,0 +1,53 @@
+/*
+ * lanes.h - which waiting job is called next (pure).
+ *
+ * A lane is the in-memory queue of one priority, bounded in jobs. Inside it jobs wait per endpoint,
+ * first in first out, so that an endpoint that cannot take more never blocks its neighbours. Lanes
+ * share dispatches by weight (stride scheduling: each dispatch moves a lane's pass on by 1/share;
+ * the runnable lane with the least pass is next; a lane that wakes starts at the current pass, so
+ * idling earns nothing); a lane's share is at least `min_share_permille` of the whole. Among the
+ * runnable endpoints of the chosen lane the longest waiting head goes first.
+ * Source: Waldspurger and Weihl, "Stride scheduling", 1995.
+ */
+#ifndef INFERQ_WORKER_LANES_H
+#define INFERQ_WORKER_LANES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/err.h"
+#include "worker/list.h"
+
+enum { LANES_MAX = 16 };
+
+struct lane_conf {
+    const char *name;  /* "high" */
+    int weight;        /* 1 .. 1000 */
+    int min_share_permille; /* 0 .. 1000; all together <= 1000 */
+    size_t max_jobs;   /* the lane is full at this many */
+    size_t max_bytes;  /* or at so many payload bytes */
+};
+
+struct lanes;
+
+/* returns owned; RC_REJECT: bad configuration. */
+enum rc lanes_new(const struct lane_conf *conf, int lane_count, int endpoint_count,
+                  struct lanes **ret_lanes, struct err *err) MUST_CHECK;
+void lanes_free(struct lanes *l); /* the jobs must be gone */
+
+/* Uses job->lane, job->endpoint, job->payload_bytes, job->waiting_since_us. */
+void lanes_push(struct lanes *l, struct job *job);
+void lanes_remove(struct lanes *l, struct job *job);
+/* The next job whose endpoint `can_run`; removed from its lane. NULL: none. */
+struct job *lanes_next(struct lanes *l, bool (*can_run)(void *arg, int endpoint), void *arg);
+/* Any one waiting job of this lane (or -1: any) and endpoint (or -1: any), oldest first; stays. */
+struct job *lanes_peek(const struct lanes *l, int lane, int endpoint);
+
+/* Wide hysteresis: full at the cap, not full again before it fell to half of it. */
+bool lanes_full(struct lanes *l, int lane);
+size_t lanes_jobs(const struct lanes *l, int lane);
+size_t lanes_bytes(const struct lanes *l, int lane);
+size_t lanes_waiting(const struct lanes *l, int lane, int endpoint);
+
+#endif

@@ -1,0 +1,49 @@
+/*
+ * reply.h - the adapter of the OpenAI protocol: a job's body into the request to send, the model's
+ * reply into usage and the text to check (pure).
+ */
+#ifndef INFERQ_WORKER_REPLY_H
+#define INFERQ_WORKER_REPLY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/buf.h"
+#include "common/err.h"
+#include "common/span.h"
+#include "worker/outcome.h"
+
+enum api { API_CHAT, API_COMPLETIONS, API_EMBEDDINGS };
+
+/* From the job's url; RC_REJECT: not one that is served, with the list of those that are. */
+enum rc api_of_url(struct span url, enum api *ret_api, struct err *err) MUST_CHECK;
+
+/* What the path needs of a body before calling. */
+struct request_facts {
+    struct span model;        /* body.model, unescaped only if it needs none; absent allowed */
+    int64_t input_tokens;     /* estimate from the body's bytes */
+    int64_t max_output_tokens; /* max_completion_tokens or max_tokens, times n; -1: not said */
+    bool open_ended;          /* logprobs or the like: the reply's size does not follow from tokens */
+};
+/* RC_REJECT: no JSON object, stream:true, or a field of a wrong type. Borrows from `body`. */
+enum rc request_read(enum api api, struct span body, struct request_facts *ret, struct err *err)
+    MUST_CHECK;
+
+/* Appends the body to send: `body` byte for byte except that "model" says `upstream_model`. */
+enum rc request_write(struct span body, const char *upstream_model, struct buf *out,
+                      struct err *err) MUST_CHECK;
+/* The same for a re-ask (API_CHAT): two messages more, the model's answer and `complaint`. */
+enum rc request_write_reask(struct span body, const char *upstream_model, struct span answer,
+                            const char *complaint, struct buf *out, struct err *err) MUST_CHECK;
+
+/*
+ * Reads a 2xx reply. Sets o->class to CLASS_OK, CLASS_REFUSED (message.refusal, or finish_reason
+ * content_filter without an answer), CLASS_BAD_OUTPUT (empty, or cut: finish_reason "length" counts
+ * as cut only where `whole_output_wanted`), or CLASS_BAD_REPLY (no JSON, not this protocol's shape),
+ * and usage, finish_reason, model_reported, error. The answer's text is appended to `answer`
+ * (UTF-8, may hold NULs; embeddings: empty).
+ */
+void reply_read(enum api api, struct span body, bool whole_output_wanted, struct outcome *o,
+                struct buf *answer);
+
+#endif
