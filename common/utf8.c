@@ -3,8 +3,13 @@
  *
  * Happy path: the first byte gives the length, the rest must be continuation bytes, and the value
  * must need that length. Failure: 0, and the caller decides (escape, replace, refuse).
+ *
+ * Whole texts are mostly ASCII, and every job's body passes here, so they are judged eight bytes at
+ * a time while all eight are below 0x80.
  */
 #include "common/utf8.h"
+
+#include <string.h>
 
 static size_t length_of(unsigned char first)
 {
@@ -52,4 +57,45 @@ size_t utf8_trim(const char *p, size_t n)
         return length_of(c) > back ? n - back : n;
     }
     return n;
+}
+
+/* How many bytes at p are ASCII, counted in whole words; with `refuse_nul` no NUL either. When no
+ * byte has its high bit set, subtracting one from each borrows into a high bit exactly where a byte
+ * was zero. */
+static size_t ascii_words(const char *p, size_t n, bool refuse_nul)
+{
+    const uint64_t ones = 0x0101010101010101u, highs = 0x8080808080808080u;
+    size_t i = 0;
+    for (; n - i >= sizeof(uint64_t); i += sizeof(uint64_t)) {
+        uint64_t word;
+        memcpy(&word, p + i, sizeof word);
+        uint64_t bad = refuse_nul ? word | (word - ones) : word;
+        if (bad & highs)
+            break;
+    }
+    return i;
+}
+
+static bool judge(struct span s, bool refuse_nul)
+{
+    size_t i = 0;
+    while (i < s.n) {
+        size_t len = ascii_words(s.p + i, s.n - i, refuse_nul);
+        if (len == 0)
+            len = utf8_next(s.p + i, s.n - i, NULL);
+        if (len == 0 || (refuse_nul && s.p[i] == '\0'))
+            return false;
+        i += len;
+    }
+    return true;
+}
+
+bool utf8_valid(struct span s)
+{
+    return judge(s, false);
+}
+
+bool utf8_text(struct span s)
+{
+    return judge(s, true);
 }
