@@ -3,6 +3,11 @@
  * asynchronous, pipelined one for the worker.
  *
  * libpq stays behind this header. All values travel in binary format, parameters are always bound.
+ * So SQL sent through it takes and returns only the types of enum pg_type (arrays of them as
+ * parameters), and whatever has the same binary form: varchar, name, json and enums are read as
+ * text. Others are cast in the SQL: numeric::text, jsonb::text, date::text, float8::text, intervals
+ * as (extract(epoch from i) * 1000)::bigint; $1::text::jsonb on the way in. Reading a column as
+ * another type than it has is a slip in the SQL and ends in an assertion.
  */
 #ifndef INFERQ_COMMON_PG_H
 #define INFERQ_COMMON_PG_H
@@ -22,8 +27,8 @@ enum pg_type { PG_BOOL, PG_INT2, PG_INT4, PG_INT8, PG_TEXT, PG_BYTEA, PG_UUID, P
 /*
  * The parameters of one statement, $1 first. Scalars are added one by one; an array parameter is
  * opened, filled, and ends when the next parameter begins. Reusable: pg_params_reset keeps memory.
- * An append that runs out of memory (or past PG_PARAMS_BYTES_MAX) marks the set failed, and the
- * statement is then refused with RC_NOMEM.
+ * An append that runs out of memory (or past PG_PARAMS_BYTES_MAX), or a number that does not fit its
+ * type, marks the set failed, and the statement is then refused with RC_NOMEM.
  */
 struct pg_params;
 enum { PG_PARAMS_MAX = 64, PG_PARAMS_BYTES_MAX = 256 << 20 };
@@ -62,30 +67,36 @@ bool pg_get_bool(const struct pg_rows *r, int row, int col);
 int64_t pg_get_int(const struct pg_rows *r, int row, int col); /* int2, int4, int8; NULL: 0 */
 struct span pg_get_span(const struct pg_rows *r, int row, int col); /* text, bytea; NULL: absent */
 struct jobid pg_get_uuid(const struct pg_rows *r, int row, int col); /* NULL: zero */
-int64_t pg_get_time_ms(const struct pg_rows *r, int row, int col);  /* timestamptz; NULL: 0 */
+int64_t pg_get_time_ms(const struct pg_rows *r, int row, int col);  /* timestamptz; NULL: 0;
+                                                        rounds down; infinity: INT64_MAX, _MIN */
 
 /* ---- blocking connection (commands) ------------------------------------------------------- */
 
 struct pgc;
 
 /* `conninfo` may be "" (the PG* environment decides). RC_RETRY: the server cannot be reached or
- * refuses the login; the message says host, port, database and user, never the password.
+ * refuses the login; the message says host, port, database and user, never the password. RC_REJECT:
+ * it is no connection string.
  * Sets search_path to inferq and application_name to `program`. returns owned */
 enum rc pgc_open(const char *conninfo, const char *program, struct pgc **ret_conn, struct err *err)
     MUST_CHECK;
 void pgc_close(struct pgc *c);
 
 /* One statement. `params` may be NULL. RC_REJECT: the server refused it (SQLSTATE in the message;
- * see pgc_sqlstate); RC_RETRY: the connection broke. *ret_rows: returns owned (pg_rows_free); may
- * be NULL when not wanted. */
+ * see pgc_sqlstate); RC_RETRY: the connection broke (pgc_sqlstate is "": nothing works on it any
+ * more), or the server refused for the moment (classes 08, 40, 53, 55, 57, 58: serialization,
+ * deadlock, lock not available, timeout, shutdown). *ret_rows: returns owned (pg_rows_free); may be
+ * NULL when not wanted. */
 enum rc pgc_exec(struct pgc *c, const char *sql, const struct pg_params *params,
                  struct pg_rows **ret_rows, struct err *err) MUST_CHECK;
 /* The same, row by row in bounded memory; `row` is called with a one-row set and stops the walk by
- * returning anything but RC_OK (the walk then returns that). */
+ * returning anything but RC_OK (the walk then returns that). `row` uses this connection for nothing
+ * else; its rows are gone when it returns. */
 typedef enum rc (*pgc_row)(void *arg, const struct pg_rows *one, struct err *err);
 enum rc pgc_stream(struct pgc *c, const char *sql, const struct pg_params *params, pgc_row row,
                    void *arg, struct err *err) MUST_CHECK;
-/* Many statements in one text without parameters (migrations). */
+/* Many statements in one text without parameters (migrations): one implicit transaction unless the
+ * text says BEGIN. RC_REJECT names the line where the server does. */
 enum rc pgc_script(struct pgc *c, const char *sql, struct err *err) MUST_CHECK;
 const char *pgc_sqlstate(const struct pgc *c); /* of the last failure, "" when none */
 void pg_rows_free(struct pg_rows *r);
