@@ -53,7 +53,6 @@ struct job {
     struct job *table_next;  /* jobtable's chain */
     enum job_state state;
     bool in_table;
-    bool revoked; /* its partition is no longer ours: finishes, but touches no offset */
 
     /* where it came from */
     int lane;
@@ -62,7 +61,8 @@ struct job {
     uint64_t ticket; /* in its partition's offsets */
     bool has_ticket; /* the watermark waits for it */
     int64_t offset, timestamp_ms;
-    bool from_parked; /* its payload stands in `parked`, taken by us */
+    bool from_parked;   /* its payload stands in `parked`, taken by us */
+    bool parking;       /* its payload is being parked while it runs */
 
     /* what it is: `payload` is owned, msg's spans point into it */
     char *payload;
@@ -85,7 +85,9 @@ struct job {
     int uncounted;     /* consecutive calls that do not */
     int server_errors;
     int reasks;
+    int64_t claimed_by; /* worker_id of the open or last call's row; 0: none */
     bool claim_sent;   /* a claim of (job, number) left and its answer was lost */
+    bool ask_only;     /* CLAIM only asks how the job stands: a verdict without a call yielded */
     bool begun;        /* its endpoint counts it as in flight */
     enum claim_answer claim_answer;
     int64_t estimated_nusd, upper_nusd; /* of the current call; -1 unknown */
@@ -103,6 +105,8 @@ struct job {
     int verdict_call;  /* number of the call that gave the ending; 0: none */
     char *reason;      /* owned, for people: dead letters */
     bool stored;       /* STORE's answer: this very row was inserted */
+    bool bare;         /* Postgres refused the row as it was: store it without the reply's texts */
+    enum after_store { AFTER_NOTHING, AFTER_RETRY, AFTER_PARK, AFTER_REASK } after_store;
 
     /* when: monotonic us */
     int heap_index; /* deadlines.h */

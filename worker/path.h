@@ -1,0 +1,130 @@
+/*
+ * path.h - the job's path: what happens to a job between two lines of path.c.
+ *
+ * The path decides; edges do. It is given events (a record came, a claim was answered, a call
+ * ended), the time, and a table of edges; it reads no clock and no library, so that a simulation
+ * runs it unchanged on a virtual clock with fake edges.
+ */
+#ifndef INFERQ_WORKER_PATH_H
+#define INFERQ_WORKER_PATH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/catalogue.h"
+#include "common/err.h"
+#include "common/sign.h"
+#include "worker/consumer.h"
+#include "worker/job.h"
+#include "worker/lanes.h"
+
+enum path_sight {
+    SIGHT_FETCHED,
+    SIGHT_BURIED,
+    SIGHT_CALL_ENDED,   /* job->outcome */
+    SIGHT_ENDED,        /* job->status, class: a result row was inserted */
+    SIGHT_NOTHING_NEW,  /* delivered again, already done or parked */
+    SIGHT_PARKED,
+    SIGHT_PAUSED,       /* job's endpoint was paused by its outcome */
+    SIGHT_ALERT,        /* an operator must act: job->outcome.class says why */
+};
+
+/* Edges answer later, from the loop, through the path_* events; never from within the call. */
+struct path_edges {
+    void *arg;
+    void (*pause_lane)(void *arg, int lane, bool on);
+    void (*store_offset)(void *arg, int lane, int32_t partition, uint32_t epoch, int64_t next);
+    void (*release)(void *arg); /* the partitions may be given back now */
+
+    bool (*may_claim)(void *arg); /* Postgres answers and our lease stands */
+    void (*claim)(void *arg, struct job *job);        /* -> path_claimed */
+    void (*store)(void *arg, struct job *job);        /* -> path_stored or path_store_refused */
+    void (*park)(void *arg, struct job *job);         /* -> path_parked */
+    void (*bury)(void *arg, struct job *job);         /* -> path_buried */
+    void (*pull)(void *arg, int32_t wait_key, int priority, int max_rows); /* -> path_pulled ... */
+
+    enum rc (*call)(void *arg, struct job *job, struct err *err); /* -> path_called */
+    void (*abort)(void *arg, struct job *job);
+    void (*drop_connection)(void *arg, struct job *job);
+    /* Blanks the endpoint's credential in text that is to be kept. */
+    void (*scrub)(void *arg, int endpoint, char *text, size_t n);
+
+    uint64_t (*random)(void *arg);
+    int64_t (*mono_us)(void *arg);
+    int64_t (*wall_ms)(void *arg); /* Postgres's clock as far as it is known */
+
+    /* What people watch; each is one line in ops.c or nothing in a simulation. */
+    void (*seen)(void *arg, enum path_sight what, const struct job *job);
+};
+
+struct path_conf {
+    struct lane_conf lanes[LANES_MAX]; /* in the order of enum priority */
+    int lane_count;
+    const struct catalogue *catalogue;
+    const struct sign_ring *ring; /* NULL: signatures are not checked */
+    int max_in_flight;            /* calls at once in this process */
+    int max_attempts;             /* where the job does not say */
+    int64_t memory_bytes;         /* the global byte budget */
+    int64_t reply_max_bytes;      /* one reply at most */
+    int64_t short_wait_us;        /* waits up to this stay in memory */
+    int64_t offset_span;          /* records a running job may hold back before it is parked */
+};
+
+struct path;
+
+enum rc path_new(const struct path_conf *conf, const struct path_edges *edges,
+                 struct path **ret_path, struct err *err) MUST_CHECK;
+void path_free(struct path *p);
+
+/* Events. */
+void path_record(struct path *p, const struct record *record);
+void path_assigned(struct path *p, int lane, int32_t partition, uint32_t epoch);
+void path_revoke(struct path *p, bool lost);
+void path_claimed(struct path *p, struct job *job); /* job->claim_answer */
+void path_called(struct path *p, struct job *job);  /* job->call.facts */
+void path_stored(struct path *p, struct job *job);  /* job->stored */
+void path_store_refused(struct path *p, struct job *job, const char *why);
+void path_parked(struct path *p, struct job *job);
+void path_buried(struct path *p, struct job *job);
+/* One parked row, now taken by us; the path copies what it keeps. */
+struct parked_row;
+void path_pulled(struct path *p, const struct parked_row *row);
+/* So many rows of (wait_key, priority) are due: the path pulls what it has room for. */
+void path_due(struct path *p, int32_t wait_key, int priority, int64_t rows);
+void path_cancelled(struct path *p, const struct jobid *batch_id);
+void path_oldest_live(struct path *p, int64_t oldest_live_ms);
+
+/* Time has passed: moves what is due, dispatches. Returns when it wants to be called next
+ * (monotonic us, INT64_MAX: only after an event). */
+int64_t path_tick(struct path *p);
+
+/* Nothing new starts; what waits is let go (its offsets stand still). path_idle then says when
+ * nothing is left that must end here. */
+void path_drain(struct path *p);
+/* Gives up calls in flight; their outcomes are stored. */
+void path_abort_calls(struct path *p);
+bool path_idle(const struct path *p);
+
+/* For gauges. */
+size_t path_jobs(const struct path *p, enum job_state state);
+size_t path_lane_jobs(const struct path *p, int lane);
+bool path_lane_paused(const struct path *p, int lane);
+int path_in_flight(const struct path *p);
+int path_endpoint_in_flight(const struct path *p, int endpoint);
+int64_t path_endpoint_paused_us(const struct path *p, int endpoint); /* left; 0: not paused */
+int64_t path_memory_used(const struct path *p);
+int64_t path_oldest_fetched_us(const struct path *p);
+
+struct parked_row {
+    struct jobid job_id;
+    int number, attempts, reasks;
+    int64_t spent_nusd; /* -1: not known */
+    int64_t waited_us, model_us;
+    struct span topic;
+    int32_t partition;
+    int64_t offset, timestamp_ms;
+    struct span payload, headers;
+    int priority;
+};
+
+#endif

@@ -1,0 +1,83 @@
+/*
+ * store.h - the Postgres edge of the path: claims, endings, parked jobs, leases.
+ *
+ * Jobs handed over are collected and sent in batches, one transaction of each kind in flight; a
+ * batch starts when the previous one was answered, so batches grow with the load and no timer is
+ * needed. When Postgres is away, jobs wait here (the path starts nothing new) and everything is
+ * sent again on return: every statement is idempotent, and the ledger says what had happened.
+ */
+#ifndef INFERQ_WORKER_STORE_H
+#define INFERQ_WORKER_STORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/err.h"
+#include "worker/job.h"
+#include "worker/path.h"
+
+struct uv_loop_s;
+struct store;
+
+struct store_letter {
+    int64_t dead_id;
+    struct jobid job_id;
+    int class_code, attempts;
+    struct span reason, app, task, custom_id, model_version, topic, payload;
+    int32_t partition;
+    int64_t offset, timestamp_ms, died_at_ms;
+};
+
+struct store_conf {
+    const char *conninfo;
+    const char *host, *build; /* for the worker's row */
+    const char *cluster;      /* names the Kafka cluster in sources of dead letters */
+    const char *const *topics; /* per lane */
+    int lane_count;
+    int64_t lease_us;          /* 15 s */
+    int64_t heartbeat_us;      /* 3 s */
+    int64_t lease_margin_us;   /* 3 s: no first byte with less of the lease left */
+    int64_t fence_after_us;    /* 5 s past its end */
+    int64_t unbroken_us;       /* 20 s: only a connection that stood so long may fence */
+    bool skip_claims;          /* tests only: shows that the witness catches it */
+    void *arg;
+    void (*claimed)(void *arg, struct job *job);
+    void (*stored)(void *arg, struct job *job);
+    void (*refused)(void *arg, struct job *job, const char *why);
+    void (*parked)(void *arg, struct job *job);
+    void (*buried)(void *arg, struct job *job);
+    void (*pulled)(void *arg, const struct parked_row *row);
+    void (*due)(void *arg, int32_t wait_key, int priority, int64_t rows);
+    void (*cancelled)(void *arg, const struct jobid *batch_id);
+    void (*oldest_live)(void *arg, int64_t oldest_live_ms);
+    /* A dead letter to publish; the answer is store_published. */
+    void (*publish)(void *arg, const struct store_letter *letter);
+};
+
+enum rc store_new(struct uv_loop_s *loop, const struct store_conf *conf, struct store **ret_store,
+                  struct err *err) MUST_CHECK;
+/* Marks the worker's row stopped when `clean`, closes. */
+void store_free(struct store *s);
+
+void store_claim(struct store *s, struct job *job);
+void store_end(struct store *s, struct job *job);
+void store_park(struct store *s, struct job *job);
+void store_bury(struct store *s, struct job *job);
+void store_pull(struct store *s, int32_t wait_key, int priority, int max_rows);
+void store_published(struct store *s, int64_t dead_id, bool ok);
+/* A batch id was seen in a record: its row is made if nobody has. */
+void store_batch_seen(struct store *s, const struct job_msg *msg);
+
+bool store_may_claim(const struct store *s);
+/* Before a first byte: more than the margin is left of the lease under which `worker_id` claimed. */
+bool store_may_send(const struct store *s, int64_t worker_id);
+bool store_is_up(const struct store *s);
+int64_t store_worker_id(const struct store *s);      /* 0: none yet */
+int64_t store_lease_left_us(const struct store *s);
+int64_t store_clock_offset_ms(const struct store *s); /* Postgres's clock minus ours */
+int64_t store_parked_due(const struct store *s);
+size_t store_queued(const struct store *s);           /* jobs waiting for a statement here */
+/* Says good-bye: once true is returned the row says stopped, and store_free may follow. */
+void store_stop(struct store *s, void (*stopped)(void *arg), void *arg);
+
+#endif
