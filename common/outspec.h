@@ -1,12 +1,13 @@
 /*
  * outspec.h - what a job's output must look like, and whether an answer does (pure).
  *
- * text: not empty. label: exactly one of a list after trimming white space, quotes and a final
- * full stop, compared without case; the canonical label is what counts. json: one JSON value that
- * satisfies a small, closed subset of JSON Schema: type (string or list of strings), properties,
- * required, items, enum, additionalProperties (true or false only), plus the annotations title,
- * description, default, examples, $schema, which are ignored. Any other keyword is refused when the
- * schema is compiled, so nobody believes in a check that is not made.
+ * text: not empty (white space and NULs alone are empty). label: exactly one of a list after
+ * trimming white space, quotes and a final full stop, compared without case; the canonical label is
+ * what counts. json: one JSON value that satisfies a small, closed subset of JSON Schema: type
+ * (string or list of strings), properties, required, items, enum, additionalProperties (true or
+ * false only), plus the annotations title, description, default, examples, $schema, which are
+ * ignored. Any other keyword is refused when the schema is compiled, so nobody believes in a check
+ * that is not made.
  */
 #ifndef INFERQ_COMMON_OUTSPEC_H
 #define INFERQ_COMMON_OUTSPEC_H
@@ -28,13 +29,17 @@ enum rc outspec_json(struct span schema, struct outspec **ret_spec, struct err *
 enum rc outspec_labels(const struct span *labels, uint32_t count, struct outspec **ret_spec,
                        struct err *err) MUST_CHECK;
 /* From a message; OUTPUT_TEXT gives a spec too. returns owned */
-enum rc outspec_of_job(const struct job_msg *msg, struct outspec **ret_spec, struct err *err)
-    MUST_CHECK;
+enum rc outspec_of_job(const struct job_msg *msg, struct outspec **ret_spec,
+                       struct err *err) MUST_CHECK;
 void outspec_free(struct outspec *s);
 
 /* Does the answer's text satisfy it? RC_OK, or RC_REJECT with the reason in words that fit both a
  * dead letter and the re-ask put to the model. One ```json fence around the value is forgiven. */
 enum rc outspec_check(const struct outspec *s, struct span answer, struct err *err) MUST_CHECK;
+
+/* The label of the list that the answer means, as the list spells it; absent: none, or not a label
+ * spec. Lives as long as the spec. */
+struct span outspec_label(const struct outspec *s, struct span answer);
 
 /* Appends the sentence that asks the model again: what was wrong, what is wanted. */
 struct buf;
