@@ -27,10 +27,10 @@ enum config_type {
 };
 
 struct config_key {
-    const char *name;    /* "endpoint.max_in_flight": lower case, dots */
+    const char *name; /* "endpoint.max_in_flight": lower case, dots */
     enum config_type type;
     const char *deflt;   /* as text; NULL: required; "": absent allowed (TEXT) */
-    int64_t min, max;    /* inclusive, in the unit of the value */
+    int64_t min, max;    /* inclusive, in the unit of the value; both 0: no range */
     const char *choices; /* CONFIG_CHOICE: "off|require" */
     bool reloadable;     /* SIGHUP takes it over */
     bool secret;         /* its value is never shown; must be a reference env:/file: */
@@ -40,31 +40,48 @@ struct config_key {
 
 struct config;
 
-/* `keys` is borrowed and ends with a row whose name is NULL. returns owned */
+/* Values are single lines: blanks around them are dropped, other control characters are refused. In
+ * a file, `#` begins a comment only as a line's first character, and a key may stand once. After
+ * an error the config holds what was read before it; the caller is expected to give up.
+ *
+ * The source decides which value stands, not the order of the calls: flag over environment over
+ * file over default; of two of the same source the later. */
+
+enum { CONFIG_TEXT_MAX_BYTES = 4096, CONFIG_FILE_MAX_BYTES = 1 << 20, CONFIG_KAFKA_MAX = 256 };
+
+/* `keys` is borrowed and ends with a row whose name is NULL; it must be sound (names unique,
+ * defaults valid: asserted). returns owned; NULL: no memory */
 struct config *config_new(const struct config_key *keys);
 void config_free(struct config *c);
 
 /* RC_REJECT: "FILE:LINE: what, and how to mend it". An absent file is an error too. */
 enum rc config_load_file(struct config *c, const char *path, struct err *err) MUST_CHECK;
 /* Reads every known key from the environment, and INFERQ_KAFKA_* as kafka.* (underscores become
- * dots). KAFKA_BOOTSTRAP_SERVERS stands for kafka.bootstrap.servers, below all INFERQ_ names. */
+ * dots). KAFKA_BOOTSTRAP_SERVERS stands for kafka.bootstrap.servers, below all INFERQ_ names. An
+ * empty variable is one that is not set. Programs share an environment, so a stranger's INFERQ_
+ * name is passed over. */
 enum rc config_load_env(struct config *c, struct err *err) MUST_CHECK;
 /* One setting from the command line ("key", "value"). */
-enum rc config_set(struct config *c, const char *key, const char *value, struct err *err)
-    MUST_CHECK;
+enum rc config_set(struct config *c, const char *key, const char *value,
+                   struct err *err) MUST_CHECK;
 /* Required keys are there. Call after all loading, before any use. */
 enum rc config_check(const struct config *c, struct err *err) MUST_CHECK;
 
-int64_t config_int(const struct config *c, const char *key);      /* all but TEXT; asserts it exists */
+int64_t config_int(const struct config *c, const char *key); /* all but TEXT; asserts it exists */
 const char *config_text(const struct config *c, const char *key); /* "" when absent */
-/* Where the value came from, for `--print-config`: "default", "FILE:LINE", "environment", "flag". */
+/* Where the value came from, for `--print-config`: "default", "FILE:LINE", "environment", "flag".
+ */
 const char *config_origin(const struct config *c, const char *key);
 
-/* Walks the pass-through keys without their "kafka." prefix; false past the end. */
+/* The reference of a `secret` key is what config_text gives: secret_load resolves it. */
+
+/* Walks the pass-through keys, in the order they came in, without their "kafka." prefix; false past
+ * the end. */
 bool config_kafka_entry(const struct config *c, size_t i, const char **ret_name,
                         const char **ret_value);
 
-/* All keys with values and origins, as a file that would load again; secrets as "(set)". */
+/* All keys with values and origins, as a file that would load again; secrets (and Kafka's) only as
+ * a comment that says "(set)". */
 void config_print(const struct config *c, FILE *out);
 /* The reference table of the keys: plain text for --help, Markdown for the README. */
 void config_help(const struct config_key *keys, FILE *out);

@@ -17,6 +17,7 @@
 
 enum metric_type { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
 enum { METRIC_LABELS_MAX = 3, METRICS_SERIES_MAX = 256, METRIC_BUCKETS_MAX = 24 };
+enum { METRIC_VALUE_BYTES = 128 };
 
 struct metric_def {
     const char *name; /* "inferq_calls_total": base units, counters end in _total */
@@ -29,11 +30,14 @@ struct metric_def {
 struct metrics;
 struct metric_series; /* stable address for the life of `metrics` */
 
-/* `defs` is borrowed and ends with a NULL name. returns owned */
+/* `defs` is borrowed, ends with a NULL name and must be sound (asserted): names and labels of the
+ * format's characters, counters end in _total, buckets ascend. returns owned; NULL: no memory */
 struct metrics *metrics_new(const struct metric_def *defs);
 void metrics_free(struct metrics *m);
 
-/* The series of defs[def_index] with these label values (NULL for unused). Never NULL. */
+/* The series of defs[def_index] with these label values (NULL for unused). Never NULL: past the
+ * cap, or out of memory, it is the series whose label values are all "other". Values are copied, at
+ * most METRIC_VALUE_BYTES - 1 of their bytes; what is not UTF-8 in them becomes '?'. */
 struct metric_series *metrics_series(struct metrics *m, int def_index, const char *l0,
                                      const char *l1, const char *l2);
 void metric_add(struct metric_series *s, double v);     /* counter (v >= 0) or gauge */
@@ -41,7 +45,8 @@ void metric_set(struct metric_series *s, double v);     /* gauge */
 void metric_observe(struct metric_series *s, double v); /* histogram */
 double metric_value(const struct metric_series *s);     /* histogram: its count */
 
-/* Appends the whole exposition. false: `out`'s cap was reached. */
+/* Appends the whole exposition. false: `out`'s cap was reached; what it held stays as it was.
+ * Series without labels, and all that were asked for, are there from the start, with 0. */
 bool metrics_render(const struct metrics *m, struct buf *out);
 /* Histogram buckets for times in seconds from 100 us to 10 min, 0-terminated. */
 extern const double metric_seconds_buckets[];
