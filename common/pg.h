@@ -27,8 +27,8 @@ enum pg_type { PG_BOOL, PG_INT2, PG_INT4, PG_INT8, PG_TEXT, PG_BYTEA, PG_UUID, P
 /*
  * The parameters of one statement, $1 first. Scalars are added one by one; an array parameter is
  * opened, filled, and ends when the next parameter begins. Reusable: pg_params_reset keeps memory.
- * An append that runs out of memory (or past PG_PARAMS_BYTES_MAX), or a number that does not fit its
- * type, marks the set failed, and the statement is then refused with RC_NOMEM.
+ * An append that runs out of memory (or past PG_PARAMS_BYTES_MAX), or a number that does not fit
+ * its type, marks the set failed, and the statement is then refused with RC_NOMEM.
  */
 struct pg_params;
 enum { PG_PARAMS_MAX = 64, PG_PARAMS_BYTES_MAX = 256 << 20 };
@@ -64,11 +64,11 @@ int pg_col_count(const struct pg_rows *r);
 const char *pg_col_name(const struct pg_rows *r, int col);
 bool pg_null(const struct pg_rows *r, int row, int col);
 bool pg_get_bool(const struct pg_rows *r, int row, int col);
-int64_t pg_get_int(const struct pg_rows *r, int row, int col); /* int2, int4, int8; NULL: 0 */
-struct span pg_get_span(const struct pg_rows *r, int row, int col); /* text, bytea; NULL: absent */
+int64_t pg_get_int(const struct pg_rows *r, int row, int col);       /* int2, int4, int8; NULL: 0 */
+struct span pg_get_span(const struct pg_rows *r, int row, int col);  /* text, bytea; NULL: absent */
 struct jobid pg_get_uuid(const struct pg_rows *r, int row, int col); /* NULL: zero */
-int64_t pg_get_time_ms(const struct pg_rows *r, int row, int col);  /* timestamptz; NULL: 0;
-                                                        rounds down; infinity: INT64_MAX, _MIN */
+int64_t pg_get_time_ms(const struct pg_rows *r, int row, int col);   /* timestamptz; NULL: 0;
+                                                         rounds down; infinity: INT64_MAX, _MIN */
 
 /* ---- blocking connection (commands) ------------------------------------------------------- */
 
@@ -78,8 +78,8 @@ struct pgc;
  * refuses the login; the message says host, port, database and user, never the password. RC_REJECT:
  * it is no connection string.
  * Sets search_path to inferq and application_name to `program`. returns owned */
-enum rc pgc_open(const char *conninfo, const char *program, struct pgc **ret_conn, struct err *err)
-    MUST_CHECK;
+enum rc pgc_open(const char *conninfo, const char *program, struct pgc **ret_conn,
+                 struct err *err) MUST_CHECK;
 void pgc_close(struct pgc *c);
 
 /* One statement. `params` may be NULL. RC_REJECT: the server refused it (SQLSTATE in the message;
@@ -112,31 +112,38 @@ struct pg_stmt {
 };
 
 struct pg_answer {
-    enum rc rc;              /* OK: committed. RETRY: lost or refused for the moment, may or may not
-                                have committed. REJECT: the statement's data were refused */
-    char sqlstate[6];        /* "" when the connection broke before an answer */
+    enum rc rc;       /* OK: committed. RETRY: lost or refused for the moment, may or may not
+                         have committed. REJECT: the statement's data were refused */
+    char sqlstate[6]; /* "" when the connection broke before an answer */
     struct err err;
     int step_count;
-    const struct pg_rows *const *rows; /* one per step, valid in the callback only; NULL unless OK */
-    int64_t sent_us, answered_us;      /* CLOCK_MONOTONIC */
+    /* One per step, valid in the callback only; NULL unless OK. */
+    const struct pg_rows *const *rows;
+    int64_t sent_us, answered_us; /* CLOCK_MONOTONIC */
 };
 typedef void (*pg_done)(void *arg, const struct pg_answer *answer);
 
 struct pg_conf {
-    const char *conninfo;              /* borrowed for the life of the connection; "" allowed */
-    const char *name;                  /* for application_name and the log: "store" */
-    const struct pg_stmt *statements;  /* borrowed; ends with a NULL name */
-    const char *const *settings;       /* "SET ..." texts run at each connect; ends with NULL */
-    int statement_timeout_ms;          /* 0: none */
+    const char *conninfo;             /* borrowed for the life of the connection; "" allowed */
+    const char *name;                 /* for application_name and the log: "store" */
+    const struct pg_stmt *statements; /* borrowed; ends with a NULL name */
+    const char *const *settings;      /* "SET ..." texts run at each connect; ends with NULL */
+    int statement_timeout_ms;         /* 0: none */
     void *arg;
-    void (*on_up)(void *arg);                     /* connected, prepared, ready */
-    void (*on_down)(void *arg, const char *why);  /* lost; reconnects by itself, 100 ms .. 5 s */
+    void (*on_up)(void *arg);                    /* connected, prepared, ready */
+    void (*on_down)(void *arg, const char *why); /* lost; reconnects by itself, 100 ms .. 5 s */
     void (*on_notify)(void *arg, const char *channel, const char *payload);
 };
 
-/* Starts connecting on the loop; never blocks except in name look-up of the host. returns owned */
+/* Starts connecting on the loop; never blocks except in name look-up of the host. NULL: the
+ * connection string cannot be read, or no memory. Until the server is reached, and the settings and
+ * statements are taken, it tries again as after a loss (each failure is logged, on_down is not
+ * called). A connection silent for statement_timeout + 5 s with transactions pending is lost.
+ * returns owned */
 struct pg *pg_new(struct uv_loop_s *loop, const struct pg_conf *conf, struct err *err) MUST_CHECK;
-/* Fails what is pending with RC_RETRY, closes, frees at the end of the loop's turn. */
+/* Fails what is pending with RC_RETRY (their `done` run within this call, and no callback runs
+ * after it), closes, frees at the end of the loop's turn: so it may be called from any callback.
+ * on_down is not called. NULL is fine. */
 void pg_free(struct pg *pg);
 bool pg_is_up(const struct pg *pg);
 /* Since when this connection has stood unbroken, CLOCK_MONOTONIC us; 0 when down. */
@@ -149,7 +156,8 @@ struct pg_step {
 };
 /* One transaction: the steps in one pipeline with one Sync (an implicit transaction; all or
  * nothing). `done` is called exactly once, from the loop, never from within pg_txn. RC_RETRY:
- * down, nothing was sent and `done` will not be called. RC_NOMEM: so too. */
+ * down, nothing was sent and `done` will not be called. RC_NOMEM: so too. RC_FATAL: so too; number
+ * or types of the parameters are not what the server says the statement takes. */
 enum rc pg_txn(struct pg *pg, const struct pg_step *steps, int step_count, pg_done done, void *arg,
                struct err *err) MUST_CHECK;
 
