@@ -13,7 +13,9 @@
 #   DIR/main.c, DIR/NAME_main.c        programs: inferq-DIR (admin's is `inferq`), inferq-NAME
 #   tests/modelsim, tests/mockkafka    one program each, named like the directory
 #   tests/bench/NAME.c                 one program each, bench-NAME
-#   tests/unit/test_NAME.c             one cmocka program each, linked with all archives;
+#   tests/unit/test_NAME.c             one cmocka program each, linked with the archives of
+#                                      worker, producer, admin and common (test_modelsim_NAME,
+#                                      test_mockkafka_NAME: with that program's archive);
 #                                      other files there are shared by all of them
 #
 # Macros: a .c file (not a header) that mentions one of these gets it, and is rebuilt when its
@@ -115,7 +117,7 @@ PROGRAMS  := $(foreach s,$(MAIN_SRC),$(BIN)/$(call program_name,$(s)))
 INSTALLED := $(foreach s,$(filter-out tests/%,$(MAIN_SRC)),$(call program_name,$(s)))
 BENCHES   := $(patsubst tests/bench/%.c,$(BIN)/bench-%,$(BENCH_SRC))
 UNITS     := $(patsubst tests/unit/%.c,$(B)/tests/%,$(UNIT_SRC))
-LIBS      := $(foreach d,$(LIB_DIRS),$(call lib_name,$(d)))
+LIBS      := $(foreach d,worker producer admin common,$(call lib_name,$(d)))
 
 # ---- building ------------------------------------------------------------------------------
 
@@ -171,8 +173,16 @@ $(foreach s,$(MAIN_SRC),$(eval $(call program,$(s))))
 $(BENCHES): $(BIN)/bench-%: $(B)/obj/tests/bench/%.o $(LIBS) $(B)/stamp/ldflags
 	@$(LINK) $(PC_LIBS)
 
-$(UNITS): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(call obj,$(UNIT_HELP)) $(LIBS) $(B)/stamp/ldflags
-	@$(LINK) $(CMOCKA_LIBS) $(PC_LIBS)
+# The stand-ins are programs of their own, with names of their own: their archives are linked into
+# their own tests only.
+define unit
+$(B)/tests/$(1): $(B)/obj/tests/unit/$(1).o $(call obj,$(UNIT_HELP)) \
+    $(if $(filter test_modelsim_%,$(1)),$(call lib_name,tests/modelsim),\
+    $(if $(filter test_mockkafka_%,$(1)),$(call lib_name,tests/mockkafka),$(LIBS))) \
+    $(B)/stamp/ldflags
+	@$$(LINK) $(CMOCKA_LIBS) $(PC_LIBS)
+endef
+$(foreach s,$(UNIT_SRC),$(eval $(call unit,$(patsubst tests/unit/%.c,%,$(s)))))
 
 -include $(patsubst %.c,$(B)/obj/%.d,$(ALL_SRC))
 
@@ -197,7 +207,7 @@ deps:
 	@deploy/deps
 
 check:
-	@BUILD='$(BUILD)' CHECK_CFLAGS='$(PC_CFLAGS)' tests/gates/run
+	@BUILD='$(BUILD)' tests/gates/run
 
 format:
 	@tests/gates/format --fix
