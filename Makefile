@@ -73,7 +73,9 @@ OPT_debug   := -Og -D_FORTIFY_SOURCE=3 -DINFERQ_FAILPOINTS
 # The sanitizers' own instrumentation misleads the two flow-based warnings: they stay warnings.
 OPT_asan    := -O1 $(SANITIZE) -DINFERQ_FAILPOINTS -Wno-error=null-dereference \
     -Wno-error=maybe-uninitialized
-LD_asan     := $(SANITIZE)
+# As shared libraries, the two runtimes share one setting of log_path, and the second one's reports
+# go astray: tests/run could not see them.
+LD_asan     := $(SANITIZE) -static-libubsan
 
 # Debian 13 names msgpack-c's file msgpack-c.pc.
 MSGPACK_PC := $(shell $(PKG_CONFIG) --exists msgpack 2>/dev/null && echo msgpack || echo msgpack-c)
