@@ -3,7 +3,7 @@
  *
  * A record counts as written when its delivery callback says RC_OK, and at no other moment. A fatal
  * error of the producer is handled inside: flush, destroy, make anew; the records concerned are
- * reported RC_RETRY.
+ * reported RC_RETRY. To be used from one thread. Timeouts are >= 0.
  */
 #ifndef INFERQ_COMMON_KAFKA_PRODUCER_H
 #define INFERQ_COMMON_KAFKA_PRODUCER_H
@@ -36,16 +36,20 @@ struct kafka_out {
 typedef void (*kafka_delivered)(void *arg, void *opaque, enum rc rc, const char *why);
 
 /* `config`'s kafka.* keys pass through (security and all); ours win where a guarantee needs it:
- * enable.idempotence, acks=all, partitioner=murmur2_random. returns owned */
+ * enable.idempotence, acks=all, partitioner=murmur2_random. Unless set there: linger.ms=5, lz4, a
+ * queue of at most 32 MiB. RC_REJECT: no brokers named, or a setting that librdkafka refuses.
+ * returns owned */
 enum rc kafka_producer_new(const struct config *config, const char *client_id,
                            kafka_delivered delivered, void *arg,
                            struct kafka_producer **ret_producer, struct err *err) MUST_CHECK;
 /* Flushes at most `timeout_ms`, then drops the rest (each reported RC_RETRY). */
 void kafka_producer_free(struct kafka_producer *p, int timeout_ms);
 
-/* RC_FULL: the local queue (queue.buffering.max.*) is full: poll, then send again. */
-enum rc kafka_producer_send(struct kafka_producer *p, const struct kafka_out *out, struct err *err)
-    MUST_CHECK;
+/* Copies; may be called from a delivery callback. RC_FULL: the local queue (queue.buffering.max.*)
+ * is full: poll, then send again. RC_REJECT: too large, or no such topic. RC_RETRY: not now. Unless
+ * RC_OK, no report will come. */
+enum rc kafka_producer_send(struct kafka_producer *p, const struct kafka_out *out,
+                            struct err *err) MUST_CHECK;
 /* Serves delivery callbacks; waits up to timeout_ms for one. Returns how many were served. */
 int kafka_producer_poll(struct kafka_producer *p, int timeout_ms);
 /* RC_RETRY: not all were reported within timeout_ms. */
@@ -59,11 +63,11 @@ enum rc kafka_producer_ping(struct kafka_producer *p, int timeout_ms, struct err
 struct kafka_topic {
     const char *name;
     int partitions;
-    int replication;          /* -1: the broker's default */
+    int replication;           /* -1: the broker's default */
     const char *const *config; /* name, value, name, value ... NULL; may be NULL */
 };
-/* Creates those that are missing; *ret_created counts them. An existing topic with fewer partitions
- * than asked is RC_REJECT with the remedy. */
+/* Creates those that are missing; *ret_created counts them. Returns when every partition has a
+ * leader. An existing topic with fewer partitions than asked is RC_REJECT with the remedy. */
 enum rc kafka_topics_ensure(struct kafka_producer *p, const struct kafka_topic *topics, int count,
                             int timeout_ms, int *ret_created, struct err *err) MUST_CHECK;
 

@@ -1,0 +1,271 @@
+/*
+ * kafka_topics.c - topics made to stand: what is missing is created, what is there is checked.
+ *
+ * Happy path: the list of all topics (asking for one by name could create it by itself, with the
+ * broker's defaults), CreateTopics for the missing, then the list again until every partition has a
+ * leader. Safe when several programs do it at once: "exists already" is fine, and the last look
+ * judges whoever made it.
+ *
+ * Failure modes: an existing topic with too few partitions is refused before anything is created,
+ * because more partitions move keys and are the operator's decision. A cluster without the admin
+ * API (librdkafka's mock) makes topics when asked for by name: there that is used.
+ */
+#include "common/kafka_producer.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/clock.h"
+#include "common/kafka_producer_internal.h"
+
+enum { LOOK_AGAIN_MS = 100, REQUEST_MAX_MS = 60 * 60 * 1000 };
+
+struct ensure {
+    struct kafka_producer *p;
+    const struct kafka_topic *topics;
+    int count;
+    int64_t until_us;
+    bool *missing; /* one per topic */
+    int missing_count;
+    int created;
+};
+
+static int left_ms(const struct ensure *e)
+{
+    int64_t ms = (e->until_us - clock_mono_us()) / 1000;
+    if (ms > REQUEST_MAX_MS)
+        ms = REQUEST_MAX_MS;
+    return ms < 1 ? 1 : (int)ms;
+}
+
+/* ---- looking ------------------------------------------------------------------------------ */
+
+static const rd_kafka_metadata_topic_t *find(const rd_kafka_metadata_t *metadata, const char *name)
+{
+    for (int i = 0; i < metadata->topic_cnt; i++) {
+        const rd_kafka_metadata_topic_t *topic = &metadata->topics[i];
+        if (strcmp(topic->topic, name) == 0)
+            return topic->partition_cnt > 0 ? topic : NULL;
+    }
+    return NULL;
+}
+
+static bool all_led(const rd_kafka_metadata_topic_t *topic)
+{
+    for (int i = 0; i < topic->partition_cnt; i++)
+        if (topic->partitions[i].leader < 0)
+            return false;
+    return true;
+}
+
+/* Marks the missing. *ret_ready: all topics stand, and each of their partitions has a leader. */
+static enum rc compare(struct ensure *e, const rd_kafka_metadata_t *metadata, bool *ret_ready,
+                       struct err *err)
+{
+    bool ready = true;
+    e->missing_count = 0;
+    for (int i = 0; i < e->count; i++) {
+        const struct kafka_topic *want = &e->topics[i];
+        const rd_kafka_metadata_topic_t *have = find(metadata, want->name);
+        e->missing[i] = !have;
+        if (!have) {
+            e->missing_count++;
+            ready = false;
+            continue;
+        }
+        ready = ready && all_led(have);
+        if (have->partition_cnt < want->partitions)
+            return err_set(err, RC_REJECT,
+                           "topic %s has %d partitions, %d are asked for: add them with "
+                           "kafka-topics.sh --alter --topic %s --partitions %d, or ask for %d",
+                           want->name, have->partition_cnt, want->partitions, want->name,
+                           want->partitions, have->partition_cnt);
+    }
+    *ret_ready = ready;
+    return RC_OK;
+}
+
+static enum rc look(struct ensure *e, bool *ret_ready, struct err *err)
+{
+    const rd_kafka_metadata_t *metadata = NULL;
+    rd_kafka_resp_err_t code = rd_kafka_metadata(e->p->rk, 1, NULL, &metadata, left_ms(e));
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return kafka_err_away(e->p, code, "its topics cannot be listed", err);
+    enum rc rc = compare(e, metadata, ret_ready, err);
+    rd_kafka_metadata_destroy(metadata);
+    return rc;
+}
+
+/* ---- creating ----------------------------------------------------------------------------- */
+
+static enum rc judge_creation(rd_kafka_resp_err_t code)
+{
+    static const rd_kafka_resp_err_t never[] = {
+        RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION,
+        RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
+        RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED,
+        RD_KAFKA_RESP_ERR_INVALID_PARTITIONS,
+        RD_KAFKA_RESP_ERR_INVALID_REPLICATION_FACTOR,
+        RD_KAFKA_RESP_ERR_INVALID_CONFIG,
+        RD_KAFKA_RESP_ERR_INVALID_REQUEST,
+        RD_KAFKA_RESP_ERR_POLICY_VIOLATION,
+    };
+    for (size_t i = 0; i < sizeof never / sizeof never[0]; i++)
+        if (code == never[i])
+            return RC_REJECT;
+    return RC_RETRY;
+}
+
+static enum rc take_results(struct ensure *e, rd_kafka_event_t *event, struct err *err)
+{
+    size_t n = 0;
+    const rd_kafka_topic_result_t **results =
+        rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &n);
+    for (size_t i = 0; i < n; i++) {
+        rd_kafka_resp_err_t code = rd_kafka_topic_result_error(results[i]);
+        if (code == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
+            continue;
+        if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
+            const char *why = rd_kafka_topic_result_error_string(results[i]);
+            return err_set(err, judge_creation(code), "topic %s cannot be created: %s",
+                           rd_kafka_topic_result_name(results[i]),
+                           why ? why : rd_kafka_err2str(code));
+        }
+        e->created++;
+    }
+    return RC_OK;
+}
+
+/* Where there is no admin API: names the topics, which makes them. */
+static enum rc name_missing(struct ensure *e, struct err *err)
+{
+    for (int i = 0; i < e->count; i++) {
+        const rd_kafka_metadata_t *metadata = NULL;
+        if (!e->missing[i])
+            continue;
+        rd_kafka_topic_t *topic = rd_kafka_topic_new(e->p->rk, e->topics[i].name, NULL);
+        if (!topic)
+            return err_set(err, RC_REJECT, "topic %s: not a name for a topic", e->topics[i].name);
+        rd_kafka_resp_err_t code = rd_kafka_metadata(e->p->rk, 0, topic, &metadata, left_ms(e));
+        rd_kafka_topic_destroy(topic);
+        if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
+            return kafka_err_away(e->p, code, "a topic cannot be asked for", err);
+        rd_kafka_metadata_destroy(metadata);
+        e->created++;
+    }
+    return RC_OK;
+}
+
+static enum rc take_event(struct ensure *e, rd_kafka_event_t *event, struct err *err)
+{
+    if (!event)
+        return kafka_err_away(e->p, RD_KAFKA_RESP_ERR__TIMED_OUT, "topics not created", err);
+    rd_kafka_resp_err_t code = rd_kafka_event_error(event);
+    if (code == RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE)
+        return name_missing(e, err);
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return kafka_err_away(e->p, code, "topics not created", err);
+    return take_results(e, event, err);
+}
+
+static enum rc request(struct ensure *e, rd_kafka_NewTopic_t **new_topics, int n, struct err *err)
+{
+    char why[256];
+    rd_kafka_AdminOptions_t *options =
+        rd_kafka_AdminOptions_new(e->p->rk, RD_KAFKA_ADMIN_OP_CREATETOPICS);
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(e->p->rk);
+    /* Cannot fail: the range is kept by left_ms. */
+    (void)rd_kafka_AdminOptions_set_request_timeout(options, left_ms(e), why, sizeof why);
+    (void)rd_kafka_AdminOptions_set_operation_timeout(options, left_ms(e), why, sizeof why);
+    rd_kafka_CreateTopics(e->p->rk, new_topics, (size_t)n, options, queue);
+    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, left_ms(e) + 1000);
+    enum rc rc = take_event(e, event, err);
+    if (event)
+        rd_kafka_event_destroy(event);
+    rd_kafka_queue_destroy(queue);
+    rd_kafka_AdminOptions_destroy(options);
+    return rc;
+}
+
+static rd_kafka_NewTopic_t *describe(const struct kafka_topic *topic, struct err *err)
+{
+    char why[256];
+    rd_kafka_NewTopic_t *made =
+        rd_kafka_NewTopic_new(topic->name, topic->partitions, topic->replication, why, sizeof why);
+    if (!made) {
+        err_set(err, RC_REJECT, "topic %s: %s", topic->name, why);
+        return NULL;
+    }
+    for (const char *const *c = topic->config; c && c[0]; c += 2)
+        (void)rd_kafka_NewTopic_set_config(made, c[0], c[1]); /* the broker judges them */
+    return made;
+}
+
+static enum rc create_missing(struct ensure *e, struct err *err)
+{
+    enum rc rc = RC_OK;
+    int n = 0;
+    rd_kafka_NewTopic_t **made = calloc((size_t)e->missing_count, sizeof(rd_kafka_NewTopic_t *));
+    if (!made)
+        return err_set(err, RC_NOMEM, "no memory for a list of topics");
+    for (int i = 0; rc == RC_OK && i < e->count; i++) {
+        if (!e->missing[i])
+            continue;
+        made[n] = describe(&e->topics[i], err);
+        if (made[n])
+            n++;
+        else
+            rc = RC_REJECT;
+    }
+    if (rc == RC_OK)
+        rc = request(e, made, n, err);
+    rd_kafka_NewTopic_destroy_array(made, (size_t)n);
+    free(made);
+    return rc;
+}
+
+/* ---- both --------------------------------------------------------------------------------- */
+
+static enum rc ensure(struct ensure *e, struct err *err)
+{
+    bool ready = false;
+    enum rc rc = look(e, &ready, err);
+    if (rc == RC_OK && e->missing_count > 0)
+        rc = create_missing(e, err);
+    while (rc == RC_OK && !ready) {
+        rc = look(e, &ready, err);
+        if (rc != RC_OK || ready)
+            break;
+        if (clock_mono_us() >= e->until_us)
+            return kafka_err_away(e->p, RD_KAFKA_RESP_ERR__TIMED_OUT,
+                                  "topics are not ready (partitions without a leader)", err);
+        struct timespec pause = {.tv_nsec = LOOK_AGAIN_MS * 1000L * 1000L};
+        (void)nanosleep(&pause, NULL);
+    }
+    return rc;
+}
+
+enum rc kafka_topics_ensure(struct kafka_producer *p, const struct kafka_topic *topics, int count,
+                            int timeout_ms, int *ret_created, struct err *err)
+{
+    struct ensure e = {.p = p,
+                       .topics = topics,
+                       .count = count,
+                       .until_us = clock_mono_us() + timeout_ms * INT64_C(1000)};
+    if (!p->rk)
+        return err_set(err, RC_RETRY, "the Kafka producer is being made anew");
+    if (count == 0) {
+        *ret_created = 0;
+        return RC_OK;
+    }
+    e.missing = calloc((size_t)count, sizeof *e.missing);
+    if (!e.missing)
+        return err_set(err, RC_NOMEM, "no memory for a list of topics");
+    enum rc rc = ensure(&e, err);
+    free(e.missing);
+    if (rc == RC_OK)
+        *ret_created = e.created;
+    return rc;
+}
