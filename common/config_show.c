@@ -86,6 +86,9 @@ static const char *range_text(const struct config_key *k, char out[RANGE_BYTES])
                 out[n++] = ' ';
             out[n] = '\0';
         }
+    } else if (k->max == INT64_MAX) {
+        snprintf(out, RANGE_BYTES, "at least %s%s%s", config_value_text(k->type, k->min, low),
+                 has_unit ? " " : "", has_unit ? unit : "");
     } else if (k->min != 0 || k->max != 0) {
         snprintf(out, RANGE_BYTES, "%s to %s%s%s", config_value_text(k->type, k->min, low),
                  config_value_text(k->type, k->max, high), has_unit ? " " : "",
@@ -113,15 +116,16 @@ void config_help(const struct config_key *keys, FILE *out)
     fputs("  kafka.*\n      Passed through to librdkafka under its own names.\n", out);
 }
 
-/* Within a table's cell, a bar would end it. */
-static void put_cell(FILE *out, const char *text)
+/* One cell of a table; within it, a bar would end it. */
+static void put_cell(FILE *out, const char *text, bool code)
 {
+    fputs(code ? " `" : " ", out);
     for (; *text; text++) {
         if (*text == '|')
             fputc('\\', out);
         fputc(*text, out);
     }
-    fputs(" | ", out);
+    fputs(code ? "` |" : " |", out);
 }
 
 void config_markdown(const struct config_key *keys, FILE *out)
@@ -131,16 +135,14 @@ void config_markdown(const struct config_key *keys, FILE *out)
           "|---|---|---|---|---|---|\n",
           out);
     for (const struct config_key *k = keys; k->name; k++) {
-        fprintf(out, "| `%s` | %s | ", k->name, type_name(k));
-        if (!k->deflt)
-            fputs("required | ", out);
-        else if (*k->deflt)
-            fprintf(out, "`%s` | ", k->deflt);
-        else
-            fputs("none | ", out);
-        put_cell(out, range_text(k, range));
-        fprintf(out, "%s | ", k->reloadable ? "yes" : "no");
-        put_cell(out, k->help ? k->help : "");
+        bool has_default = k->deflt && *k->deflt;
+        fputc('|', out);
+        put_cell(out, k->name, true);
+        put_cell(out, type_name(k), false);
+        put_cell(out, has_default ? k->deflt : k->deflt ? "none" : "required", has_default);
+        put_cell(out, range_text(k, range), false);
+        put_cell(out, k->reloadable ? "yes" : "no", false);
+        put_cell(out, k->help ? k->help : "", false);
         fputc('\n', out);
     }
 }
