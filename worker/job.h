@@ -51,6 +51,8 @@ enum claim_answer {
 struct job {
     struct job *next, *prev; /* in the list of its state */
     struct job *table_next;  /* jobtable's chain */
+    struct job *store_next;  /* the store edge's queue of claims, endings or letters */
+    struct job *park_next;   /* and of rows to park: a running job may be in both */
     enum job_state state;
     bool in_table;
 
@@ -67,8 +69,7 @@ struct job {
     /* what it is: `payload` is owned, msg's spans point into it */
     char *payload;
     size_t payload_bytes, reserved_bytes; /* of the global byte budget */
-    char *headers; /* owned: "signature\0traceparent\0" as far as they came */
-    struct span signature, traceparent;
+    struct span signature, traceparent; /* header values, in the same memory behind the payload */
     struct job_msg msg;
 
     /* how it is served */
@@ -115,6 +116,7 @@ struct job {
     int64_t retry_at_us;   /* not before */
     int64_t queue_us, throttle_us, model_us;
     int waits;             /* times it heard "live elsewhere" */
+    int32_t park_key; /* endpoint_id that a parked job waits for; 0: only for retry_at_us */
     enum class park_reason;
 };
 

@@ -39,7 +39,8 @@ struct path_edges {
     bool (*may_claim)(void *arg); /* Postgres answers and our lease stands */
     void (*claim)(void *arg, struct job *job);        /* -> path_claimed */
     void (*store)(void *arg, struct job *job);        /* -> path_stored or path_store_refused */
-    void (*park)(void *arg, struct job *job);         /* -> path_parked */
+    void (*park)(void *arg, struct job *job);         /* -> path_parked; also while it runs
+                                                         (job->parking), the job then stays ours */
     void (*bury)(void *arg, struct job *job);         /* -> path_buried */
     void (*pull)(void *arg, int32_t wait_key, int priority, int max_rows); /* -> path_pulled ... */
 
@@ -67,7 +68,8 @@ struct path_conf {
     int64_t memory_bytes;         /* the global byte budget */
     int64_t reply_max_bytes;      /* one reply at most */
     int64_t short_wait_us;        /* waits up to this stay in memory */
-    int64_t offset_span;          /* records a running job may hold back before it is parked */
+    int64_t offset_span;          /* records a job may hold back: at half of it a running job's
+                                     payload is parked */
 };
 
 struct path;
@@ -113,7 +115,6 @@ int path_in_flight(const struct path *p);
 int path_endpoint_in_flight(const struct path *p, int endpoint);
 int64_t path_endpoint_paused_us(const struct path *p, int endpoint); /* left; 0: not paused */
 int64_t path_memory_used(const struct path *p);
-int64_t path_oldest_fetched_us(const struct path *p);
 
 struct parked_row {
     struct jobid job_id;
@@ -123,7 +124,7 @@ struct parked_row {
     struct span topic;
     int32_t partition;
     int64_t offset, timestamp_ms;
-    struct span payload, headers;
+    struct span payload, signature, traceparent;
     int priority;
 };
 

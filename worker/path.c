@@ -1,0 +1,702 @@
+/*
+ * path.c - the job's path, read from top to bottom.
+ *
+ *   FETCHED -> ADMIT -> ROUTE -> THROTTLE -> CLAIM -> CALL -> PARSE -> CHECK -> STORE -> SETTLED
+ *                                   ^                                     |
+ *                                   +------------- RETRY <----------------+---> PARK -> SETTLED
+ *
+ * A job is in one state at a time, and the state is the list that holds it; only `path_move` changes it.
+ * `path_advance` takes a job as far as it can go now and leaves it where it waits: in a lane (THROTTLE),
+ * with an edge (CLAIM, CALL, STORE, PARK, BURY) or for a time (RETRY, WAIT). Edges hand it back
+ * through the path_* events (path_flow.c). Above each state stands what happens if the process dies
+ * there.
+ *
+ * What makes that safe is outside this process: the record stays at or above the watermark in Kafka
+ * (or its payload in `parked`) until the job is SETTLED, and the ledger (`call`) and `result` in
+ * Postgres say what was done. Nothing here needs to survive.
+ *
+ * This file is longer than others on purpose: the path is not cut in pieces.
+ */
+#include "worker/path.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/outspec.h"
+#include "worker/path_internal.h"
+
+enum {
+    CLOCK_AHEAD_MS = 5 * 60 * 1000,  /* ids may be so far ahead of our clock */
+    LIVE_WAIT_US = 2 * 1000 * 1000,  /* another worker has it: ask again after */
+    LIVE_PARK_US = 30 * 1000 * 1000, /* still: park it, to be looked at after */
+    REPLY_BASE_BYTES = 16 << 10,     /* a reply's envelope */
+    REPLY_BYTES_PER_TOKEN = 64,      /* more than one token's JSON takes */
+    CALL_OVERHEAD_BYTES = 24 << 10,  /* a transfer's memory besides the bodies */
+    UNSAID_OUTPUT_TOKENS = 512,      /* estimate where nothing limits the output */
+};
+
+/* ---- states ------------------------------------------------------------------------------- */
+
+#define TO(state) (1U << JOB_##state)
+
+static const unsigned legal_next[JOB_STATE_COUNT] = {
+    [JOB_FETCHED] = TO(ADMIT) | TO(BURY) | TO(WAIT) | TO(SETTLED),
+    [JOB_ADMIT] = TO(ROUTE) | TO(STORE) | TO(BURY),
+    [JOB_ROUTE] = TO(THROTTLE) | TO(STORE) | TO(PARK),
+    [JOB_THROTTLE] = TO(CLAIM) | TO(STORE) | TO(PARK) | TO(SETTLED),
+    [JOB_CLAIM] = TO(CALL) | TO(SETTLED) | TO(WAIT) | TO(STORE) | TO(THROTTLE) | TO(PARK),
+    [JOB_CALL] = TO(PARSE),
+    [JOB_PARSE] = TO(CHECK),
+    [JOB_CHECK] = TO(STORE),
+    [JOB_STORE] = TO(SETTLED) | TO(RETRY) | TO(PARK) | TO(THROTTLE) | TO(CLAIM) | TO(STORE),
+    [JOB_RETRY] = TO(THROTTLE) | TO(PARK) | TO(SETTLED),
+    [JOB_WAIT] = TO(FETCHED) | TO(THROTTLE) | TO(CLAIM) | TO(PARK) | TO(SETTLED),
+    [JOB_PARK] = TO(SETTLED),
+    [JOB_BURY] = TO(SETTLED),
+    [JOB_SETTLED] = TO(CLAIM), /* parked while it ran, and ended meanwhile: asks, then leaves */
+};
+
+/* The one place where a job changes its state, and so its list. */
+void path_move(struct path *p, struct job *job, enum job_state next)
+{
+    assert(legal_next[job->state] & (1U << next));
+    if (job->state == JOB_THROTTLE)
+        lanes_remove(p->lanes, job);
+    else
+        job_list_remove(&p->in_state[job->state], job);
+    job->state = next;
+    if (next == JOB_THROTTLE)
+        lanes_push(p->lanes, job);
+    else
+        job_list_push(&p->in_state[next], job);
+}
+
+static void wait_until(struct path *p, struct job *job, int64_t due_us)
+{
+    /* Without memory for the heap the job would wait for ever: it is due at once instead. */
+    if (!deadlines_set(p->due, job, due_us))
+        job->due_us = 0;
+}
+
+void path_reserve(struct path *p, struct job *job, size_t bytes)
+{
+    job->reserved_bytes += bytes;
+    p->memory_used += (int64_t)bytes;
+}
+
+void path_job_free(struct path *p, struct job *job)
+{
+    p->memory_used -= (int64_t)job->reserved_bytes;
+    buf_done(&job->call.request);
+    buf_done(&job->call.reply);
+    buf_done(&job->answer);
+    outcome_done(&job->outcome);
+    free(job->complaint);
+    free(job->reason);
+    free(job->payload);
+    free(job);
+}
+
+/* Ends a job here. `done`: its record needs no further look, so the watermark may pass it. */
+void path_leave(struct path *p, struct job *job, bool done)
+{
+    path_move(p, job, JOB_SETTLED);
+    deadlines_clear(p->due, job);
+    int64_t next = done ? partitions_finish(p->partitions, job) : -1;
+    if (next >= 0)
+        p->edges.store_offset(p->edges.arg, job->lane, job->partition, job->epoch, next);
+    if (job->parking)
+        return; /* its payload is on the way to `parked`: path_parked frees it */
+    if (job->in_table)
+        jobtable_remove(p->table, job);
+    job_list_remove(&p->in_state[JOB_SETTLED], job);
+    path_job_free(p, job);
+}
+
+/* A verdict: how the job ends. STORE writes it. Returns what `path_advance` goes on with. */
+static bool verdict(struct path *p, struct job *job, enum status status, enum class class,
+                    const char *reason)
+{
+    job->status = status;
+    job->class = class;
+    free(job->reason);
+    job->reason = reason ? strdup(reason) : NULL;
+    job->after_store = AFTER_NOTHING;
+    job->outcome_us = p->edges.mono_us(p->edges.arg);
+    path_move(p, job, JOB_STORE);
+    p->edges.store(p->edges.arg, job);
+    return false;
+}
+
+/* No job can be made of the record: a dead letter without one. */
+static bool bury(struct path *p, struct job *job, enum class class, const char *reason)
+{
+    job->class = class;
+    free(job->reason);
+    job->reason = strdup(reason);
+    path_move(p, job, JOB_BURY);
+    p->edges.bury(p->edges.arg, job);
+    return false;
+}
+
+bool path_park(struct path *p, struct job *job, int32_t key, enum class reason, int64_t next_us)
+{
+    job->park_key = key;
+    job->park_reason = reason;
+    job->retry_at_us = next_us;
+    job->throttle_us += next_us > 0 ? p->edges.mono_us(p->edges.arg) - job->waiting_since_us : 0;
+    deadlines_clear(p->due, job);
+    path_move(p, job, JOB_PARK);
+    p->edges.park(p->edges.arg, job);
+    return false;
+}
+
+int32_t path_endpoint_key(const struct path *p, const struct job *job)
+{
+    return p->conf.catalogue->endpoints[job->endpoint].db_id;
+}
+
+/* ---- FETCHED: are these bytes a job, and is it itself? -------------------------------------- *
+ * Dies here: nothing was done. The record is above the watermark and is delivered again; a pulled
+ * row is `taken_by` a worker that will be fenced, and is freed. */
+
+static bool fetched(struct path *p, struct job *job)
+{
+    struct err err = {0};
+    int class = CLASS_NONE;
+    if (job_msg_decode(job->payload, job->payload_bytes, &job->msg, &class, &err) != RC_OK)
+        return bury(p, job, (enum class)class, err.text);
+    if (!job_msg_id_matches(&job->msg))
+        return bury(p, job, CLASS_FORGED_ID,
+                    "the job id does not follow from app, batch, custom_id and generation");
+    int64_t id_ms = jobid_ms(&job->msg.job_id);
+    if (id_ms < p->oldest_live_ms)
+        return bury(p, job, CLASS_FORGED_ID,
+                    "the id's time is older than the oldest results kept: submit it under a new "
+                    "batch name");
+    if (id_ms > p->edges.wall_ms(p->edges.arg) + CLOCK_AHEAD_MS)
+        return bury(p, job, CLASS_FORGED_ID, "the id's time is more than 5 minutes ahead");
+
+    struct job *twin = jobtable_find(p->table, &job->msg.job_id);
+    if (twin && (twin->from_parked || job->from_parked)) {
+        path_leave(p, job, true); /* its payload stands in `parked` until the twin ends */
+        return false;
+    }
+    if (twin || !jobtable_add(p->table, job)) {
+        path_move(p, job, JOB_WAIT);
+        wait_until(p, job, p->edges.mono_us(p->edges.arg) + LIVE_WAIT_US);
+        return false;
+    }
+    job->in_table = true;
+    path_move(p, job, JOB_ADMIT);
+    return true;
+}
+
+/* ---- ADMIT: may it run at all? --------------------------------------------------------------- *
+ * Dies here: as FETCHED. */
+
+static bool is_cancelled(const struct path *p, const struct jobid *batch_id)
+{
+    for (size_t i = 0; i < p->cancelled_count; i++)
+        if (jobid_eq(&p->cancelled[i], batch_id))
+            return true;
+    return false;
+}
+
+/* Also asked right before a claim: time may have passed in a lane. */
+static bool ended_by_time_or_hand(struct path *p, struct job *job)
+{
+    if (is_cancelled(p, &job->msg.batch_id)) {
+        verdict(p, job, STATUS_CANCELLED, CLASS_CANCELLED, NULL);
+        return true;
+    }
+    if (job->msg.deadline_ms && p->edges.wall_ms(p->edges.arg) >= job->msg.deadline_ms) {
+        verdict(p, job, STATUS_EXPIRED, CLASS_EXPIRED, NULL);
+        return true;
+    }
+    return false;
+}
+
+static bool admit(struct path *p, struct job *job)
+{
+    if (p->conf.ring && !sign_verify(p->conf.ring, job->msg.app, job->signature,
+                                     (struct span){job->payload, job->payload_bytes}))
+        return bury(p, job, CLASS_BAD_SIGNATURE, "no valid signature by a key of the job's app");
+    if (ended_by_time_or_hand(p, job))
+        return false;
+    path_move(p, job, JOB_ROUTE);
+    return true;
+}
+
+/* ---- ROUTE: which model version, where, at which price? -------------------------------------- *
+ * Dies here: as FETCHED. */
+
+static int64_t worst_output_tokens(const struct job *job)
+{
+    if (job->api == API_EMBEDDINGS)
+        return 0;
+    if (job->request.max_output_tokens >= 0)
+        return job->request.max_output_tokens;
+    return job->mv->max_output_tokens > 0 ? job->mv->max_output_tokens : -1;
+}
+
+/* What one call may cost: likely, and at most (a token has at least one byte). -1: not known. */
+static void estimate(struct job *job)
+{
+    job->estimated_nusd = job->upper_nusd = -1;
+    if (!job->price)
+        return;
+    int64_t worst = worst_output_tokens(job);
+    int64_t likely = worst >= 0 && worst < UNSAID_OUTPUT_TOKENS ? worst : UNSAID_OUTPUT_TOKENS;
+    struct usage usage = {.input = job->request.input_tokens, .cached = -1,
+                          .output = job->api == API_EMBEDDINGS ? 0 : likely, .reasoning = -1};
+    job->estimated_nusd = price_cost_nusd(&job->price->price, &usage);
+    if (worst < 0)
+        return;
+    usage.input = (int64_t)job->msg.body.n;
+    usage.output = worst;
+    job->upper_nusd = price_cost_nusd(&job->price->price, &usage);
+}
+
+static bool route(struct path *p, struct job *job)
+{
+    struct err err = {0};
+    if (api_of_url(job->msg.url, &job->api, &err) != RC_OK ||
+        request_read(job->api, job->msg.body, &job->request, &err) != RC_OK)
+        return verdict(p, job, STATUS_DEAD, CLASS_INVALID_JOB, err.text);
+    job->mv = catalogue_route(p->conf.catalogue, job->request.model, job->msg.app, job->msg.task);
+    if (!job->mv)
+        return verdict(p, job, STATUS_DEAD, CLASS_NO_MODEL,
+                       "the catalogue has no such model, and no default for this app and task");
+    if (job->mv->state == VERSION_RETIRED || job->mv->state == VERSION_BLOCKED)
+        return verdict(p, job, STATUS_DEAD, CLASS_MODEL_NOT_LIVE,
+                       "the model version is retired or blocked");
+    job->endpoint = job->mv->endpoint;
+    job->price = catalogue_price(job->mv, p->edges.wall_ms(p->edges.arg));
+    estimate(job);
+    if (job->msg.max_cost_nusd >= 0 && job->upper_nusd > job->msg.max_cost_nusd)
+        return verdict(p, job, STATUS_DEAD, CLASS_OVER_COST,
+                       "one call may cost more than the job's max_cost");
+    job->waiting_since_us = p->edges.mono_us(p->edges.arg);
+    if (!job->queue_us)
+        job->queue_us = (p->edges.wall_ms(p->edges.arg) - job->msg.created_at_ms) * 1000;
+    path_move(p, job, JOB_THROTTLE);
+    return true;
+}
+
+/* ---- THROTTLE: it waits in its lane until its endpoint can take it --------------------------- *
+ * Dies here: as FETCHED. A wait longer than a few seconds leaves through PARK, so that a blocked
+ * endpoint holds back neither its neighbours nor the watermark. */
+
+static bool throttle(struct path *p, struct job *job)
+{
+    const struct endpoint *e = &p->endpoints[job->endpoint];
+    int64_t now = p->edges.mono_us(p->edges.arg);
+    if (endpoint_free_at(e, now) - now > p->conf.short_wait_us &&
+        p->in_state[JOB_PARK].count < PARKING_MAX)
+        return path_park(p, job, path_endpoint_key(p, job), e->paused_for, endpoint_free_at(e, now));
+    return false; /* dispatch takes it from the lane */
+}
+
+struct chooser {
+    struct path *p;
+    int64_t now_us;
+};
+
+static bool can_run(void *arg, int endpoint)
+{
+    const struct chooser *c = arg;
+    return endpoint_can_run(&c->p->endpoints[endpoint], c->now_us);
+}
+
+/* Room for the largest call there can be: a job once taken from its lane never has to go back. */
+static bool has_room(const struct path *p)
+{
+    size_t busy = p->in_state[JOB_CLAIM].count + p->in_state[JOB_CALL].count;
+    return busy < (size_t)p->conf.max_in_flight &&
+           p->in_state[JOB_STORE].count < 2 * (size_t)p->conf.max_in_flight &&
+           p->memory_used + CALL_OVERHEAD_BYTES + JOB_MSG_BYTES_MAX / 8 + p->conf.reply_max_bytes <=
+               p->conf.memory_bytes;
+}
+
+static void claim(struct path *p, struct job *job)
+{
+    int64_t now = p->edges.mono_us(p->edges.arg);
+    job->throttle_us += now - job->waiting_since_us;
+    job->dispatched_us = now;
+    endpoint_begin(&p->endpoints[job->endpoint]);
+    job->begun = true;
+    path_move(p, job, JOB_CLAIM);
+    p->edges.claim(p->edges.arg, job);
+}
+
+void path_dispatch(struct path *p)
+{
+    struct chooser chooser = {p, p->edges.mono_us(p->edges.arg)};
+    while (!p->draining && !p->revoking && has_room(p) && p->edges.may_claim(p->edges.arg)) {
+        struct job *job = lanes_next(p->lanes, can_run, &chooser);
+        if (!job)
+            return;
+        if (!ended_by_time_or_hand(p, job))
+            claim(p, job);
+    }
+}
+
+/* ---- CLAIM: its ledger row is committed before any byte is sent ------------------------------ *
+ * Dies here: the row may stand without a call; the record is delivered again, and whoever gets it
+ * finds the row, waits until this worker is fenced, marks the row `lost` and claims the next
+ * number. Reply lost but process alive: the store edge asks the ledger (job->claim_sent). */
+
+static void unbegin(struct path *p, struct job *job)
+{
+    if (job->begun)
+        endpoint_cancel(&p->endpoints[job->endpoint]);
+    job->begun = false;
+}
+
+static bool start_call(struct path *p, struct job *job);
+
+static bool claimed(struct path *p, struct job *job)
+{
+    enum claim_answer answer = job->claim_answer;
+    job->claim_answer = CLAIM_NONE;
+    if (answer == CLAIM_GRANTED)
+        return start_call(p, job);
+    unbegin(p, job);
+    job->waiting_since_us = p->edges.mono_us(p->edges.arg);
+    switch (answer) {
+    case CLAIM_DONE:
+    case CLAIM_PARKED:
+        p->edges.seen(p->edges.arg, SIGHT_NOTHING_NEW, job);
+        path_leave(p, job, true);
+        return false;
+    case CLAIM_LIVE:
+        if (job->waits++ > 0)
+            return path_park(p, job, 0, CLASS_NONE, job->waiting_since_us + LIVE_PARK_US);
+        path_move(p, job, JOB_WAIT);
+        wait_until(p, job, job->waiting_since_us + LIVE_WAIT_US);
+        return false;
+    case CLAIM_SPENT:
+        job->ask_only = false;
+        return verdict(p, job, STATUS_DEAD, CLASS_ATTEMPTS_SPENT,
+                       "max_attempts calls stand in the ledger without a result");
+    case CLAIM_FREE: /* a verdict yielded to a call that is over by now: say it again */
+        job->ask_only = false;
+        if (job->status == STATUS_NONE) { /* let go while it was being parked */
+            path_leave(p, job, true);
+            return false;
+        }
+        path_move(p, job, JOB_STORE);
+        p->edges.store(p->edges.arg, job);
+        return false;
+    case CLAIM_NO_LEASE:
+        path_move(p, job, JOB_THROTTLE); /* dispatch waits until the lease is back */
+        return false;
+    case CLAIM_NONE:
+    case CLAIM_GRANTED:
+        break;
+    }
+    assert(!"an answer that CLAIM does not give");
+    return false;
+}
+
+/* ---- CALL: the request is with the HTTP edge ------------------------------------------------- *
+ * Dies here: outcome unknown. The ledger row stays open until the worker is fenced; then it says
+ * `lost` with estimated and upper cost, counts as an attempt, and the job is called again. While
+ * this worker renews its lease nobody else calls. */
+
+static size_t reply_cap(const struct path *p, const struct job *job)
+{
+    int64_t max = p->conf.reply_max_bytes;
+    int64_t worst = worst_output_tokens(job);
+    if (job->api == API_EMBEDDINGS || job->request.open_ended || worst < 0 ||
+        worst > max / REPLY_BYTES_PER_TOKEN)
+        return (size_t)max;
+    int64_t cap = REPLY_BASE_BYTES + worst * REPLY_BYTES_PER_TOKEN;
+    return (size_t)(cap < max ? cap : max);
+}
+
+static enum rc write_request(struct path *p, struct job *job, struct err *err)
+{
+    (void)p;
+    buf_init(&job->call.request, JOB_MSG_BYTES_MAX);
+    if (job->kind != CALL_REASK || !job->complaint)
+        return request_write(job->msg.body, job->mv->upstream_model, &job->call.request, err);
+    return request_write_reask(job->msg.body, job->mv->upstream_model, buf_span(&job->answer),
+                               job->complaint, &job->call.request, err);
+}
+
+/* The row is claimed but nothing can be sent: the ledger must say so, and the job comes again. */
+static bool unsent(struct path *p, struct job *job, enum http_fault fault)
+{
+    job->call.facts = (struct http_facts){.fault = fault};
+    job->call.started_us = job->call.done_us = p->edges.mono_us(p->edges.arg);
+    path_move(p, job, JOB_PARSE);
+    return true;
+}
+
+static bool start_call(struct path *p, struct job *job)
+{
+    struct err err = {0};
+    path_move(p, job, JOB_CALL);
+    buf_done(&job->call.reply);
+    job->call.facts = (struct http_facts){0};
+    job->call.reply_max_bytes = reply_cap(p, job);
+    path_reserve(p, job, CALL_OVERHEAD_BYTES + job->msg.body.n + job->call.reply_max_bytes);
+    enum rc rc = write_request(p, job, &err);
+    if (rc == RC_OK) {
+        jobid_text(&job->msg.job_id, job->call.job_text);
+        job->call.number = job->number;
+        job->call.url_path = job->msg.url;
+        job->call.traceparent = job->traceparent;
+        job->call.arg = job;
+        rc = p->edges.call(p->edges.arg, job, &err);
+    }
+    return rc == RC_OK ? false : unsent(p, job, HTTP_FAULT_LOCAL);
+}
+
+/* ---- PARSE: what came of the call ------------------------------------------------------------ *
+ * Dies here: as CALL. */
+
+static bool parse(struct path *p, struct job *job)
+{
+    struct outcome *o = &job->outcome;
+    outcome_done(o);
+    outcome_init(o);
+    outcome_classify(&job->call.facts, p->edges.wall_ms(p->edges.arg), o);
+    if (o->class == CLASS_OK) {
+        buf_done(&job->answer);
+        buf_init(&job->answer, job->call.reply_max_bytes);
+        reply_read(job->api, job->call.facts.body, job->msg.output_kind != OUTPUT_TEXT, o,
+                   &job->answer);
+    }
+    outcome_price(o, job->price ? &job->price->price : NULL, job->estimated_nusd);
+    if (o->error)
+        p->edges.scrub(p->edges.arg, job->endpoint, o->error, strlen(o->error));
+    job->outcome_open = true;
+    job->outcome_us = job->call.done_us;
+    job->model_us += job->call.done_us - job->call.started_us;
+    job->spent_nusd =
+        o->cost_nusd < 0 || job->spent_nusd < 0 ? -1 : job->spent_nusd + o->cost_nusd;
+    bool counts = outcome_counts(o->class);
+    job->attempts += counts;
+    job->uncounted = counts ? 0 : job->uncounted + 1;
+    job->server_errors += o->class == CLASS_SERVER_ERROR;
+    path_move(p, job, JOB_CHECK);
+    return true;
+}
+
+/* ---- CHECK: is the output what the job asked for, and what happens next? --------------------- *
+ * Dies here: as CALL. */
+
+static const struct outspec *spec_of(struct path *p, const struct job *job, struct err *err)
+{
+    struct span key = job->msg.output_kind == OUTPUT_JSON ? job->msg.output_schema
+                                                          : job->msg.output_labels;
+    if (p->spec && span_eq(key, buf_span(&p->spec_key)))
+        return p->spec;
+    outspec_free(p->spec);
+    p->spec = NULL;
+    buf_reset(&p->spec_key);
+    if (outspec_of_job(&job->msg, &p->spec, err) == RC_OK && !buf_add_span(&p->spec_key, key)) {
+        outspec_free(p->spec);
+        p->spec = NULL;
+    }
+    return p->spec;
+}
+
+static void check_output(struct path *p, struct job *job)
+{
+    struct err err = {0};
+    if (job->outcome.class != CLASS_OK || job->msg.output_kind == OUTPUT_TEXT)
+        return;
+    const struct outspec *spec = spec_of(p, job, &err);
+    if (spec && outspec_check(spec, buf_span(&job->answer), &err) == RC_OK) {
+        job->validation = job->reasks ? VALIDATION_REASKED : VALIDATION_PASSED;
+        return;
+    }
+    job->validation = VALIDATION_FAILED;
+    job->outcome.class = CLASS_BAD_OUTPUT;
+    free(job->outcome.error);
+    job->outcome.error = strdup(err.text);
+    struct buf complaint;
+    buf_init(&complaint, 8 << 10);
+    size_t n = 0;
+    if (spec && outspec_reask(spec, err.text, &complaint) && buf_add_byte(&complaint, 0)) {
+        free(job->complaint);
+        job->complaint = buf_take(&complaint, &n);
+    }
+    buf_done(&complaint);
+}
+
+static int64_t deadline_us(struct path *p, const struct job *job, int64_t now_us)
+{
+    if (!job->msg.deadline_ms)
+        return INT64_MAX;
+    return now_us + (job->msg.deadline_ms - p->edges.wall_ms(p->edges.arg)) * 1000;
+}
+
+static void close_endpoint(struct path *p, struct job *job, const struct decision *d, int64_t now)
+{
+    struct endpoint *e = &p->endpoints[job->endpoint];
+    bool paused = endpoint_end(e, job->outcome.class, d, now, p->edges.random(p->edges.arg));
+    job->begun = false;
+    if (d->drop_connection)
+        p->edges.drop_connection(p->edges.arg, job);
+    p->edges.seen(p->edges.arg, SIGHT_CALL_ENDED, job);
+    if (paused)
+        p->edges.seen(p->edges.arg, SIGHT_PAUSED, job);
+    if (d->alert)
+        p->edges.seen(p->edges.arg, SIGHT_ALERT, job);
+}
+
+static bool check(struct path *p, struct job *job)
+{
+    check_output(p, job);
+    int64_t now = p->edges.mono_us(p->edges.arg);
+    struct job_facts facts = {
+        .attempts = job->attempts,
+        .max_attempts = job->msg.max_attempts ? job->msg.max_attempts : p->conf.max_attempts,
+        .uncounted = job->uncounted,
+        .server_errors = job->server_errors,
+        .reasks = job->reasks,
+        .can_reask = job->api == API_CHAT,
+        .now_us = now,
+        .deadline_us = deadline_us(p, job, now),
+        .seed = p->edges.random(p->edges.arg),
+    };
+    struct decision d = outcome_decide(&job->outcome, &facts);
+    close_endpoint(p, job, &d, now);
+    job->verdict_call = job->number;
+    job->waiting_since_us = now;
+    switch (d.action) {
+    case ACTION_SUCCEED:
+        return verdict(p, job, STATUS_SUCCEEDED, CLASS_OK, NULL);
+    case ACTION_DEAD:
+        return verdict(p, job, STATUS_DEAD, d.why, job->outcome.error);
+    case ACTION_EXPIRE:
+        return verdict(p, job, STATUS_EXPIRED, CLASS_EXPIRED, NULL);
+    case ACTION_REASK:
+        job->reasks++;
+        job->after_store = AFTER_REASK;
+        break;
+    case ACTION_RETRY:
+        job->retry_at_us = now + d.delay_us;
+        job->park_key = endpoint_free_at(&p->endpoints[job->endpoint], now) > now
+                            ? path_endpoint_key(p, job) : 0;
+        job->park_reason = job->outcome.class;
+        job->after_store = AFTER_RETRY;
+        break;
+    }
+    job->verdict_call = 0;
+    path_move(p, job, JOB_STORE); /* this call's outcome, before anything else is done for the job */
+    p->edges.store(p->edges.arg, job);
+    return false;
+}
+
+/* ---- STORE: every ending, and every call's outcome, is this one transaction ------------------ *
+ * Dies here before the commit: as CALL. Commit done, reply lost or watermark not stored: the record
+ * comes again and CLAIM answers `done`; or, for a stored outcome without an ending, the ledger
+ * knows the attempts and the next worker claims the next number. */
+
+static void give_back_call_memory(struct path *p, struct job *job)
+{
+    size_t kept = job->payload_bytes + job->answer.cap;
+    buf_done(&job->call.request);
+    buf_done(&job->call.reply);
+    if (job->reserved_bytes > kept) {
+        p->memory_used -= (int64_t)(job->reserved_bytes - kept);
+        job->reserved_bytes = kept;
+    }
+}
+
+static bool ended(struct path *p, struct job *job)
+{
+    if (job->stored) {
+        p->edges.seen(p->edges.arg, SIGHT_ENDED, job);
+    } else if (!job->verdict_call) {
+        /* It yielded, to a result that stands or to a live call elsewhere: ask which. */
+        job->ask_only = true;
+        path_move(p, job, JOB_CLAIM);
+        p->edges.claim(p->edges.arg, job);
+        return false;
+    }
+    path_leave(p, job, true);
+    return false;
+}
+
+static bool stored(struct path *p, struct job *job)
+{
+    job->outcome_open = false;
+    if (job->status != STATUS_NONE)
+        return ended(p, job);
+    give_back_call_memory(p, job);
+    int64_t now = p->edges.mono_us(p->edges.arg);
+    job->number++;
+    job->claim_sent = false;
+    if (job->after_store == AFTER_REASK) {
+        job->kind = CALL_REASK;
+        job->waiting_since_us = now;
+        path_move(p, job, JOB_THROTTLE);
+        return true;
+    }
+    job->kind = CALL_RETRY;
+    job->waiting_since_us = job->outcome_us;
+    if (job->retry_at_us - now > p->conf.short_wait_us ||
+        p->in_state[JOB_RETRY].count >= (size_t)p->conf.max_in_flight)
+        return path_park(p, job, job->park_key, job->park_reason, job->retry_at_us);
+    path_move(p, job, JOB_RETRY);
+    wait_until(p, job, job->retry_at_us);
+    return false;
+}
+
+/* ---- RETRY, WAIT, PARK, BURY ------------------------------------------------------------------ *
+ * Dies in RETRY or WAIT: delivered again (or freed in `parked`); the ledger knows the attempts.
+ * Dies in PARK or BURY: before the commit as before it; after, redelivery finds the row. */
+
+void path_due_job(struct path *p, struct job *job)
+{
+    if (job->state == JOB_RETRY) {
+        path_move(p, job, JOB_THROTTLE);
+    } else if (job->ask_only) {
+        path_move(p, job, JOB_CLAIM);
+        p->edges.claim(p->edges.arg, job);
+    } else if (job->in_table) {
+        path_move(p, job, JOB_THROTTLE); /* it was live elsewhere: claim again */
+    } else {
+        struct job *twin = jobtable_find(p->table, &job->msg.job_id);
+        if (twin && !twin->parking && !twin->from_parked && twin->state == JOB_CALL) {
+            twin->parking = true; /* then this copy's offset is free to move */
+            p->edges.park(p->edges.arg, twin);
+        }
+        path_move(p, job, JOB_FETCHED);
+    }
+}
+
+/* Takes a job as far as it can go now. After it returns the job may be gone. */
+void path_advance(struct path *p, struct job *job)
+{
+    bool goes_on = true;
+    while (goes_on) {
+        switch (job->state) {
+        case JOB_FETCHED: goes_on = fetched(p, job); break;
+        case JOB_ADMIT: goes_on = admit(p, job); break;
+        case JOB_ROUTE: goes_on = route(p, job); break;
+        case JOB_THROTTLE: goes_on = throttle(p, job); break;
+        case JOB_CLAIM: goes_on = claimed(p, job); break;
+        case JOB_PARSE: goes_on = parse(p, job); break;
+        case JOB_CHECK: goes_on = check(p, job); break;
+        case JOB_STORE: goes_on = stored(p, job); break;
+        case JOB_CALL:    /* the HTTP edge has it */
+        case JOB_RETRY:   /* time */
+        case JOB_WAIT:    /* time */
+        case JOB_PARK:    /* the store edge has it */
+        case JOB_BURY:    /* the store edge has it */
+        case JOB_SETTLED: /* the end */
+        case JOB_STATE_COUNT:
+            goes_on = false;
+            break;
+        }
+    }
+}

@@ -1,0 +1,511 @@
+/*
+ * path_flow.c - what moves jobs along: records coming in, edges' answers, time, partitions coming
+ * and going, lanes filling up. What happens to one job is in path.c.
+ */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/outspec.h"
+#include "worker/path.h"
+#include "worker/path_internal.h"
+
+enum {
+    REVOKE_WAIT_US = 3 * 1000 * 1000, /* calls in flight may end before partitions go */
+    BEHIND_CHECK_US = 100 * 1000,     /* how often spans are looked at */
+    PULL_MAX = 500,                   /* rows of one pull */
+};
+
+/* ---- making and unmaking ------------------------------------------------------------------ */
+
+static enum rc make_endpoints(struct path *p, struct err *err)
+{
+    const struct catalogue *cat = p->conf.catalogue;
+    p->endpoints = calloc((size_t)cat->endpoint_count + 1, sizeof *p->endpoints);
+    if (!p->endpoints)
+        return err_set(err, RC_NOMEM, "no memory for the endpoints");
+    for (int i = 0; i < cat->endpoint_count; i++)
+        endpoint_init(&p->endpoints[i], cat->endpoints[i].max_in_flight);
+    return RC_OK;
+}
+
+enum rc path_new(const struct path_conf *conf, const struct path_edges *edges,
+                 struct path **ret_path, struct err *err)
+{
+    struct path *p = calloc(1, sizeof *p);
+    if (!p)
+        return err_set(err, RC_NOMEM, "no memory for the path");
+    p->conf = *conf;
+    p->edges = *edges;
+    buf_init(&p->spec_key, JOB_MSG_BYTES_MAX);
+    enum rc rc = lanes_new(conf->lanes, conf->lane_count, conf->catalogue->endpoint_count,
+                           &p->lanes, err);
+    if (rc == RC_OK)
+        rc = make_endpoints(p, err);
+    p->partitions = partitions_new();
+    p->due = deadlines_new();
+    p->table = jobtable_new();
+    if (rc == RC_OK && (!p->partitions || !p->due || !p->table))
+        rc = err_set(err, RC_NOMEM, "no memory for the path");
+    if (rc == RC_OK)
+        *ret_path = p;
+    else
+        path_free(p);
+    return rc;
+}
+
+static void free_visited(void *arg, struct job *job)
+{
+    struct path *p = arg;
+    lanes_remove(p->lanes, job);
+    path_job_free(p, job);
+}
+
+void path_free(struct path *p)
+{
+    if (!p)
+        return;
+    if (p->lanes)
+        lanes_walk(p->lanes, free_visited, p);
+    for (int state = 0; state < JOB_STATE_COUNT; state++)
+        for (struct job *job; (job = job_list_pop(&p->in_state[state]));)
+            path_job_free(p, job);
+    lanes_free(p->lanes);
+    partitions_free(p->partitions);
+    deadlines_free(p->due);
+    jobtable_free(p->table);
+    outspec_free(p->spec);
+    buf_done(&p->spec_key);
+    free(p->cancelled);
+    free(p->endpoints);
+    free(p);
+}
+
+/* ---- records and rows in -------------------------------------------------------------------- */
+
+static struct span keep(char **at, struct span from)
+{
+    if (!from.p)
+        return from;
+    if (from.n)
+        memcpy(*at, from.p, from.n);
+    struct span kept = {*at, from.n};
+    *at += from.n;
+    return kept;
+}
+
+/* Copies what lasts: the payload and the headers behind it, in one piece. NULL: no memory. */
+static struct job *make_job(struct path *p, struct span payload, struct span signature,
+                            struct span traceparent)
+{
+    struct job *job = calloc(1, sizeof *job);
+    if (!job)
+        return NULL;
+    job->payload = malloc(payload.n + signature.n + traceparent.n + 1);
+    if (!job->payload) {
+        free(job);
+        return NULL;
+    }
+    char *at = job->payload;
+    keep(&at, (struct span){payload.p ? payload.p : "", payload.n});
+    job->payload_bytes = payload.n;
+    job->signature = keep(&at, signature);
+    job->traceparent = keep(&at, traceparent);
+    job->state = JOB_FETCHED;
+    job->heap_index = -1;
+    job->endpoint = -1;
+    job->kind = CALL_PRIMARY;
+    job->number = 1;
+    job->fetched_us = job->waiting_since_us = p->edges.mono_us(p->edges.arg);
+    outcome_init(&job->outcome);
+    path_reserve(p, job, sizeof *job + payload.n + signature.n + traceparent.n);
+    return job;
+}
+
+static void begin(struct path *p, struct job *job)
+{
+    job_list_push(&p->in_state[JOB_FETCHED], job);
+    p->edges.seen(p->edges.arg, SIGHT_FETCHED, job);
+    path_advance(p, job);
+}
+
+void path_record(struct path *p, const struct record *record)
+{
+    struct job nobody = {0}; /* without memory its ticket still stands, and holds the watermark */
+    struct job *job = make_job(p, record->value, record->signature, record->traceparent);
+    struct job *source = job ? job : &nobody;
+    source->lane = record->lane;
+    source->partition = record->partition;
+    source->epoch = record->epoch;
+    source->offset = record->offset;
+    source->timestamp_ms = record->timestamp_ms;
+    struct err err = {0};
+    bool tracked = partitions_track(p->partitions, source, &err) == RC_OK;
+    if (!job)
+        return;
+    if (tracked && !p->draining && !p->revoking)
+        begin(p, job);
+    else
+        path_job_free(p, job); /* not ours any more: it comes again, here or elsewhere */
+}
+
+static int lane_of_topic(const struct path *p, int priority)
+{
+    return priority >= 0 && priority < p->conf.lane_count ? priority : p->conf.lane_count - 1;
+}
+
+void path_pulled(struct path *p, const struct parked_row *row)
+{
+    struct job *job = make_job(p, row->payload, row->signature, row->traceparent);
+    if (!job)
+        return; /* taken, and freed when this worker stops or is fenced */
+    job->from_parked = true;
+    job->lane = lane_of_topic(p, row->priority);
+    job->partition = row->partition;
+    job->offset = row->offset;
+    job->timestamp_ms = row->timestamp_ms;
+    job->number = row->number;
+    job->attempts = row->attempts;
+    job->reasks = row->reasks;
+    job->spent_nusd = row->spent_nusd;
+    job->throttle_us = row->waited_us;
+    job->model_us = row->model_us;
+    job->kind = row->number > 1 ? CALL_RETRY : CALL_PRIMARY;
+    if (p->draining)
+        path_job_free(p, job);
+    else
+        begin(p, job);
+}
+
+/* `rows` of this key are due: pull what there is room for. An endpoint that this catalogue does not
+ * know holds nobody back: routing decides anew. */
+void path_due(struct path *p, int32_t wait_key, int priority, int64_t rows)
+{
+    int lane = lane_of_topic(p, priority);
+    int64_t now = p->edges.mono_us(p->edges.arg);
+    size_t cap = p->conf.lanes[lane].max_jobs;
+    size_t waiting = lanes_jobs(p->lanes, lane);
+    if (p->draining || p->revoking || waiting >= cap / 2)
+        return;
+    size_t room = cap / 2 - waiting;
+    for (int i = 0; i < p->conf.catalogue->endpoint_count; i++) {
+        const struct endpoint *e = &p->endpoints[i];
+        if (p->conf.catalogue->endpoints[i].db_id != wait_key)
+            continue;
+        if (!endpoint_can_run(e, now))
+            return;
+        size_t can_take = e->probing ? 1 : 2 * (size_t)(e->max_in_flight - e->in_flight);
+        size_t queued = lanes_waiting(p->lanes, -1, i);
+        if (can_take <= queued)
+            return;
+        room = can_take - queued < room ? can_take - queued : room;
+    }
+    room = room < PULL_MAX ? room : PULL_MAX;
+    int max_rows = (int64_t)room < rows ? (int)room : (int)rows;
+    if (max_rows > 0)
+        p->edges.pull(p->edges.arg, wait_key, priority, max_rows);
+}
+
+/* ---- answers of edges ------------------------------------------------------------------------ */
+
+void path_claimed(struct path *p, struct job *job)
+{
+    path_advance(p, job);
+}
+
+void path_called(struct path *p, struct job *job)
+{
+    path_move(p, job, JOB_PARSE);
+    path_advance(p, job);
+}
+
+void path_stored(struct path *p, struct job *job)
+{
+    path_advance(p, job);
+}
+
+/* Postgres refuses this very row. It ends as a dead letter without the reply's texts; should even
+ * that be refused, the record stays above the watermark and an operator must look. */
+void path_store_refused(struct path *p, struct job *job, const char *why)
+{
+    if (job->bare) {
+        job->outcome.class = CLASS_UNSTORABLE;
+        p->edges.seen(p->edges.arg, SIGHT_ALERT, job);
+        path_leave(p, job, false);
+        return;
+    }
+    job->bare = true;
+    job->status = STATUS_DEAD;
+    job->class = CLASS_UNSTORABLE;
+    job->after_store = AFTER_NOTHING;
+    free(job->reason);
+    job->reason = strdup(why);
+    path_move(p, job, JOB_STORE);
+    p->edges.store(p->edges.arg, job);
+}
+
+void path_parked(struct path *p, struct job *job)
+{
+    if (!job->parking) { /* it waits in Postgres from here on */
+        p->edges.seen(p->edges.arg, SIGHT_PARKED, job);
+        path_leave(p, job, true);
+        return;
+    }
+    job->parking = false; /* its payload is safe while it runs on: the watermark may pass it */
+    job->from_parked = true;
+    int64_t next = partitions_finish(p->partitions, job);
+    if (next >= 0)
+        p->edges.store_offset(p->edges.arg, job->lane, job->partition, job->epoch, next);
+    if (job->state != JOB_SETTLED)
+        return;
+    job->ask_only = true; /* it ended meanwhile: asking deletes a row that crossed its result */
+    path_move(p, job, JOB_CLAIM);
+    p->edges.claim(p->edges.arg, job);
+}
+
+void path_buried(struct path *p, struct job *job)
+{
+    p->edges.seen(p->edges.arg, SIGHT_BURIED, job);
+    path_leave(p, job, true);
+}
+
+void path_cancelled(struct path *p, const struct jobid *batch_id)
+{
+    for (size_t i = 0; i < p->cancelled_count; i++)
+        if (jobid_eq(&p->cancelled[i], batch_id))
+            return;
+    struct jobid *grown = realloc(p->cancelled, (p->cancelled_count + 1) * sizeof *grown);
+    if (!grown)
+        return; /* the store edge tells it again at its next look */
+    p->cancelled = grown;
+    p->cancelled[p->cancelled_count++] = *batch_id;
+}
+
+void path_oldest_live(struct path *p, int64_t oldest_live_ms)
+{
+    p->oldest_live_ms = oldest_live_ms;
+}
+
+/* ---- partitions come and go ------------------------------------------------------------------ */
+
+void path_assigned(struct path *p, int lane, int32_t partition, uint32_t epoch)
+{
+    struct err err = {0};
+    if (partitions_assign(p->partitions, lane, partition, epoch, &err) != RC_OK)
+        return; /* its records are refused by partitions_track: no offset moves, none is lost */
+}
+
+static void drop_waiting(void *arg, struct job *job)
+{
+    struct path *p = arg;
+    if (p->draining || job->has_ticket)
+        path_leave(p, job, false);
+}
+
+static void drop_list(struct path *p, enum job_state state)
+{
+    for (struct job *job = p->in_state[state].head, *next; job; job = next) {
+        next = job->next;
+        drop_waiting(p, job);
+    }
+}
+
+/* Lets go of what has not started: it is delivered again. Parked rows stay ours unless draining. */
+static void drop_unstarted(struct path *p)
+{
+    lanes_walk(p->lanes, drop_waiting, p);
+    drop_list(p, JOB_RETRY);
+    drop_list(p, JOB_WAIT);
+}
+
+static bool holds_tickets(const struct path *p)
+{
+    for (int state = 0; state < JOB_STATE_COUNT; state++)
+        for (const struct job *job = p->in_state[state].head; job; job = job->next)
+            if (job->has_ticket)
+                return true;
+    return false;
+}
+
+static void release(struct path *p)
+{
+    p->revoking = false;
+    partitions_revoke_all(p->partitions);
+    p->edges.release(p->edges.arg);
+}
+
+void path_revoke(struct path *p, bool lost)
+{
+    p->revoking = true;
+    p->release_at_us = p->edges.mono_us(p->edges.arg) + (lost ? 0 : REVOKE_WAIT_US);
+    drop_unstarted(p);
+    if (lost)
+        release(p);
+}
+
+/* ---- time ------------------------------------------------------------------------------------ */
+
+/* Jobs whose endpoint is paused for long leave for `parked`, a bounded number at a time. */
+static void park_paused(struct path *p, int64_t now)
+{
+    for (int i = 0; i < p->conf.catalogue->endpoint_count; i++) {
+        struct job *job;
+        while (endpoint_free_at(&p->endpoints[i], now) - now > p->conf.short_wait_us &&
+               p->in_state[JOB_PARK].count < PARKING_MAX &&
+               (job = lanes_peek(p->lanes, -1, i)) != NULL)
+            path_advance(p, job);
+    }
+}
+
+/* A head of a lane that its endpoint cannot take for long, while others could use the lane or its
+ * record holds back too many: it waits in Postgres. */
+static void park_stuck(struct path *p, int lane, int endpoint, int64_t now)
+{
+    int64_t half = p->conf.offset_span / 2;
+    bool neighbours = p->lane_paused[lane] && p->conf.catalogue->endpoint_count > 1 &&
+                      lanes_waiting(p->lanes, lane, endpoint) * 4 > lanes_jobs(p->lanes, lane) * 3;
+    struct job *job;
+    while (p->in_state[JOB_PARK].count < PARKING_MAX &&
+           (job = lanes_peek(p->lanes, lane, endpoint)) != NULL) {
+        bool waited = now - job->waiting_since_us > p->conf.short_wait_us;
+        if (partitions_behind(p->partitions, job) <= half && !(neighbours && waited))
+            return;
+        path_park(p, job, path_endpoint_key(p, job), CLASS_NONE, now);
+    }
+}
+
+static void park_behind(struct path *p, int64_t now)
+{
+    for (int lane = 0; lane < p->conf.lane_count; lane++)
+        for (int i = 0; i < p->conf.catalogue->endpoint_count; i++)
+            if (!endpoint_can_run(&p->endpoints[i], now))
+                park_stuck(p, lane, i, now);
+    if (partitions_span(p->partitions) <= p->conf.offset_span / 2)
+        return;
+    for (struct job *job = p->in_state[JOB_CALL].head; job; job = job->next) {
+        if (job->parking || partitions_behind(p->partitions, job) <= p->conf.offset_span / 2)
+            continue;
+        job->parking = true; /* and runs on */
+        p->edges.park(p->edges.arg, job);
+    }
+}
+
+static void pause_full_lanes(struct path *p)
+{
+    for (int lane = 0; lane < p->conf.lane_count; lane++) {
+        bool full = lanes_full(p->lanes, lane) ||
+                    partitions_span(p->partitions) > p->conf.offset_span;
+        if (full == p->lane_paused[lane])
+            continue;
+        p->lane_paused[lane] = full;
+        p->edges.pause_lane(p->edges.arg, lane, full);
+    }
+}
+
+/* When the first paused endpoint with waiting jobs may be looked at again. */
+static int64_t next_unpause(const struct path *p, int64_t now)
+{
+    int64_t next = INT64_MAX;
+    for (int i = 0; i < p->conf.catalogue->endpoint_count; i++) {
+        int64_t at = endpoint_free_at(&p->endpoints[i], now);
+        if (at > now && at < next && lanes_waiting(p->lanes, -1, i) > 0)
+            next = at;
+    }
+    return next;
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+int64_t path_tick(struct path *p)
+{
+    int64_t now = p->edges.mono_us(p->edges.arg);
+    for (struct job *job; (job = deadlines_pop(p->due, now));) {
+        path_due_job(p, job);
+        path_advance(p, job);
+    }
+    if (p->draining)
+        drop_unstarted(p);
+    if (p->revoking && (now >= p->release_at_us || !holds_tickets(p)))
+        release(p);
+    park_paused(p, now);
+    if (now >= p->next_behind_check_us) {
+        p->next_behind_check_us = now + BEHIND_CHECK_US;
+        park_behind(p, now);
+    }
+    path_dispatch(p);
+    pause_full_lanes(p);
+    int64_t next = earlier(deadlines_next(p->due), next_unpause(p, now));
+    if (p->revoking)
+        next = earlier(next, p->release_at_us);
+    return earlier(next, p->next_behind_check_us);
+}
+
+void path_drain(struct path *p)
+{
+    p->draining = true;
+    drop_unstarted(p);
+}
+
+void path_abort_calls(struct path *p)
+{
+    for (struct job *job = p->in_state[JOB_CALL].head, *next; job; job = next) {
+        next = job->next;
+        p->edges.abort(p->edges.arg, job);
+    }
+}
+
+bool path_idle(const struct path *p)
+{
+    static const enum job_state busy[] = {JOB_CLAIM, JOB_CALL, JOB_STORE, JOB_PARK, JOB_BURY,
+                                          JOB_SETTLED};
+    for (size_t i = 0; i < sizeof busy / sizeof busy[0]; i++)
+        if (p->in_state[busy[i]].count)
+            return false;
+    return true;
+}
+
+/* ---- gauges ---------------------------------------------------------------------------------- */
+
+size_t path_jobs(const struct path *p, enum job_state state)
+{
+    if (state != JOB_THROTTLE)
+        return p->in_state[state].count;
+    size_t jobs = 0;
+    for (int lane = 0; lane < p->conf.lane_count; lane++)
+        jobs += lanes_jobs(p->lanes, lane);
+    return jobs;
+}
+
+size_t path_lane_jobs(const struct path *p, int lane)
+{
+    return lanes_jobs(p->lanes, lane);
+}
+
+bool path_lane_paused(const struct path *p, int lane)
+{
+    return p->lane_paused[lane];
+}
+
+int path_in_flight(const struct path *p)
+{
+    return (int)(p->in_state[JOB_CLAIM].count + p->in_state[JOB_CALL].count);
+}
+
+int path_endpoint_in_flight(const struct path *p, int endpoint)
+{
+    return p->endpoints[endpoint].in_flight;
+}
+
+int64_t path_endpoint_paused_us(const struct path *p, int endpoint)
+{
+    int64_t now = p->edges.mono_us(p->edges.arg);
+    return endpoint_free_at(&p->endpoints[endpoint], now) - now;
+}
+
+int64_t path_memory_used(const struct path *p)
+{
+    return p->memory_used;
+}

@@ -1,0 +1,56 @@
+/*
+ * path_internal.h - what path.c (the path of one job) and path_flow.c (records in, time, partitions,
+ * lanes) share. Nobody else includes it.
+ */
+#ifndef INFERQ_WORKER_PATH_INTERNAL_H
+#define INFERQ_WORKER_PATH_INTERNAL_H
+
+#include "common/buf.h"
+#include "worker/deadlines.h"
+#include "worker/endpoint.h"
+#include "worker/jobtable.h"
+#include "worker/partitions.h"
+#include "worker/path.h"
+
+enum { PARKING_MAX = 2000 /* jobs on their way to `parked` at once */ };
+
+struct outspec;
+
+struct path {
+    struct path_conf conf;
+    struct path_edges edges;
+    struct job_list in_state[JOB_STATE_COUNT]; /* all but THROTTLE, whose jobs `lanes` holds */
+    struct lanes *lanes;
+    struct endpoint *endpoints; /* one per endpoint of the catalogue */
+    struct partitions *partitions;
+    struct deadlines *due;
+    struct jobtable *table;
+    struct jobid *cancelled; /* batches */
+    size_t cancelled_count;
+    struct buf spec_key; /* the output spec compiled last: batches ask for the same one */
+    struct outspec *spec;
+    int64_t oldest_live_ms;
+    int64_t memory_used;
+    int64_t next_behind_check_us;
+    int64_t release_at_us; /* while `revoking` */
+    bool lane_paused[LANES_MAX];
+    bool draining, revoking;
+};
+
+/* The one place where a job changes its state, and so its list. */
+void path_move(struct path *p, struct job *job, enum job_state next);
+/* Takes a job as far as it can go now. After it returns the job may be gone. */
+void path_advance(struct path *p, struct job *job);
+/* Ends a job here; `done`: the watermark may pass its record. */
+void path_leave(struct path *p, struct job *job, bool done);
+/* Sends a waiting job to `parked`, to be looked at again at `next_us` (monotonic). Always false. */
+bool path_park(struct path *p, struct job *job, int32_t key, enum class reason, int64_t next_us);
+/* A job in RETRY or WAIT is due. path_advance follows. */
+void path_due_job(struct path *p, struct job *job);
+/* Claims what can run now. */
+void path_dispatch(struct path *p);
+int32_t path_endpoint_key(const struct path *p, const struct job *job);
+void path_reserve(struct path *p, struct job *job, size_t bytes);
+void path_job_free(struct path *p, struct job *job);
+
+#endif

@@ -1,0 +1,265 @@
+/*
+ * store_sql.c - see store_sql.h. Statements name the parents of partitions, join every key column to
+ * the arrays, and never add range parameters; a test EXPLAINs each on big tables.
+ */
+#include "worker/store_sql.h"
+
+#define PLANNER                                                                      \
+    "SET plan_cache_mode = force_generic_plan", "SET enable_seqscan = off",          \
+        "SET enable_hashjoin = off", "SET enable_mergejoin = off",                   \
+        "SET enable_bitmapscan = off", "SET enable_material = off", "SET jit = off", \
+        "SET enable_partitionwise_join = off"
+
+const char *const store_settings_sync[] = {PLANNER, "SET synchronous_commit = on", NULL};
+const char *const store_settings_keep[] = {PLANNER, "SET synchronous_commit = off",
+                                           "LISTEN inferq_cancel", NULL};
+
+/* $1 worker; arrays $2 job, $3 number, $4 kind, $5 batch, $6 model version, $7 endpoint, $8 price,
+ * $9 estimated, $10 upper, $11 from_parked */
+#define CLAIM_HEAD                                                                              \
+    "INSERT INTO inferq.call (job_id, number, worker_id, kind, batch_id, model_version_id,"     \
+    " endpoint_id, price_id, estimated_nusd, upper_nusd)"                                       \
+    " SELECT u.job_id, u.number, $1, u.kind, u.batch_id, u.model_version_id, u.endpoint_id,"    \
+    " u.price_id, u.estimated_nusd, u.upper_nusd"                                               \
+    " FROM unnest($2::uuid[], $3::int2[], $4::int2[], $5::uuid[], $6::int4[], $7::int4[],"      \
+    " $8::int4[], $9::int8[], $10::int8[], $11::bool[])"                                        \
+    " AS u (job_id, number, kind, batch_id, model_version_id, endpoint_id, price_id,"           \
+    " estimated_nusd, upper_nusd, from_parked)"                                                 \
+    " WHERE EXISTS (SELECT FROM inferq.worker w"                                                \
+    "   WHERE w.worker_id = $1 AND w.lease_until > now() AND NOT w.fenced)"                     \
+    " AND NOT EXISTS (SELECT FROM inferq.result r WHERE r.job_id = u.job_id)"                   \
+    " AND (u.from_parked OR NOT EXISTS (SELECT FROM inferq.parked p WHERE p.job_id = u.job_id))"
+
+#define CLAIM_TAIL \
+    " ORDER BY u.job_id ON CONFLICT (job_id, number) DO NOTHING RETURNING job_id, number"
+
+const struct pg_stmt store_sql_claim[] = {
+    [SQL_CLAIM] = {"claim", CLAIM_HEAD CLAIM_TAIL},
+    /* $1 jobs, $2 seconds past the lease */
+    [SQL_FENCE] =
+        {"fence",
+         "UPDATE inferq.worker w SET fenced = true"
+         " WHERE NOT w.fenced AND w.lease_until < now() - $2::int8 * interval '1 second'"
+         " AND w.worker_id IN (SELECT c.worker_id FROM inferq.call c"
+         "   WHERE c.job_id = ANY ($1::uuid[]) AND c.done_at IS NULL)"},
+    /* $1 jobs, $2 worker, $3 classes that do not count as attempts */
+    [SQL_FACTS] =
+        {"facts",
+         "SELECT u.job_id, r.job_id IS NOT NULL AS done, p.job_id IS NOT NULL AS parked,"
+         " coalesce(p.taken_by = $2, false) AS parked_mine, coalesce(k.last, 0::int2) AS last,"
+         " k.mine, coalesce(k.live, false) AS live, coalesce(k.attempts, 0) AS attempts, k.spent,"
+         " EXISTS (SELECT FROM inferq.worker w WHERE w.worker_id = $2 AND w.lease_until > now()"
+         "   AND NOT w.fenced) AS lease"
+         " FROM unnest($1::uuid[]) AS u (job_id)"
+         " LEFT JOIN inferq.result r ON r.job_id = u.job_id"
+         " LEFT JOIN inferq.parked p ON p.job_id = u.job_id"
+         " LEFT JOIN LATERAL (SELECT max(c.number) AS last,"
+         "   max(c.number) FILTER (WHERE c.done_at IS NULL AND c.worker_id = $2) AS mine,"
+         "   bool_or(c.done_at IS NULL AND c.worker_id <> $2 AND NOT w.fenced) AS live,"
+         "   count(*) FILTER (WHERE c.class IS NULL OR NOT c.class = ANY ($3::int2[])) AS attempts,"
+         "   CASE WHEN bool_or(coalesce(c.cost_nusd, c.estimated_nusd) IS NULL) THEN NULL"
+         "     ELSE sum(coalesce(c.cost_nusd, c.estimated_nusd))::int8 END AS spent"
+         "   FROM inferq.call c LEFT JOIN inferq.worker w ON w.worker_id = c.worker_id"
+         "   WHERE c.job_id = u.job_id) k ON true"},
+    /* $1 jobs */
+    [SQL_LOSE] =
+        {"lose",
+         "UPDATE inferq.call c SET done_at = now(), class = 46, cost_nusd = c.estimated_nusd,"
+         " certainty = CASE WHEN c.estimated_nusd IS NULL THEN 3 ELSE 2 END"
+         " FROM unnest($1::uuid[]) AS u (job_id), inferq.worker w"
+         " WHERE c.job_id = u.job_id AND c.done_at IS NULL AND w.worker_id = c.worker_id"
+         " AND w.fenced"},
+    [SQL_TAKE] = {"take",
+                  CLAIM_HEAD
+                  " AND NOT EXISTS (SELECT FROM inferq.call k JOIN inferq.worker w USING (worker_id)"
+                  "   WHERE k.job_id = u.job_id AND k.done_at IS NULL AND NOT w.fenced)" CLAIM_TAIL},
+    /* $1 jobs */
+    [SQL_DROP_DONE] = {"drop_done",
+                       "DELETE FROM inferq.parked p USING unnest($1::uuid[]) AS u (job_id)"
+                       " WHERE p.job_id = u.job_id"
+                       " AND EXISTS (SELECT FROM inferq.result r WHERE r.job_id = p.job_id)"},
+    /* $1 worker; arrays $2 job .. $21 taken. A row that somebody else holds is left as it is. */
+    [SQL_PARK] =
+        {"park",
+         "INSERT INTO inferq.parked AS q (job_id, batch_id, next_at, deadline_at, taken_by, wait_key,"
+         " priority, number, attempts, reasks, spent_nusd, waited_us, model_us, reason, topic,"
+         " partition, record_offset, record_at, payload, headers)"
+         " SELECT u.job_id, u.batch_id, now() + u.wait_us * interval '1 microsecond', u.deadline_at,"
+         " CASE WHEN u.runs THEN $1 END, u.wait_key, u.priority, u.number, u.attempts, u.reasks,"
+         " u.spent_nusd, u.waited_us, u.model_us, u.reason, u.topic, u.partition, u.record_offset,"
+         " u.record_at, u.payload, u.headers"
+         " FROM unnest($2::uuid[], $3::uuid[], $4::int8[], $5::timestamptz[], $6::bool[],"
+         " $7::int4[], $8::int2[], $9::int2[], $10::int2[], $11::int2[], $12::int8[], $13::int8[],"
+         " $14::int8[], $15::int2[], $16::text[], $17::int4[], $18::int8[], $19::timestamptz[],"
+         " $20::bytea[], $21::bytea[])"
+         " AS u (job_id, batch_id, wait_us, deadline_at, runs, wait_key, priority, number, attempts,"
+         " reasks, spent_nusd, waited_us, model_us, reason, topic, partition, record_offset,"
+         " record_at, payload, headers)"
+         " WHERE NOT EXISTS (SELECT FROM inferq.result r WHERE r.job_id = u.job_id)"
+         " ORDER BY u.job_id ON CONFLICT (job_id) DO UPDATE SET next_at = excluded.next_at,"
+         " taken_by = excluded.taken_by, wait_key = excluded.wait_key, number = excluded.number,"
+         " attempts = excluded.attempts, reasks = excluded.reasks, spent_nusd = excluded.spent_nusd,"
+         " waited_us = excluded.waited_us, model_us = excluded.model_us, reason = excluded.reason"
+         " WHERE q.taken_by = $1"},
+    /* $1 worker, $2 key, $3 priority, $4 rows */
+    [SQL_PULL] =
+        {"pull",
+         "UPDATE inferq.parked p SET taken_by = $1"
+         " FROM (SELECT q.job_id FROM inferq.parked q WHERE q.taken_by IS NULL AND q.wait_key = $2"
+         "   AND q.priority = $3 AND q.next_at <= now()"
+         "   AND EXISTS (SELECT FROM inferq.worker w WHERE w.worker_id = $1 AND NOT w.fenced"
+         "     AND w.lease_until > now())"
+         "   ORDER BY q.wait_key, q.priority, q.next_at LIMIT $4 FOR UPDATE SKIP LOCKED) d"
+         " WHERE p.job_id = d.job_id"
+         " RETURNING p.job_id, p.number, p.attempts, p.reasks, p.spent_nusd,"
+         " p.waited_us + (extract(epoch FROM now() - p.parked_at) * 1000000)::int8 AS waited_us,"
+         " p.model_us, p.topic, p.partition, p.record_offset, p.record_at, p.payload, p.headers,"
+         " p.priority"},
+    /* arrays $1 source .. $9 headers */
+    [SQL_BURY] =
+        {"bury",
+         "INSERT INTO inferq.dead_letter (source, class, reason, topic, partition, record_offset,"
+         " record_at, payload, headers)"
+         " SELECT * FROM unnest($1::bytea[], $2::int2[], $3::text[], $4::text[], $5::int4[],"
+         " $6::int8[], $7::timestamptz[], $8::bytea[], $9::bytea[])"
+         " ON CONFLICT (source) DO NOTHING"},
+    {0},
+};
+
+const struct pg_stmt store_sql_store[] = {
+    /* Results: arrays $1 .. $31. Dead letters of those that die: arrays $32 .. $49. */
+    [SQL_STORE] =
+        {"store",
+         "WITH done AS (INSERT INTO inferq.result (job_id, batch_id, created_at, cost_nusd,"
+         " queue_us, throttle_us, model_us, store_us, input_tokens, cached_tokens, output_tokens,"
+         " reasoning_tokens, model_version_id, generation, status, class, call_number, http_status,"
+         " validation, priority, app, task, team, custom_id, url, finish_reason, model_reported,"
+         " prompt_version, context_version, trace_id, body)"
+         " SELECT u.* FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::int8[], $5::int8[],"
+         " $6::int8[], $7::int8[], $8::int8[], $9::int4[], $10::int4[], $11::int4[], $12::int4[],"
+         " $13::int4[], $14::int4[], $15::int2[], $16::int2[], $17::int2[], $18::int2[],"
+         " $19::int2[], $20::int2[], $21::text[], $22::text[], $23::text[], $24::text[],"
+         " $25::text[], $26::text[], $27::text[], $28::text[], $29::text[], $30::text[],"
+         " $31::bytea[])"
+         " AS u (job_id, batch_id, created_at, cost_nusd, queue_us, throttle_us, model_us, store_us,"
+         " input_tokens, cached_tokens, output_tokens, reasoning_tokens, model_version_id,"
+         " generation, status, class, call_number, http_status, validation, priority, app, task,"
+         " team, custom_id, url, finish_reason, model_reported, prompt_version, context_version,"
+         " trace_id, body)"
+         " WHERE u.call_number IS NOT NULL"
+         " OR NOT EXISTS (SELECT FROM inferq.call k JOIN inferq.worker w USING (worker_id)"
+         "   WHERE k.job_id = u.job_id AND k.done_at IS NULL AND NOT w.fenced)"
+         " ORDER BY u.job_id ON CONFLICT (job_id) DO NOTHING"
+         " RETURNING job_id, batch_id, status, model_version_id, cost_nusd),"
+         " dl AS (INSERT INTO inferq.dead_letter (job_id, source, batch_id, generation, class,"
+         " attempts, app, task, team, custom_id, model_version, reason, topic, partition,"
+         " record_offset, record_at, payload, headers)"
+         " SELECT d.* FROM unnest($32::uuid[], $33::bytea[], $34::uuid[], $35::int4[], $36::int2[],"
+         " $37::int2[], $38::text[], $39::text[], $40::text[], $41::text[], $42::text[],"
+         " $43::text[], $44::text[], $45::int4[], $46::int8[], $47::timestamptz[], $48::bytea[],"
+         " $49::bytea[]) AS d (job_id, source, batch_id, generation, class, attempts, app, task,"
+         " team, custom_id, model_version, reason, topic, partition, record_offset, record_at,"
+         " payload, headers)"
+         " WHERE d.job_id IN (SELECT done.job_id FROM done) ON CONFLICT (source) DO NOTHING),"
+         " p AS (DELETE FROM inferq.parked USING done WHERE parked.job_id = done.job_id),"
+         " g AS (INSERT INTO inferq.progress (batch_id, status, model_version_id, n, cost_nusd)"
+         " SELECT batch_id, status, model_version_id, count(*), sum(cost_nusd)::int8 FROM done"
+         " GROUP BY batch_id, status, model_version_id, cost_nusd IS NULL)"
+         " SELECT job_id FROM done"},
+    /* arrays $1 job, $2 number, $3 worker, then what came of the call */
+    [SQL_OUTCOME] =
+        {"outcome",
+         "UPDATE inferq.call c SET done_at = now(), class = u.class, certainty = u.certainty,"
+         " cost_nusd = u.cost_nusd, model_us = u.model_us, input_tokens = u.input_tokens,"
+         " cached_tokens = u.cached_tokens, output_tokens = u.output_tokens,"
+         " reasoning_tokens = u.reasoning_tokens, curl_code = u.curl_code,"
+         " http_status = u.http_status, provider_request_id = u.provider_request_id,"
+         " model_reported = u.model_reported, error = u.error"
+         " FROM unnest($1::uuid[], $2::int2[], $3::int8[], $4::int2[], $5::int2[], $6::int8[],"
+         " $7::int8[], $8::int4[], $9::int4[], $10::int4[], $11::int4[], $12::int2[], $13::int2[],"
+         " $14::text[], $15::text[], $16::text[])"
+         " AS u (job_id, number, worker_id, class, certainty, cost_nusd, model_us, input_tokens,"
+         " cached_tokens, output_tokens, reasoning_tokens, curl_code, http_status,"
+         " provider_request_id, model_reported, error)"
+         " WHERE c.job_id = u.job_id AND c.number = u.number AND c.worker_id = u.worker_id"
+         " AND (c.done_at IS NULL OR c.class = 46)"},
+    {0},
+};
+
+const struct pg_stmt store_sql_keep[] = {
+    /* $1 host, $2 pid, $3 build, $4 lease seconds */
+    [SQL_REGISTER] = {"register",
+                      "INSERT INTO inferq.worker (host, pid, build, lease_until)"
+                      " VALUES ($1, $2, $3, now() + $4::int8 * interval '1 second')"
+                      " RETURNING worker_id, (extract(epoch FROM clock_timestamp()) * 1000)::int8"},
+    /* $1 worker, $2 lease seconds */
+    [SQL_HEARTBEAT] = {"heartbeat",
+                       "UPDATE inferq.worker SET lease_until ="
+                       " now() + $2::int8 * interval '1 second'"
+                       " WHERE worker_id = $1 AND NOT fenced"
+                       " RETURNING worker_id, (extract(epoch FROM clock_timestamp()) * 1000)::int8"},
+    [SQL_STOP] = {"stop",
+                  "UPDATE inferq.worker SET stopped_at = now(), fenced = true WHERE worker_id = $1"},
+    [SQL_STOP_FREE] = {"stop_free", "UPDATE inferq.parked SET taken_by = NULL WHERE taken_by = $1"},
+    /* $1 seconds past the lease */
+    [SQL_FENCE_DEAD] = {"fence_dead",
+                        "UPDATE inferq.worker SET fenced = true WHERE NOT fenced"
+                        " AND lease_until < now() - $1::int8 * interval '1 second'"},
+    [SQL_FREE_TAKEN] = {"free_taken",
+                        "UPDATE inferq.parked p SET taken_by = NULL FROM inferq.worker w"
+                        " WHERE p.taken_by IS NOT NULL AND w.worker_id = p.taken_by AND w.fenced"},
+    /* A loose walk over the keys that are there, and how many rows of each are due, up to $1. */
+    [SQL_DUE] =
+        {"due",
+         "WITH RECURSIVE k AS ("
+         " (SELECT wait_key, priority FROM inferq.parked WHERE taken_by IS NULL"
+         "   ORDER BY wait_key, priority, next_at LIMIT 1)"
+         " UNION ALL SELECT n.wait_key, n.priority FROM k, LATERAL ("
+         "   SELECT p.wait_key, p.priority FROM inferq.parked p WHERE p.taken_by IS NULL"
+         "   AND (p.wait_key, p.priority) > (k.wait_key, k.priority)"
+         "   ORDER BY p.wait_key, p.priority, p.next_at LIMIT 1) n)"
+         " SELECT k.wait_key, k.priority, (SELECT count(*) FROM ("
+         "   SELECT FROM inferq.parked p WHERE p.taken_by IS NULL AND p.wait_key = k.wait_key"
+         "   AND p.priority = k.priority AND p.next_at <= now()"
+         "   ORDER BY p.wait_key, p.priority, p.next_at LIMIT $1::int8) d) AS due FROM k"},
+    /* A parked job whose deadline is over waits for nothing any more. $1 rows */
+    [SQL_WAKE_EXPIRED] = {"wake_expired",
+                          "UPDATE inferq.parked p SET wait_key = 0, next_at = now()"
+                          " FROM (SELECT q.job_id FROM inferq.parked q WHERE q.taken_by IS NULL"
+                          "   AND q.deadline_at IS NOT NULL AND q.deadline_at <= now()"
+                          "   AND (q.wait_key <> 0 OR q.next_at > now())"
+                          "   ORDER BY q.deadline_at LIMIT $1::int8 FOR UPDATE SKIP LOCKED) d"
+                          " WHERE p.job_id = d.job_id"},
+    [SQL_CANCELLED] = {"cancelled",
+                       "SELECT batch_id FROM inferq.batch WHERE cancel_requested_at IS NOT NULL"
+                       " AND cancel_requested_at > now() - interval '90 days'"},
+    /* arrays $1 batch, $2 app, $3 name, $4 task, $5 team, $6 priority, $7 created_ms */
+    [SQL_BATCH_SEEN] = {"batch_seen",
+                        "INSERT INTO inferq.batch (batch_id, app, name, task, team, priority,"
+                        " created_ms) SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[],"
+                        " $4::text[], $5::text[], $6::int2[], $7::int8[]) ON CONFLICT DO NOTHING"},
+    [SQL_ELECT] = {"elect", "SELECT pg_try_advisory_lock(hashtext('inferq keeper'))"},
+    [SQL_PARTITIONS] = {"partitions", "SELECT inferq.ensure_partitions()"},
+    [SQL_OLDEST_LIVE] = {"oldest_live", "SELECT inferq.oldest_live_ms()"},
+    /* $1: batches with more rows than this are rolled up */
+    [SQL_ROLL_UP] =
+        {"roll_up",
+         "WITH many AS (SELECT batch_id FROM inferq.progress GROUP BY batch_id"
+         "   HAVING count(*) > $1::int8 ORDER BY batch_id LIMIT 20),"
+         " gone AS (DELETE FROM inferq.progress g USING many WHERE g.batch_id = many.batch_id"
+         "   RETURNING g.*)"
+         " INSERT INTO inferq.progress (batch_id, status, model_version_id, n, cost_nusd, at)"
+         " SELECT batch_id, status, model_version_id, sum(n)::int8, sum(cost_nusd)::int8, max(at)"
+         " FROM gone GROUP BY batch_id, status, model_version_id, cost_nusd IS NULL"},
+    /* $1 rows */
+    [SQL_LETTERS] =
+        {"letters",
+         "SELECT dead_id, job_id, class, attempts, reason, app, task, custom_id, model_version,"
+         " topic, partition, record_offset, record_at, created_at, payload"
+         " FROM inferq.dead_letter WHERE published_at IS NULL ORDER BY dead_id LIMIT $1::int8"},
+    /* $1 ids */
+    [SQL_PUBLISHED] = {"published",
+                       "UPDATE inferq.dead_letter d SET published_at = now()"
+                       " FROM unnest($1::int8[]) AS u (dead_id) WHERE d.dead_id = u.dead_id"},
+    {0},
+};

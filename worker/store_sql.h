@@ -1,0 +1,51 @@
+/*
+ * store_sql.h - the statements of the claim and store protocol, by name.
+ */
+#ifndef INFERQ_WORKER_STORE_SQL_H
+#define INFERQ_WORKER_STORE_SQL_H
+
+#include "common/pg.h"
+
+/* On the claim connection. */
+enum {
+    SQL_CLAIM,
+    SQL_FENCE,     /* owners of open calls whose lease is over */
+    SQL_FACTS,     /* how jobs stand */
+    SQL_LOSE,      /* open calls of fenced owners are lost */
+    SQL_TAKE,      /* a claim after a fence */
+    SQL_DROP_DONE, /* parked rows of jobs that ended */
+    SQL_PARK,
+    SQL_PULL,
+    SQL_BURY,
+};
+/* On the store connection. */
+enum { SQL_STORE, SQL_OUTCOME };
+/* On the housekeeping connection. */
+enum {
+    SQL_REGISTER,
+    SQL_HEARTBEAT,
+    SQL_STOP,
+    SQL_STOP_FREE,
+    SQL_FENCE_DEAD,
+    SQL_FREE_TAKEN,
+    SQL_DUE,
+    SQL_WAKE_EXPIRED,
+    SQL_CANCELLED,
+    SQL_BATCH_SEEN,
+    SQL_ELECT,
+    SQL_PARTITIONS,
+    SQL_OLDEST_LIVE,
+    SQL_ROLL_UP,
+    SQL_LETTERS,
+    SQL_PUBLISHED,
+};
+
+extern const struct pg_stmt store_sql_claim[];
+extern const struct pg_stmt store_sql_store[];
+extern const struct pg_stmt store_sql_keep[];
+
+/* Planner settings: statements are prepared on empty tables and must keep their plans. */
+extern const char *const store_settings_sync[];
+extern const char *const store_settings_keep[];
+
+#endif
