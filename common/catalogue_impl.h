@@ -1,0 +1,45 @@
+/*
+ * catalogue_impl.h - what the catalogue's files and their tests share; nobody else includes it.
+ */
+#ifndef INFERQ_COMMON_CATALOGUE_IMPL_H
+#define INFERQ_COMMON_CATALOGUE_IMPL_H
+
+#include <stdbool.h>
+
+#include "common/catalogue.h"
+#include "common/config.h"
+#include "common/yaml_tree.h"
+
+/* The keys of each kind of entry: schemas/catalogue.md says the same, and a test compares. A key
+ * with the unit "list" holds a list of entries; amounts of money are texts of the unit "USD". */
+struct catalogue_section {
+    const char *title; /* "endpoint" */
+    const struct config_key *keys;
+};
+enum catalogue_section_index {
+    CATALOGUE_ROOT,
+    CATALOGUE_ENDPOINT,
+    CATALOGUE_MODEL,
+    CATALOGUE_VERSION,
+    CATALOGUE_PRICE,
+    CATALOGUE_DEFAULT,
+    CATALOGUE_SECTION_COUNT,
+};
+extern const struct catalogue_section catalogue_sections[CATALOGUE_SECTION_COUNT];
+
+/* Fills in `cat`, which was zeroed and which catalogue_free takes also when this fails. */
+enum rc catalogue_read(const struct yaml_node *root, const char *file_name, struct catalogue *cat,
+                       struct err *err) MUST_CHECK;
+
+/* Replaces every ${NAME} by that variable of the environment. RC_REJECT: unset, or no '}'. The
+ * message names the variable and shows no value. returns owned */
+enum rc catalogue_expand(const char *text, char **ret_text, struct err *err) MUST_CHECK;
+
+/* "http(s)://host[:port][/prefix]" and no more. Takes trailing slashes off `url`. RC_REJECT: why
+ * not; the message does not show the URL. */
+enum rc catalogue_check_url(char *url, struct err *err) MUST_CHECK;
+
+/* "env:NAME", "file:PATH" or "". RC_REJECT says the remedy and does not show the text. */
+enum rc catalogue_check_credential(const char *text, struct err *err) MUST_CHECK;
+
+#endif

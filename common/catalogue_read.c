@@ -1,0 +1,617 @@
+/*
+ * catalogue_read.c - from the file's tree to the catalogue: every key checked, every name resolved.
+ *
+ * Happy path: `read_section` turns a map into one field per key of its table (defaults filled in,
+ * unknown keys refused); the functions below it build the entries, in the order endpoints, models
+ * with their versions and prices, defaults, so that each name is known before it is used.
+ *
+ * Failure modes: the first thing wrong ends the reading, as RC_REJECT "FILE:LINE: key 'x': ...".
+ * What was built so far is freed by catalogue_free.
+ */
+#include "common/catalogue_impl.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/config_impl.h"
+
+#define TEXT_KEY(n, d, bytes_min, bytes_max, h)                                                 \
+    {                                                                                           \
+        .name = (n), .type = CONFIG_TEXT, .deflt = (d), .min = (bytes_min), .max = (bytes_max), \
+        .unit = "", .help = (h)                                                                 \
+    }
+#define LIST_KEY(n, d, h)                                                           \
+    {                                                                               \
+        .name = (n), .type = CONFIG_TEXT, .deflt = (d), .unit = "list", .help = (h) \
+    }
+#define INT_KEY(n, d, low, high, u, h)                                                           \
+    {                                                                                            \
+        .name = (n), .type = CONFIG_INT, .deflt = (d), .min = (low), .max = (high), .unit = (u), \
+        .help = (h)                                                                              \
+    }
+#define TIME_KEY(n, d, low_us, high_us, h)                                                     \
+    {                                                                                          \
+        .name = (n), .type = CONFIG_DURATION, .deflt = (d), .min = (low_us), .max = (high_us), \
+        .unit = "", .help = (h)                                                                \
+    }
+#define BOOL_KEY(n, d, h)                                                       \
+    {                                                                           \
+        .name = (n), .type = CONFIG_BOOL, .deflt = (d), .unit = "", .help = (h) \
+    }
+#define CHOICE_KEY(n, d, c, h)                                                                    \
+    {                                                                                             \
+        .name = (n), .type = CONFIG_CHOICE, .deflt = (d), .choices = (c), .unit = "", .help = (h) \
+    }
+#define USD_KEY(n, d, h)                                                                    \
+    {                                                                                       \
+        .name = (n), .type = CONFIG_TEXT, .deflt = (d), .min = 0, .max = 64, .unit = "USD", \
+        .help = (h)                                                                         \
+    }
+
+enum { SECOND_US = 1000000, TOKENS_MAX = 1000000000 };
+
+enum root_field { ROOT_NAME, ROOT_ENDPOINTS, ROOT_MODELS, ROOT_DEFAULTS };
+static const struct config_key root_keys[] = {
+    TEXT_KEY("catalogue", NULL, 1, CATALOGUE_NAME_MAX,
+             "The catalogue's own name, for the audit log."),
+    LIST_KEY("endpoints", NULL, "Where models are called."),
+    LIST_KEY("models", NULL, "What may be called, by the names that request bodies use."),
+    LIST_KEY("defaults", "", "The models for bodies that name none."),
+    {.name = NULL},
+};
+
+enum endpoint_field {
+    EP_NAME,
+    EP_VERSION,
+    EP_URL,
+    EP_ADAPTER,
+    EP_CREDENTIAL,
+    EP_CA_FILE,
+    EP_IN_FLIGHT,
+    EP_TIMEOUT,
+    EP_CONNECT_TIMEOUT,
+    EP_SEND_IDS,
+    EP_IDEMPOTENCY,
+};
+static const struct config_key endpoint_keys[] = {
+    TEXT_KEY("name", NULL, 1, CATALOGUE_NAME_MAX, "Its name."),
+    INT_KEY("version", "1", 1, 1000000, "", "Raise it to change anything else here."),
+    TEXT_KEY("base_url", NULL, 1, 2048,
+             "Where paths such as /v1/chat/completions are appended; ${NAME} stands for a variable "
+             "of the environment."),
+    CHOICE_KEY("adapter", "openai", "openai", "The protocol spoken there."),
+    TEXT_KEY("credential", "", 0, 1024, "Where the key is: env:NAME or file:PATH."),
+    TEXT_KEY("ca_file", "", 0, 4096,
+             "PEM file of the authorities to trust instead of the system's."),
+    INT_KEY("max_in_flight", "64", 1, 100000, "calls", "Calls in flight from one worker."),
+    TIME_KEY("timeout", "5m", SECOND_US, INT64_C(3600) * SECOND_US, "For a whole call."),
+    TIME_KEY("connect_timeout", "10s", SECOND_US / 10, INT64_C(300) * SECOND_US,
+             "To resolve, connect and shake hands."),
+    BOOL_KEY("send_ids", "false", "Send the headers x-inferq-job and x-inferq-call."),
+    BOOL_KEY("idempotency_key", "false", "The server understands Idempotency-Key."),
+    {.name = NULL},
+};
+
+enum model_field { MODEL_NAME, MODEL_CURRENT, MODEL_PROVIDER, MODEL_OWNER, MODEL_VERSIONS };
+static const struct config_key model_keys[] = {
+    TEXT_KEY("name", NULL, 1, CATALOGUE_NAME_MAX, "What a body's `model` says."),
+    TEXT_KEY("current", "", 0, CATALOGUE_NAME_MAX,
+             "The version that serves; needed when there are several."),
+    TEXT_KEY("provider", "", 0, 256, "Who runs it, for reports."),
+    TEXT_KEY("owner", "", 0, 256, "Who answers for it, for reports."),
+    LIST_KEY("versions", NULL, "Its versions."),
+    {.name = NULL},
+};
+
+enum version_field {
+    MV_VERSION,
+    MV_UPSTREAM,
+    MV_ENDPOINT,
+    MV_STATE,
+    MV_CONTEXT,
+    MV_MAX_OUTPUT,
+    MV_PRICES,
+};
+static const struct config_key version_keys[] = {
+    TEXT_KEY("version", NULL, 1, CATALOGUE_NAME_MAX, "Its name; model@version pins it."),
+    TEXT_KEY("upstream_model", NULL, 1, 512, "What the endpoint calls it."),
+    TEXT_KEY("endpoint", NULL, 1, CATALOGUE_NAME_MAX + 16,
+             "The endpoint that serves it; name@version when there are several of the name."),
+    CHOICE_KEY("state", "approved", "test|approved|deprecated|retired|blocked",
+               "retired: no new calls; blocked: none at all."),
+    INT_KEY("context_tokens", "0", 0, TOKENS_MAX, "tokens", "What fits in; 0: not said."),
+    INT_KEY("max_output_tokens", "0", 0, TOKENS_MAX, "tokens", "What may come out; 0: not said."),
+    LIST_KEY("prices", "", "What it costs, from when."),
+    {.name = NULL},
+};
+
+enum price_field {
+    PRICE_FROM,
+    PRICE_INPUT,
+    PRICE_CACHED,
+    PRICE_OUTPUT,
+    PRICE_REASONING,
+    PRICE_REQUEST
+};
+static const struct config_key price_keys[] = {
+    TEXT_KEY("from", NULL, 1, 64, "The date (UTC) or RFC 3339 time from which it holds."),
+    USD_KEY("input_per_million_usd", "", "A million input tokens; absent: not known."),
+    USD_KEY("cached_input_per_million_usd", "", "Those read from a cache; absent: as input."),
+    USD_KEY("output_per_million_usd", "", "A million output tokens; absent: not known."),
+    USD_KEY("reasoning_per_million_usd", "", "Those spent on reasoning; absent: as output."),
+    USD_KEY("per_request_usd", "0", "Each request, whatever it holds."),
+    {.name = NULL},
+};
+
+enum default_field { DEFAULT_APP, DEFAULT_TASK, DEFAULT_MODEL };
+static const struct config_key default_keys[] = {
+    TEXT_KEY("app", "*", 1, CATALOGUE_NAME_MAX, "The app; * is any."),
+    TEXT_KEY("task", "*", 1, CATALOGUE_NAME_MAX, "The task; * is any."),
+    TEXT_KEY("model", NULL, 1, CATALOGUE_NAME_MAX, "The model, whose current version serves."),
+    {.name = NULL},
+};
+
+const struct catalogue_section catalogue_sections[CATALOGUE_SECTION_COUNT] = {
+    [CATALOGUE_ROOT] = {"catalogue", root_keys}, [CATALOGUE_ENDPOINT] = {"endpoint", endpoint_keys},
+    [CATALOGUE_MODEL] = {"model", model_keys},   [CATALOGUE_VERSION] = {"version", version_keys},
+    [CATALOGUE_PRICE] = {"price", price_keys},   [CATALOGUE_DEFAULT] = {"default", default_keys},
+};
+
+/* ---- errors and memory ----------------------------------------------------------------------- */
+
+struct reader {
+    const char *file_name;
+    struct catalogue *cat;
+    struct err *err;
+};
+
+static enum rc bad(const struct reader *r, int line, const char *fmt, ...) PRINTF_LIKE(3, 4);
+static enum rc bad(const struct reader *r, int line, const char *fmt, ...)
+{
+    char text[ERR_TEXT_BYTES];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    return err_set(r->err, RC_REJECT, "%s:%d: %s", r->file_name, line, text);
+}
+
+static enum rc no_memory(const struct reader *r)
+{
+    return err_set(r->err, RC_NOMEM, "%s: no memory for the catalogue", r->file_name);
+}
+
+static bool copy_text(char **to, const char *text)
+{
+    *to = strdup(text);
+    return *to != NULL;
+}
+
+/* ---- sections ---------------------------------------------------------------------------------
+ */
+
+enum { FIELDS_MAX = 12 };
+
+struct field {
+    int line;
+    const char *text;             /* scalars: as written, or the default; never NULL */
+    int64_t num;                  /* all types but TEXT */
+    const struct yaml_node *list; /* lists: NULL when absent */
+};
+
+static bool is_list(const struct config_key *key)
+{
+    return strcmp(key->unit, "list") == 0;
+}
+
+/* Prefixes the error that stands by "FILE:LINE: key 'x'". */
+static enum rc bad_key(const struct reader *r, int line, const char *key, enum rc rc)
+{
+    return err_prefix(r->err, rc, "%s:%d: key '%s'", r->file_name, line, key);
+}
+
+static enum rc set_field(const struct reader *r, const struct yaml_node *node,
+                         const struct config_key *key, struct field *field)
+{
+    enum yaml_kind wanted = is_list(key) ? YAML_KIND_LIST : YAML_KIND_TEXT;
+    field->line = node->line;
+    if (node->kind != wanted)
+        return bad(r, node->line, "key '%s' must be %s, and is %s", key->name,
+                   yaml_kind_name(wanted), yaml_kind_name(node->kind));
+    if (wanted == YAML_KIND_LIST) {
+        field->list = node;
+        if (node->item_count > CATALOGUE_ENTRIES_MAX)
+            return bad(r, node->line, "key '%s' holds %d entries; at most %d are allowed",
+                       key->name, node->item_count, (int)CATALOGUE_ENTRIES_MAX);
+        return RC_OK;
+    }
+    field->text = node->text;
+    if (!*node->text && (!key->deflt || *key->deflt))
+        return bad(r, node->line, "key '%s' must not be empty", key->name);
+    enum rc rc = config_value_parse(key, node->text, &field->num, r->err);
+    return rc == RC_OK ? rc : bad_key(r, node->line, key->name, rc);
+}
+
+static enum rc set_default(const struct reader *r, const struct yaml_node *map,
+                           const struct catalogue_section *section, const struct config_key *key,
+                           struct field *field)
+{
+    field->line = map->line;
+    if (!key->deflt)
+        return bad(r, map->line, "the key '%s' of this %s is missing", key->name, section->title);
+    field->text = key->deflt;
+    if (is_list(key) || key->type == CONFIG_TEXT)
+        return RC_OK;
+    enum rc rc = config_value_parse(key, key->deflt, &field->num, r->err);
+    return rc == RC_OK ? rc : bad_key(r, map->line, key->name, rc);
+}
+
+static enum rc unknown_key(const struct reader *r, const struct yaml_node *node,
+                           const struct catalogue_section *section)
+{
+    const char *near = config_nearest(section->keys, node->key);
+    return bad(r, node->line, "this %s has an unknown key '%.64s'%s%s%s", section->title, node->key,
+               near ? ": did you mean '" : "", near ? near : "", near ? "'?" : "");
+}
+
+/* fields[i] is the table's key i. */
+static enum rc read_section(const struct reader *r, const struct yaml_node *map,
+                            enum catalogue_section_index which, struct field *fields)
+{
+    const struct catalogue_section *section = &catalogue_sections[which];
+    memset(fields, 0, FIELDS_MAX * sizeof *fields);
+    if (map->kind != YAML_KIND_MAP)
+        return bad(r, map->line, "%s must be a map of keys, and is %s", section->title,
+                   yaml_kind_name(map->kind));
+    for (int i = 0; i < map->item_count; i++) {
+        const struct config_key *key = section->keys;
+        while (key->name && strcmp(key->name, map->items[i].key) != 0)
+            key++;
+        if (!key->name)
+            return unknown_key(r, &map->items[i], section);
+        enum rc rc = set_field(r, &map->items[i], key, &fields[key - section->keys]);
+        if (rc != RC_OK)
+            return rc;
+    }
+    for (const struct config_key *key = section->keys; key->name; key++) {
+        struct field *field = &fields[key - section->keys];
+        enum rc rc = field->line ? RC_OK : set_default(r, map, section, key, field);
+        if (rc != RC_OK)
+            return rc;
+    }
+    return RC_OK;
+}
+
+/* Names stand in metrics, labels and request bodies. '@' separates the version. */
+static enum rc check_name(const struct reader *r, const struct field *field, const char *key)
+{
+    static const char allowed[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._:/+-";
+    if (field->text[strspn(field->text, allowed)] == '\0')
+        return RC_OK;
+    return bad(r, field->line, "key '%s': only letters, digits and . _ : / + - are allowed", key);
+}
+
+/* ---- endpoints ----------------------------------------------------------------------------------
+ */
+
+static enum rc endpoint_texts(const struct reader *r, const struct field *f, struct cat_endpoint *e)
+{
+    enum rc rc = catalogue_expand(f[EP_URL].text, &e->base_url, r->err);
+    if (rc == RC_OK)
+        rc = catalogue_check_url(e->base_url, r->err);
+    if (rc != RC_OK)
+        return bad_key(r, f[EP_URL].line, "base_url", rc);
+    rc = catalogue_check_credential(f[EP_CREDENTIAL].text, r->err);
+    if (rc != RC_OK)
+        return bad_key(r, f[EP_CREDENTIAL].line, "credential", rc);
+    bool ok = copy_text(&e->name, f[EP_NAME].text) &&
+              copy_text(&e->credential, f[EP_CREDENTIAL].text) &&
+              copy_text(&e->ca_file, f[EP_CA_FILE].text);
+    return ok ? RC_OK : no_memory(r);
+}
+
+static enum rc read_endpoint(const struct reader *r, const struct yaml_node *node)
+{
+    struct field f[FIELDS_MAX];
+    struct cat_endpoint *e = &r->cat->endpoints[r->cat->endpoint_count];
+    e->index = r->cat->endpoint_count++;
+    enum rc rc = read_section(r, node, CATALOGUE_ENDPOINT, f);
+    if (rc == RC_OK)
+        rc = check_name(r, &f[EP_NAME], "name");
+    if (rc == RC_OK)
+        rc = endpoint_texts(r, f, e);
+    if (rc != RC_OK)
+        return rc;
+    e->version = (int)f[EP_VERSION].num;
+    e->adapter = (enum adapter)f[EP_ADAPTER].num;
+    e->max_in_flight = (int)f[EP_IN_FLIGHT].num;
+    e->timeout_us = f[EP_TIMEOUT].num;
+    e->connect_timeout_us = f[EP_CONNECT_TIMEOUT].num;
+    e->send_ids = f[EP_SEND_IDS].num != 0;
+    e->idempotency_key = f[EP_IDEMPOTENCY].num != 0;
+    if (e->timeout_us % 1000 != 0 || e->connect_timeout_us % 1000 != 0)
+        return bad(r, node->line, "timeouts are whole milliseconds");
+    if (e->connect_timeout_us > e->timeout_us)
+        return bad(r, f[EP_CONNECT_TIMEOUT].line,
+                   "key 'connect_timeout' is longer than the whole call's timeout");
+    for (const struct cat_endpoint *other = r->cat->endpoints; other < e; other++)
+        if (strcmp(other->name, e->name) == 0 && other->version == e->version)
+            return bad(r, f[EP_NAME].line, "endpoint '%s' version %d stands twice", e->name,
+                       e->version);
+    return RC_OK;
+}
+
+/* "name" when one version of it is there, "name@version" always. */
+static enum rc find_endpoint(const struct reader *r, const struct field *f, int *ret_index)
+{
+    const char *at = strchr(f->text, '@');
+    size_t n = at ? (size_t)(at - f->text) : strlen(f->text);
+    int found = -1;
+    for (int i = 0; i < r->cat->endpoint_count; i++) {
+        const struct cat_endpoint *e = &r->cat->endpoints[i];
+        char version[16];
+        snprintf(version, sizeof version, "%d", e->version);
+        if (strlen(e->name) != n || memcmp(e->name, f->text, n) != 0 ||
+            (at && strcmp(at + 1, version) != 0))
+            continue;
+        if (found >= 0)
+            return bad(r, f->line,
+                       "there are several versions of endpoint '%s': write '%s@%d', for "
+                       "example",
+                       e->name, e->name, e->version);
+        found = i;
+    }
+    if (found < 0)
+        return bad(r, f->line, "there is no endpoint '%.150s' in this file", f->text);
+    *ret_index = found;
+    return RC_OK;
+}
+
+/* ---- prices -------------------------------------------------------------------------------------
+ */
+
+static enum rc read_from(const struct reader *r, const struct field *f, int64_t *ret_ms)
+{
+    char text[96];
+    bool date = strlen(f->text) == 10;
+    snprintf(text, sizeof text, "%s%s", f->text, date ? "T00:00:00Z" : "");
+    int64_t ms = text[0] == '+' ? -1 : clock_parse(text, 0);
+    if (ms < 0)
+        return bad(r, f->line,
+                   "key 'from': '%s' is neither a date such as 2026-01-31 nor a time "
+                   "such as 2026-01-31T12:00:00Z",
+                   f->text);
+    *ret_ms = ms;
+    return RC_OK;
+}
+
+/* *ret_pusd: -1 when the key is absent. */
+static enum rc read_usd(const struct reader *r, const struct field *fields, enum price_field which,
+                        int64_t per, int64_t *ret_pusd)
+{
+    *ret_pusd = -1;
+    if (!*fields[which].text)
+        return RC_OK;
+    enum rc rc = price_parse_pusd(fields[which].text, per, ret_pusd, r->err);
+    return rc == RC_OK ? rc : bad_key(r, fields[which].line, price_keys[which].name, rc);
+}
+
+static enum rc read_price(const struct reader *r, const struct yaml_node *node,
+                          struct cat_price *price)
+{
+    enum { PER_MILLION = 1000000 };
+    struct field f[FIELDS_MAX];
+    struct price *p = &price->price;
+    enum rc rc = read_section(r, node, CATALOGUE_PRICE, f);
+    if (rc == RC_OK)
+        rc = read_from(r, &f[PRICE_FROM], &price->from_ms);
+    if (rc == RC_OK)
+        rc = read_usd(r, f, PRICE_INPUT, PER_MILLION, &p->input_pusd);
+    if (rc == RC_OK)
+        rc = read_usd(r, f, PRICE_CACHED, PER_MILLION, &p->cached_pusd);
+    if (rc == RC_OK)
+        rc = read_usd(r, f, PRICE_OUTPUT, PER_MILLION, &p->output_pusd);
+    if (rc == RC_OK)
+        rc = read_usd(r, f, PRICE_REASONING, PER_MILLION, &p->reasoning_pusd);
+    if (rc == RC_OK)
+        rc = read_usd(r, f, PRICE_REQUEST, 1, &p->request_pusd);
+    return rc;
+}
+
+static enum rc read_prices(const struct reader *r, const struct field *f,
+                           struct cat_model_version *mv)
+{
+    if (!f->list || f->list->item_count == 0)
+        return RC_OK;
+    if (!(mv->prices = calloc((size_t)f->list->item_count, sizeof *mv->prices)))
+        return no_memory(r);
+    for (; mv->price_count < f->list->item_count; mv->price_count++) {
+        const struct yaml_node *node = &f->list->items[mv->price_count];
+        struct cat_price *price = &mv->prices[mv->price_count];
+        enum rc rc = read_price(r, node, price);
+        if (rc != RC_OK)
+            return rc;
+        if (mv->price_count && price[-1].from_ms >= price->from_ms)
+            return bad(r, node->line,
+                       "prices must be in order of 'from', each later than the one "
+                       "before");
+    }
+    return RC_OK;
+}
+
+/* ---- models -------------------------------------------------------------------------------------
+ */
+
+static enum rc version_texts(const struct reader *r, const struct field *model,
+                             const struct field *f, struct cat_model_version *mv)
+{
+    char label[2 * CATALOGUE_NAME_MAX + 2];
+    snprintf(label, sizeof label, "%s@%s", model[MODEL_NAME].text, f[MV_VERSION].text);
+    bool ok = copy_text(&mv->model, model[MODEL_NAME].text) &&
+              copy_text(&mv->version, f[MV_VERSION].text) && copy_text(&mv->label, label) &&
+              copy_text(&mv->upstream_model, f[MV_UPSTREAM].text) &&
+              copy_text(&mv->provider, model[MODEL_PROVIDER].text) &&
+              copy_text(&mv->owner, model[MODEL_OWNER].text);
+    return ok ? RC_OK : no_memory(r);
+}
+
+static enum rc read_version(const struct reader *r, const struct field *model,
+                            const struct yaml_node *node, int first)
+{
+    struct field f[FIELDS_MAX];
+    struct cat_model_version *mv = &r->cat->versions[r->cat->version_count];
+    mv->index = r->cat->version_count++;
+    enum rc rc = read_section(r, node, CATALOGUE_VERSION, f);
+    if (rc == RC_OK)
+        rc = check_name(r, &f[MV_VERSION], "version");
+    if (rc == RC_OK)
+        rc = version_texts(r, model, f, mv);
+    if (rc == RC_OK)
+        rc = find_endpoint(r, &f[MV_ENDPOINT], &mv->endpoint);
+    if (rc != RC_OK)
+        return rc;
+    mv->state = (enum version_state)(f[MV_STATE].num + VERSION_TEST);
+    mv->context_tokens = f[MV_CONTEXT].num;
+    mv->max_output_tokens = f[MV_MAX_OUTPUT].num;
+    for (int i = first; i < mv->index; i++)
+        if (strcmp(r->cat->versions[i].version, mv->version) == 0)
+            return bad(r, f[MV_VERSION].line, "version '%s' of this model stands twice",
+                       mv->version);
+    return read_prices(r, &f[MV_PRICES], mv);
+}
+
+static enum rc find_current(const struct reader *r, const struct field *f, int first,
+                            struct cat_model *model)
+{
+    int count = r->cat->version_count - first;
+    const char *wanted = f[MODEL_CURRENT].text;
+    if (!*wanted && count > 1)
+        return bad(r, f[MODEL_NAME].line,
+                   "model '%s' has several versions: say in 'current' which "
+                   "one serves",
+                   model->name);
+    for (int i = first; i < r->cat->version_count; i++) {
+        if (*wanted && strcmp(r->cat->versions[i].version, wanted) != 0)
+            continue;
+        model->current = i;
+        return RC_OK;
+    }
+    return bad(r, f[MODEL_CURRENT].line,
+               "key 'current': model '%s' has no version '%s' in this "
+               "file",
+               model->name, wanted);
+}
+
+static enum rc read_model(const struct reader *r, const struct yaml_node *node)
+{
+    struct field f[FIELDS_MAX];
+    struct cat_model *model = &r->cat->models[r->cat->model_count++];
+    int first = r->cat->version_count;
+    enum rc rc = read_section(r, node, CATALOGUE_MODEL, f);
+    if (rc == RC_OK)
+        rc = check_name(r, &f[MODEL_NAME], "name");
+    if (rc == RC_OK && !copy_text(&model->name, f[MODEL_NAME].text))
+        rc = no_memory(r);
+    if (rc != RC_OK)
+        return rc;
+    for (const struct cat_model *other = r->cat->models; other < model; other++)
+        if (strcmp(other->name, model->name) == 0)
+            return bad(r, f[MODEL_NAME].line, "model '%s' stands twice", model->name);
+    const struct yaml_node *versions = f[MODEL_VERSIONS].list;
+    if (versions->item_count == 0)
+        return bad(r, versions->line, "model '%s' has no version", model->name);
+    for (int i = 0; rc == RC_OK && i < versions->item_count; i++)
+        rc = read_version(r, f, &versions->items[i], first);
+    return rc == RC_OK ? find_current(r, f, first, model) : rc;
+}
+
+/* ---- defaults
+ * ------------------------------------------------------------------------------------ */
+
+static enum rc read_default(const struct reader *r, const struct yaml_node *node)
+{
+    struct field f[FIELDS_MAX];
+    struct cat_default *d = &r->cat->defaults[r->cat->default_count++];
+    enum rc rc = read_section(r, node, CATALOGUE_DEFAULT, f);
+    if (rc != RC_OK)
+        return rc;
+    if (!copy_text(&d->app, f[DEFAULT_APP].text) || !copy_text(&d->task, f[DEFAULT_TASK].text))
+        return no_memory(r);
+    for (const struct cat_default *other = r->cat->defaults; other < d; other++)
+        if (strcmp(other->app, d->app) == 0 && strcmp(other->task, d->task) == 0)
+            return bad(r, node->line, "the default of app '%s' and task '%s' stands twice", d->app,
+                       d->task);
+    for (d->model = 0; d->model < r->cat->model_count; d->model++)
+        if (strcmp(r->cat->models[d->model].name, f[DEFAULT_MODEL].text) == 0)
+            return RC_OK;
+    d->model = 0;
+    return bad(r, f[DEFAULT_MODEL].line, "there is no model '%s' in this file",
+               f[DEFAULT_MODEL].text);
+}
+
+/* ---- the whole
+ * ------------------------------------------------------------------------------------ */
+
+/* Versions of all models; a wrong shape counts nothing here, and is refused where it is read. */
+static int count_versions(const struct yaml_node *models)
+{
+    int count = 0;
+    for (int i = 0; i < models->item_count; i++)
+        for (int j = 0; j < models->items[i].item_count; j++)
+            if (models->items[i].kind == YAML_KIND_MAP &&
+                strcmp(models->items[i].items[j].key, "versions") == 0)
+                count += models->items[i].items[j].item_count;
+    return count;
+}
+
+static enum rc make_room(const struct reader *r, const struct field *f)
+{
+    struct catalogue *cat = r->cat;
+    int defaults = f[ROOT_DEFAULTS].list ? f[ROOT_DEFAULTS].list->item_count : 0;
+    int versions = count_versions(f[ROOT_MODELS].list);
+    if (versions > CATALOGUE_ENTRIES_MAX)
+        return bad(r, f[ROOT_MODELS].line, "%d model versions; at most %d are allowed", versions,
+                   (int)CATALOGUE_ENTRIES_MAX);
+    /* One more each: calloc(0) may be NULL. */
+    cat->endpoints = calloc((size_t)f[ROOT_ENDPOINTS].list->item_count + 1, sizeof *cat->endpoints);
+    cat->models = calloc((size_t)f[ROOT_MODELS].list->item_count + 1, sizeof *cat->models);
+    cat->versions = calloc((size_t)versions + 1, sizeof *cat->versions);
+    cat->defaults = calloc((size_t)defaults + 1, sizeof *cat->defaults);
+    bool ok = cat->endpoints && cat->models && cat->versions && cat->defaults &&
+              copy_text(&cat->name, f[ROOT_NAME].text);
+    return ok ? RC_OK : no_memory(r);
+}
+
+typedef enum rc (*read_entry)(const struct reader *r, const struct yaml_node *node);
+
+static enum rc read_all(const struct reader *r, const struct yaml_node *list, read_entry read)
+{
+    for (int i = 0; list && i < list->item_count; i++) {
+        enum rc rc = read(r, &list->items[i]);
+        if (rc != RC_OK)
+            return rc;
+    }
+    return RC_OK;
+}
+
+enum rc catalogue_read(const struct yaml_node *root, const char *file_name, struct catalogue *cat,
+                       struct err *err)
+{
+    struct reader r = {file_name, cat, err};
+    struct field f[FIELDS_MAX];
+    enum rc rc = read_section(&r, root, CATALOGUE_ROOT, f);
+    if (rc == RC_OK)
+        rc = make_room(&r, f);
+    if (rc == RC_OK)
+        rc = read_all(&r, f[ROOT_ENDPOINTS].list, read_endpoint);
+    if (rc == RC_OK)
+        rc = read_all(&r, f[ROOT_MODELS].list, read_model);
+    if (rc == RC_OK)
+        rc = read_all(&r, f[ROOT_DEFAULTS].list, read_default);
+    return rc;
+}
