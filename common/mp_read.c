@@ -42,44 +42,6 @@ static enum mp_fault read_payload(struct mp_cursor *c, enum mp_type type, uint64
     return MP_OK;
 }
 
-/* A length of `length_bytes`, then that many bytes; an ext has its type byte in between. */
-static enum mp_fault read_sized(struct mp_cursor *c, enum mp_type type, unsigned length_bytes,
-                                struct mp_token *t)
-{
-    uint64_t n;
-    if (!take_uint(c, length_bytes, &n) || (type == MP_EXT && !take(c, 1)))
-        return MP_CUT;
-    return read_payload(c, type, n, t);
-}
-
-static enum mp_fault read_fixext(struct mp_cursor *c, uint64_t n, struct mp_token *t)
-{
-    return take(c, 1) ? read_payload(c, MP_EXT, n, t) : MP_CUT;
-}
-
-static enum mp_fault read_unsigned(struct mp_cursor *c, unsigned bytes, struct mp_token *t)
-{
-    t->type = MP_UINT;
-    return take_uint(c, bytes, &t->u) ? MP_OK : MP_CUT;
-}
-
-static enum mp_fault read_signed(struct mp_cursor *c, unsigned bytes, struct mp_token *t)
-{
-    uint64_t v;
-    if (!take_uint(c, bytes, &v))
-        return MP_CUT;
-    const uint64_t sign = (uint64_t)1 << (bytes * 8 - 1);
-    t->u = (v ^ sign) - sign; /* sign extension */
-    t->type = v & sign ? MP_NEGATIVE : MP_UINT;
-    return MP_OK;
-}
-
-static enum mp_fault read_float(struct mp_cursor *c, unsigned bytes, struct mp_token *t)
-{
-    t->type = MP_FLOAT;
-    return take(c, bytes) ? MP_OK : MP_CUT;
-}
-
 /* Every element takes a byte at least, so a count past what remains is a lie: found here, before
  * anybody makes room for it. */
 static enum mp_fault read_count(const struct mp_cursor *c, enum mp_type type, uint64_t count,
@@ -93,91 +55,115 @@ static enum mp_fault read_count(const struct mp_cursor *c, enum mp_type type, ui
     return MP_OK;
 }
 
-static enum mp_fault read_container(struct mp_cursor *c, enum mp_type type, unsigned count_bytes,
-                                    struct mp_token *t)
+/* ---- heads 0xc0 .. 0xdf: the type is in the byte, `size` says what follows ---------------- */
+
+typedef enum mp_fault (*head_reader)(struct mp_cursor *c, enum mp_type type, unsigned size,
+                                     struct mp_token *t);
+
+static enum mp_fault read_unused(struct mp_cursor *c, enum mp_type type, unsigned size,
+                                 struct mp_token *t)
 {
-    uint64_t count;
-    return take_uint(c, count_bytes, &count) ? read_count(c, type, count, t) : MP_CUT;
+    (void)c, (void)type, (void)size, (void)t;
+    return MP_NOT_MSGPACK;
 }
 
-static enum mp_fault read_bool(bool v, struct mp_token *t)
+/* `size` bytes whose value nobody asks for: nil, floats. */
+static enum mp_fault read_opaque(struct mp_cursor *c, enum mp_type type, unsigned size,
+                                 struct mp_token *t)
 {
-    t->type = MP_BOOL;
-    t->u = v;
+    t->type = type;
+    return take(c, size) ? MP_OK : MP_CUT;
+}
+
+static enum mp_fault read_bool(struct mp_cursor *c, enum mp_type type, unsigned size,
+                               struct mp_token *t)
+{
+    (void)c;
+    t->type = type;
+    t->u = size;
     return MP_OK;
 }
 
-/* Heads 0xc0 .. 0xdf: the type is in the byte, sizes follow. */
-static enum mp_fault read_long(struct mp_cursor *c, uint8_t head, struct mp_token *t)
+static enum mp_fault read_unsigned(struct mp_cursor *c, enum mp_type type, unsigned size,
+                                   struct mp_token *t)
 {
-    switch (head) {
-    case 0xc0:
-        t->type = MP_NIL;
-        return MP_OK;
-    case 0xc2:
-        return read_bool(false, t);
-    case 0xc3:
-        return read_bool(true, t);
-    case 0xc4:
-        return read_sized(c, MP_BIN, 1, t);
-    case 0xc5:
-        return read_sized(c, MP_BIN, 2, t);
-    case 0xc6:
-        return read_sized(c, MP_BIN, 4, t);
-    case 0xc7:
-        return read_sized(c, MP_EXT, 1, t);
-    case 0xc8:
-        return read_sized(c, MP_EXT, 2, t);
-    case 0xc9:
-        return read_sized(c, MP_EXT, 4, t);
-    case 0xca:
-        return read_float(c, 4, t);
-    case 0xcb:
-        return read_float(c, 8, t);
-    case 0xcc:
-        return read_unsigned(c, 1, t);
-    case 0xcd:
-        return read_unsigned(c, 2, t);
-    case 0xce:
-        return read_unsigned(c, 4, t);
-    case 0xcf:
-        return read_unsigned(c, 8, t);
-    case 0xd0:
-        return read_signed(c, 1, t);
-    case 0xd1:
-        return read_signed(c, 2, t);
-    case 0xd2:
-        return read_signed(c, 4, t);
-    case 0xd3:
-        return read_signed(c, 8, t);
-    case 0xd4:
-        return read_fixext(c, 1, t);
-    case 0xd5:
-        return read_fixext(c, 2, t);
-    case 0xd6:
-        return read_fixext(c, 4, t);
-    case 0xd7:
-        return read_fixext(c, 8, t);
-    case 0xd8:
-        return read_fixext(c, 16, t);
-    case 0xd9:
-        return read_sized(c, MP_STR, 1, t);
-    case 0xda:
-        return read_sized(c, MP_STR, 2, t);
-    case 0xdb:
-        return read_sized(c, MP_STR, 4, t);
-    case 0xdc:
-        return read_container(c, MP_ARRAY, 2, t);
-    case 0xdd:
-        return read_container(c, MP_ARRAY, 4, t);
-    case 0xde:
-        return read_container(c, MP_MAP, 2, t);
-    case 0xdf:
-        return read_container(c, MP_MAP, 4, t);
-    default:
-        return MP_NOT_MSGPACK; /* 0xc1 */
-    }
+    t->type = type;
+    return take_uint(c, size, &t->u) ? MP_OK : MP_CUT;
 }
+
+static enum mp_fault read_signed(struct mp_cursor *c, enum mp_type type, unsigned size,
+                                 struct mp_token *t)
+{
+    uint64_t v;
+    if (!take_uint(c, size, &v))
+        return MP_CUT;
+    const uint64_t sign = (uint64_t)1 << (size * 8 - 1);
+    t->type = v & sign ? MP_NEGATIVE : type;
+    t->u = (v ^ sign) - sign; /* sign extension */
+    return MP_OK;
+}
+
+/* A length of `size` bytes, then that many; an ext has its type byte in between. */
+static enum mp_fault read_sized(struct mp_cursor *c, enum mp_type type, unsigned size,
+                                struct mp_token *t)
+{
+    uint64_t n;
+    if (!take_uint(c, size, &n) || (type == MP_EXT && !take(c, 1)))
+        return MP_CUT;
+    return read_payload(c, type, n, t);
+}
+
+static enum mp_fault read_fixext(struct mp_cursor *c, enum mp_type type, unsigned size,
+                                 struct mp_token *t)
+{
+    return take(c, 1) ? read_payload(c, type, size, t) : MP_CUT;
+}
+
+static enum mp_fault read_container(struct mp_cursor *c, enum mp_type type, unsigned size,
+                                    struct mp_token *t)
+{
+    uint64_t count;
+    return take_uint(c, size, &count) ? read_count(c, type, count, t) : MP_CUT;
+}
+
+static const struct {
+    head_reader read;
+    enum mp_type type;
+    unsigned size;
+} heads[32] = {
+    /* 0xc0 */ {read_opaque, MP_NIL, 0},
+    /* 0xc1 */ {read_unused, MP_NIL, 0},
+    /* 0xc2 */ {read_bool, MP_BOOL, 0},
+    /* 0xc3 */ {read_bool, MP_BOOL, 1},
+    /* 0xc4 */ {read_sized, MP_BIN, 1},
+    /* 0xc5 */ {read_sized, MP_BIN, 2},
+    /* 0xc6 */ {read_sized, MP_BIN, 4},
+    /* 0xc7 */ {read_sized, MP_EXT, 1},
+    /* 0xc8 */ {read_sized, MP_EXT, 2},
+    /* 0xc9 */ {read_sized, MP_EXT, 4},
+    /* 0xca */ {read_opaque, MP_FLOAT, 4},
+    /* 0xcb */ {read_opaque, MP_FLOAT, 8},
+    /* 0xcc */ {read_unsigned, MP_UINT, 1},
+    /* 0xcd */ {read_unsigned, MP_UINT, 2},
+    /* 0xce */ {read_unsigned, MP_UINT, 4},
+    /* 0xcf */ {read_unsigned, MP_UINT, 8},
+    /* 0xd0 */ {read_signed, MP_UINT, 1},
+    /* 0xd1 */ {read_signed, MP_UINT, 2},
+    /* 0xd2 */ {read_signed, MP_UINT, 4},
+    /* 0xd3 */ {read_signed, MP_UINT, 8},
+    /* 0xd4 */ {read_fixext, MP_EXT, 1},
+    /* 0xd5 */ {read_fixext, MP_EXT, 2},
+    /* 0xd6 */ {read_fixext, MP_EXT, 4},
+    /* 0xd7 */ {read_fixext, MP_EXT, 8},
+    /* 0xd8 */ {read_fixext, MP_EXT, 16},
+    /* 0xd9 */ {read_sized, MP_STR, 1},
+    /* 0xda */ {read_sized, MP_STR, 2},
+    /* 0xdb */ {read_sized, MP_STR, 4},
+    /* 0xdc */ {read_container, MP_ARRAY, 2},
+    /* 0xdd */ {read_container, MP_ARRAY, 4},
+    /* 0xde */ {read_container, MP_MAP, 2},
+    /* 0xdf */ {read_container, MP_MAP, 4},
+};
 
 static enum mp_fault read_token(struct mp_cursor *c, struct mp_token *t)
 {
@@ -196,7 +182,7 @@ static enum mp_fault read_token(struct mp_cursor *c, struct mp_token *t)
         return read_count(c, MP_ARRAY, b & 0x0f, t);
     if (b < 0xc0)
         return read_payload(c, MP_STR, b & 0x1f, t);
-    return read_long(c, b, t);
+    return heads[b & 0x1f].read(c, heads[b & 0x1f].type, heads[b & 0x1f].size, t);
 }
 
 enum mp_fault mp_next(struct mp_cursor *c, struct mp_token *ret)
