@@ -8,13 +8,15 @@
  *
  * config_value.c knows the types and what they look like; config_show.c prints.
  */
-#include "common/config_impl.h"
+#include "common/config.h"
 
 #include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "common/config_impl.h"
 
 extern char **environ;
 

@@ -250,8 +250,8 @@ static void add_number(struct buf *out, double v)
         buf_add_text(out, isnan(v) ? "NaN" : v > 0 ? "+Inf" : "-Inf");
         return;
     }
-    if (fabs(v) < 9007199254740992.0 &&
-        v == (double)(int64_t)v) { /* 2^53: exact as a whole number */
+    static const double exact = 9007199254740992.0; /* 2^53: whole numbers below it are exact */
+    if (v > -exact && v < exact && v == (double)(int64_t)v) {
         buf_addf(out, "%.0f", v == 0 ? 0.0 : v);
         return;
     }
