@@ -4,13 +4,22 @@
  * Purpose: stable hashes and the random stream. Pure arithmetic; nothing can fail.
  */
 
+#include <endian.h>
+#include <string.h>
+
+#define FNV_PRIME 0x100000001b3u
+
 uint64_t hash_bytes(uint64_t h, const void *bytes, size_t len)
 {
     const unsigned char *p = bytes;
-    for (size_t i = 0; i < len; i++) {
-        h ^= p[i];
-        h *= 0x100000001b3u;
+    size_t i = 0;
+    for (; i + 8 <= len; i += 8) {
+        uint64_t word;
+        memcpy(&word, p + i, sizeof word);
+        h = (h ^ le64toh(word)) * FNV_PRIME;
     }
+    for (; i < len; i++)
+        h = (h ^ p[i]) * FNV_PRIME;
     return h;
 }
 

@@ -23,9 +23,11 @@ class Unsupported(Exception):
 
 
 def fnv1a(data, h=HASH_START):
-    """FNV-1a, 64 bits, continued from h."""
-    for byte in data:
-        h = ((h ^ byte) * 0x100000001B3) & MASK
+    """FNV-1a, 64 bits, continued from h: little-endian words of eight bytes, then the rest."""
+    whole = len(data) // 8 * 8
+    units = [int.from_bytes(data[i:i + 8], "little") for i in range(0, whole, 8)]
+    for unit in units + list(data[whole:]):
+        h = ((h ^ unit) * 0x100000001B3) & MASK
     return h
 
 

@@ -10,7 +10,6 @@
  */
 #include "tests/modelsim/hash.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,6 +28,15 @@ static const struct {
     {"/healthz", METHOD_GET, ENDPOINT_CONTROL},
 };
 
+/* A C string of at most size - 1 bytes of the span. */
+static void copy_span(struct span span, char *ret_text, size_t size)
+{
+    size_t len = span.len < size ? span.len : size - 1;
+    if (len > 0)
+        memcpy(ret_text, span.at, len);
+    ret_text[len] = '\0';
+}
+
 static void find_endpoint(const struct http_head *head, struct conn *conn)
 {
     conn->endpoint = ENDPOINT_UNKNOWN;
@@ -42,8 +50,7 @@ static void find_endpoint(const struct http_head *head, struct conn *conn)
             conn->endpoint = endpoints[i].endpoint;
         conn->request.path = endpoints[i].path;
     }
-    (void)snprintf(conn->target, sizeof conn->target, "%.*s",
-                   head->path.len < 39 ? (int)head->path.len : 39, head->path.at);
+    copy_span(head->path, conn->target, sizeof conn->target);
     conn->append = span_is(head->query, "mode=append");
 }
 
@@ -102,9 +109,7 @@ void serve_head(struct server *server, struct conn *conn, const struct http_head
     if (conn->endpoint == ENDPOINT_CONTROL)
         return;
     conn->key_ok = key_fits(server, head->authorization);
-    int shown = head->authorization.len < 127 ? (int)head->authorization.len : 127;
-    (void)snprintf(conn->authorization, sizeof conn->authorization, "%.*s", shown,
-                   shown == 0 ? "" : head->authorization.at);
+    copy_span(head->authorization, conn->authorization, sizeof conn->authorization);
     if (head->sim.len > 0)
         conn->sim = strndup(head->sim.at, head->sim.len);
     r->at_us = server->unix_us;
