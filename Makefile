@@ -17,6 +17,7 @@
 #                                      worker, producer, admin and common (test_modelsim_NAME,
 #                                      test_mockkafka_NAME: with that program's archive);
 #                                      other files there are shared by all of them
+#   tests/live/test_NAME.c             the same, for tests that need the stack's servers
 #
 # Macros: a .c file (not a header) that mentions one of these gets it, and is rebuilt when its
 # value changes:
@@ -85,7 +86,8 @@ PC_CFLAGS   := $(shell $(PKG_CONFIG) --cflags $(PACKAGES) 2>/dev/null)
 PC_LIBS     := $(shell $(PKG_CONFIG) --libs $(PACKAGES) 2>/dev/null)
 CMOCKA_LIBS := $(shell $(PKG_CONFIG) --libs cmocka 2>/dev/null)
 
-BASE_CFLAGS := -std=gnu17 -g $(WARNINGS) $(HARDENING) $(OPT_$(VARIANT)) -pthread -I. $(PC_CFLAGS)
+# _GNU_SOURCE is empty, as a file's own `#define _GNU_SOURCE` is.
+BASE_CFLAGS := -std=gnu17 -D_GNU_SOURCE= -g $(WARNINGS) $(HARDENING) $(OPT_$(VARIANT)) -pthread -I. $(PC_CFLAGS)
 # WERROR is no part of the flags' stamp: changing it rebuilds nothing that compiled before.
 ALL_CFLAGS  := $(BASE_CFLAGS) $(if $(filter 1,$(WERROR)),-Werror) $(CFLAGS)
 ALL_LDFLAGS := $(HARDENING_LD) -pthread $(LD_$(VARIANT)) -Wl,--as-needed $(LDFLAGS)
@@ -97,12 +99,16 @@ DATADIR  := $(if $(filter dist,$(VARIANT)),$(PREFIX)/share/inferq,$(CURDIR)/sche
 # ---- what there is -------------------------------------------------------------------------
 
 LIB_DIRS  := worker producer admin tests/modelsim tests/mockkafka common
-ALL_SRC   := $(wildcard $(addsuffix /*.c,$(LIB_DIRS)) tests/bench/*.c tests/unit/*.c)
+ALL_SRC   := $(wildcard $(addsuffix /*.c,$(LIB_DIRS)) tests/bench/*.c tests/unit/*.c \
+    tests/live/*.c)
 MAIN_SRC  := $(filter %/main.c %_main.c,$(wildcard $(addsuffix /*.c,$(LIB_DIRS))))
 UNIT_SRC  := $(wildcard tests/unit/test_*.c)
 UNIT_HELP := $(filter-out $(UNIT_SRC),$(wildcard tests/unit/*.c))
+LIVE_SRC  := $(wildcard tests/live/test_*.c)
+LIVE_HELP := $(filter-out $(LIVE_SRC),$(wildcard tests/live/*.c))
 BENCH_SRC := $(wildcard tests/bench/*.c)
-HEADERS   := $(wildcard $(addsuffix /*.h,$(LIB_DIRS)) tests/bench/*.h tests/unit/*.h)
+HEADERS   := $(wildcard $(addsuffix /*.h,$(LIB_DIRS)) tests/bench/*.h tests/unit/*.h \
+    tests/live/*.h)
 
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
 lib_src = $(filter-out $(MAIN_SRC),$(wildcard $(1)/*.c))
@@ -119,14 +125,16 @@ PROGRAMS  := $(foreach s,$(MAIN_SRC),$(BIN)/$(call program_name,$(s)))
 INSTALLED := $(foreach s,$(filter-out tests/%,$(MAIN_SRC)),$(call program_name,$(s)))
 BENCHES   := $(patsubst tests/bench/%.c,$(BIN)/bench-%,$(BENCH_SRC))
 UNITS     := $(patsubst tests/unit/%.c,$(B)/tests/%,$(UNIT_SRC))
+LIVES     := $(patsubst tests/live/%.c,$(B)/live/%,$(LIVE_SRC))
 LIBS      := $(foreach d,worker producer admin common,$(call lib_name,$(d)))
 
 # ---- building ------------------------------------------------------------------------------
 
-.PHONY: all programs units
+.PHONY: all programs units lives
 all: programs
 programs: $(PROGRAMS) $(BENCHES)
 units: $(UNITS)
+lives: $(LIVES)
 
 # A stamp holds a value and is touched only when the value changes.
 define stamp
@@ -186,6 +194,9 @@ $(B)/tests/$(1): $(B)/obj/tests/unit/$(1).o $(call obj,$(UNIT_HELP)) \
 endef
 $(foreach s,$(UNIT_SRC),$(eval $(call unit,$(patsubst tests/unit/%.c,%,$(s)))))
 
+$(LIVES): $(B)/live/%: $(B)/obj/tests/live/%.o $(call obj,$(LIVE_HELP)) $(LIBS) $(B)/stamp/ldflags
+	@$(LINK) $(CMOCKA_LIBS) $(PC_LIBS)
+
 -include $(patsubst %.c,$(B)/obj/%.d,$(ALL_SRC))
 
 # ---- every header compiles alone -----------------------------------------------------------
@@ -219,15 +230,15 @@ INTEGRATION_VARIANTS ?= release asan
 
 unit: units
 	@BUILD='$(BUILD)' tests/run --unit $(VARIANT)
-integration: all
+integration: all lives
 	@$(MAKE) --no-print-directory VARIANT=release all
-	@BUILD='$(BUILD)' tests/run --integration $(VARIANT)
+	@BUILD='$(BUILD)' tests/run --live $(VARIANT) --integration $(VARIANT)
 
 test: deps
 	@$(MAKE) --no-print-directory WERROR=1 VARIANT=release all headers
-	@$(MAKE) --no-print-directory WERROR=1 VARIANT=asan all units
+	@$(MAKE) --no-print-directory WERROR=1 VARIANT=asan all units lives
 	@$(MAKE) --no-print-directory check
-	@BUILD='$(BUILD)' tests/run --unit asan $(addprefix --integration ,$(INTEGRATION_VARIANTS))
+	@BUILD='$(BUILD)' tests/run --unit asan --live asan --integration $(INTEGRATION_VARIANTS)
 
 demo:
 	@deploy/demo
