@@ -198,8 +198,8 @@ enum { FIELDS_MAX = 12 };
 
 struct field {
     int line;
-    const char *text;             /* scalars: as written, or the default; never NULL */
-    int64_t num;                  /* all types but TEXT */
+    const char *text; /* scalars: as written, or the default; never NULL, also elsewhere */
+    int64_t num;      /* all types but TEXT */
     const struct yaml_node *list; /* lists: NULL when absent */
 };
 
@@ -263,7 +263,8 @@ static enum rc read_section(const struct reader *r, const struct yaml_node *map,
                             enum catalogue_section_index which, struct field *fields)
 {
     const struct catalogue_section *section = &catalogue_sections[which];
-    memset(fields, 0, FIELDS_MAX * sizeof *fields);
+    for (int i = 0; i < FIELDS_MAX; i++)
+        fields[i] = (struct field){.text = ""};
     if (map->kind != YAML_KIND_MAP)
         return bad(r, map->line, "%s must be a map of keys, and is %s", section->title,
                    yaml_kind_name(map->kind));
@@ -557,11 +558,17 @@ static enum rc read_default(const struct reader *r, const struct yaml_node *node
 /* ---- the whole
  * ------------------------------------------------------------------------------------ */
 
+/* A list that may be absent. */
+static int count_of(const struct yaml_node *list)
+{
+    return list ? list->item_count : 0;
+}
+
 /* Versions of all models; a wrong shape counts nothing here, and is refused where it is read. */
 static int count_versions(const struct yaml_node *models)
 {
     int count = 0;
-    for (int i = 0; i < models->item_count; i++)
+    for (int i = 0; i < count_of(models); i++)
         for (int j = 0; j < models->items[i].item_count; j++)
             if (models->items[i].kind == YAML_KIND_MAP &&
                 strcmp(models->items[i].items[j].key, "versions") == 0)
@@ -572,14 +579,15 @@ static int count_versions(const struct yaml_node *models)
 static enum rc make_room(const struct reader *r, const struct field *f)
 {
     struct catalogue *cat = r->cat;
-    int defaults = f[ROOT_DEFAULTS].list ? f[ROOT_DEFAULTS].list->item_count : 0;
+    int endpoints = count_of(f[ROOT_ENDPOINTS].list), models = count_of(f[ROOT_MODELS].list);
+    int defaults = count_of(f[ROOT_DEFAULTS].list);
     int versions = count_versions(f[ROOT_MODELS].list);
     if (versions > CATALOGUE_ENTRIES_MAX)
         return bad(r, f[ROOT_MODELS].line, "%d model versions; at most %d are allowed", versions,
                    (int)CATALOGUE_ENTRIES_MAX);
     /* One more each: calloc(0) may be NULL. */
-    cat->endpoints = calloc((size_t)f[ROOT_ENDPOINTS].list->item_count + 1, sizeof *cat->endpoints);
-    cat->models = calloc((size_t)f[ROOT_MODELS].list->item_count + 1, sizeof *cat->models);
+    cat->endpoints = calloc((size_t)endpoints + 1, sizeof *cat->endpoints);
+    cat->models = calloc((size_t)models + 1, sizeof *cat->models);
     cat->versions = calloc((size_t)versions + 1, sizeof *cat->versions);
     cat->defaults = calloc((size_t)defaults + 1, sizeof *cat->defaults);
     bool ok = cat->endpoints && cat->models && cat->versions && cat->defaults &&
@@ -591,7 +599,7 @@ typedef enum rc (*read_entry)(const struct reader *r, const struct yaml_node *no
 
 static enum rc read_all(const struct reader *r, const struct yaml_node *list, read_entry read)
 {
-    for (int i = 0; list && i < list->item_count; i++) {
+    for (int i = 0; i < count_of(list); i++) {
         enum rc rc = read(r, &list->items[i]);
         if (rc != RC_OK)
             return rc;

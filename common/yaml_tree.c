@@ -175,6 +175,7 @@ static enum rc load(struct copier *c, yaml_parser_t *parser, struct yaml_node *r
     if (rc == RC_OK)
         rc = nothing_follows(c, parser);
     yaml_document_delete(&doc);
+    c->doc = NULL;
     return rc;
 }
 
