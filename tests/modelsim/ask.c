@@ -34,9 +34,7 @@ static struct ask_part *part_new(struct ask *ask)
 {
     if (ask->part_count == ask->part_cap) {
         size_t cap = ask->part_cap == 0 ? 16 : ask->part_cap * 2;
-        struct ask_part *parts = realloc(ask->parts, cap * sizeof *parts);
-        if (parts == NULL)
-            base_die("no memory");
+        struct ask_part *parts = base_realloc(ask->parts, cap * sizeof *parts);
         ask->parts = parts;
         ask->part_cap = cap;
     }

@@ -25,3 +25,19 @@ _Noreturn void base_die(const char *what)
     (void)fprintf(stderr, "modelsim: %s: %s\n", what, strerror(errno));
     exit(3);
 }
+
+void *base_realloc(void *old, size_t size)
+{
+    void *data = realloc(old, size);
+    if (data == NULL)
+        base_die("no memory");
+    return data;
+}
+
+void *base_calloc(size_t count, size_t size)
+{
+    void *data = calloc(count, size);
+    if (data == NULL)
+        base_die("no memory");
+    return data;
+}

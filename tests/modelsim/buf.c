@@ -17,9 +17,7 @@ void buf_reserve(struct buf *b, size_t more)
     size_t cap = b->cap == 0 ? 256 : b->cap;
     while (cap - b->len < more)
         cap *= 2;
-    char *data = realloc(b->data, cap);
-    if (data == NULL)
-        base_die("no memory");
+    char *data = base_realloc(b->data, cap);
     b->data = data;
     b->cap = cap;
 }
@@ -59,18 +57,20 @@ void buf_add_int(struct buf *b, int64_t value)
 
 void buf_printf(struct buf *b, const char *format, ...)
 {
-    va_list args;
-    va_start(args, format);
-    va_list again;
-    va_copy(again, args);
-    int need = vsnprintf(NULL, 0, format, args);
-    va_end(args);
-    if (need > 0) {
-        buf_reserve(b, (size_t)need + 1);
-        (void)vsnprintf(b->data + b->len, (size_t)need + 1, format, again);
-        b->len += (size_t)need;
+    for (size_t room = 256;;) {
+        buf_reserve(b, room);
+        va_list args;
+        va_start(args, format);
+        int need = vsnprintf(b->data + b->len, room, format, args);
+        va_end(args);
+        if (need < 0)
+            base_die("a text cannot be formatted");
+        if ((size_t)need < room) {
+            b->len += (size_t)need;
+            return;
+        }
+        room = (size_t)need + 1;
     }
-    va_end(again);
 }
 
 static void add_escape(struct buf *b, unsigned char c)

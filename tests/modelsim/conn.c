@@ -244,15 +244,11 @@ void conn_event(struct server *server, struct conn *conn, uint32_t events)
 
 static struct conn *conn_new(struct server *server, int fd)
 {
-    struct conn *conn = calloc(1, sizeof *conn);
-    if (conn == NULL)
-        base_die("no memory");
+    struct conn *conn = base_calloc(1, sizeof *conn);
     conn->fd = fd;
     if ((size_t)fd >= server->all_cap) {
         size_t cap = ((size_t)fd + 1024) * 2;
-        struct conn **all = realloc(server->all, cap * sizeof(struct conn *));
-        if (all == NULL)
-            base_die("no memory");
+        struct conn **all = base_realloc(server->all, cap * sizeof(struct conn *));
         memset(all + server->all_cap, 0, (cap - server->all_cap) * sizeof(struct conn *));
         server->all = all;
         server->all_cap = cap;

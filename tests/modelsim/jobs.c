@@ -22,9 +22,7 @@ static struct job_seen *find(struct job_seen *slots, size_t cap, const uint8_t i
 
 static void resize(struct jobs *jobs, size_t cap)
 {
-    struct job_seen *slots = calloc(cap, sizeof *slots);
-    if (slots == NULL)
-        base_die("no memory");
+    struct job_seen *slots = base_calloc(cap, sizeof *slots);
     for (size_t i = 0; i < jobs->cap; i++)
         if (jobs->slots[i].calls != 0)
             *find(slots, cap, jobs->slots[i].id) = jobs->slots[i];
@@ -92,7 +90,7 @@ bool jobs_parse_id(const char *text, size_t len, uint8_t ret_id[16])
             digit = (unsigned int)((c | 0x20) - 'a') + 10;
         else
             return false;
-        id[nibble / 2] = (uint8_t)(id[nibble / 2] << 4 | digit);
+        id[nibble / 2] = (uint8_t)((unsigned int)id[nibble / 2] << 4 | digit);
         nibble++;
     }
     memcpy(ret_id, id, sizeof id);

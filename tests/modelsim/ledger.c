@@ -59,9 +59,9 @@ struct ledger {
 struct ledger *ledger_new(const char *conninfo, int epoll_fd, void *tag, ledger_answer_fn *answer,
                           ledger_release_fn *release, void *context)
 {
-    struct ledger *ledger = calloc(1, sizeof *ledger);
+    struct ledger *ledger = base_calloc(1, sizeof *ledger);
     char *copy = strdup(conninfo);
-    if (ledger == NULL || copy == NULL)
+    if (copy == NULL)
         base_die("no memory");
     *ledger = (struct ledger){.conninfo = copy,
                               .epoll_fd = epoll_fd,
@@ -191,9 +191,7 @@ static void connect_go_on(struct ledger *l, int64_t now_us)
 struct lookup *ledger_ask(struct ledger *l, const uint8_t job[16], int32_t call, uint64_t n,
                           void *asker, int64_t now_us)
 {
-    struct lookup *lookup = calloc(1, sizeof *lookup);
-    if (lookup == NULL)
-        base_die("no memory");
+    struct lookup *lookup = base_calloc(1, sizeof *lookup);
     memcpy(lookup->job, job, 16);
     lookup->call = call;
     lookup->n = n;

@@ -37,9 +37,7 @@ static enum rc read_row(char *line, struct price *ret_row)
 
 static void add_row(struct prices *prices, const struct price *row)
 {
-    struct price *rows = realloc(prices->rows, (prices->count + 1) * sizeof *rows);
-    if (rows == NULL)
-        base_die("no memory");
+    struct price *rows = base_realloc(prices->rows, (prices->count + 1) * sizeof *rows);
     rows[prices->count++] = *row;
     prices->rows = rows;
 }

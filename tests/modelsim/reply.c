@@ -8,6 +8,7 @@
 #include "tests/modelsim/answer.h"
 #include "tests/modelsim/http.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,12 +24,8 @@ static void answer_add(struct answer *answer, bool cut)
 {
     if (answer->count == answer->cap) {
         size_t cap = answer->cap == 0 ? 16 : answer->cap * 2;
-        size_t *ends = realloc(answer->ends, cap * sizeof *ends);
-        bool *cuts = realloc(answer->cut, cap * sizeof *cuts);
-        if (ends == NULL || cuts == NULL)
-            base_die("no memory");
-        answer->ends = ends;
-        answer->cut = cuts;
+        answer->ends = base_realloc(answer->ends, cap * sizeof *answer->ends);
+        answer->cut = base_realloc(answer->cut, cap * sizeof *answer->cut);
         answer->cap = cap;
     }
     answer->ends[answer->count] = answer->body.len;
@@ -153,7 +150,7 @@ static void finish(int status, const char *type, struct body *body, const struct
     buf_add_text(out, "\r\n");
     reply->head_bytes = (int64_t)out->len;
     if (effect->chunked && len > 0)
-        buf_printf(out, "%llx\r\n", (unsigned long long)(len + effect->truncate_bytes));
+        buf_printf(out, "%" PRIx64 "\r\n", len + effect->truncate_bytes);
     reply->fill_at = out->len + body->pad_at;
     buf_add(out, body->b.data, body->b.len);
     if (effect->chunked && effect->truncate_bytes == 0)
@@ -287,9 +284,7 @@ static void add_embeddings(const struct ask *ask, struct body *body)
 {
     struct buf *b = &body->b;
     size_t count = (size_t)ask->dimensions;
-    double *vector = malloc(count * sizeof *vector);
-    if (vector == NULL)
-        base_die("no memory");
+    double *vector = base_calloc(count, sizeof *vector);
     for (size_t i = 0; i < ask->part_count; i++) {
         answer_vector(ask_text(ask, i), vector, count);
         buf_add_text(b, i == 0 ? "{\"object\":\"embedding\",\"index\":"

@@ -40,9 +40,7 @@ struct script {
 
 struct script *script_new(void)
 {
-    struct script *script = calloc(1, sizeof *script);
-    if (script == NULL)
-        base_die("no memory");
+    struct script *script = base_calloc(1, sizeof *script);
     return script;
 }
 
@@ -84,9 +82,7 @@ static enum rc read_line(struct span line, struct active **rules, size_t *count,
     struct active active = {0};
     if (rule_parse(line, &active.rule, err) != RC_OK)
         return RC_REJECT;
-    struct active *grown = realloc(*rules, (*count + 1) * sizeof *grown);
-    if (grown == NULL)
-        base_die("no memory");
+    struct active *grown = base_realloc(*rules, (*count + 1) * sizeof *grown);
     fill_up(&active, now_us);
     grown[(*count)++] = active;
     *rules = grown;
@@ -131,9 +127,7 @@ enum rc script_load(struct script *script, struct span text, bool append, int64_
         script_reset(script, now_us);
     }
     size_t all = script->rule_count + count;
-    struct active *joined = realloc(script->rules, (all + 1) * sizeof *joined);
-    if (joined == NULL)
-        base_die("no memory");
+    struct active *joined = base_realloc(script->rules, (all + 1) * sizeof *joined);
     if (count > 0)
         memcpy(joined + script->rule_count, rules, count * sizeof *joined);
     free(rules);
@@ -182,9 +176,7 @@ static struct count *find_count(struct count *counts, size_t cap, uint64_t key)
 static void grow_counts(struct script *script)
 {
     size_t cap = script->counts_cap == 0 ? 1024 : script->counts_cap * 2;
-    struct count *counts = calloc(cap, sizeof *counts);
-    if (counts == NULL)
-        base_die("no memory");
+    struct count *counts = base_calloc(cap, sizeof *counts);
     for (size_t i = 0; i < script->counts_cap; i++)
         if (script->counts[i].key != 0)
             *find_count(counts, cap, script->counts[i].key) = script->counts[i];

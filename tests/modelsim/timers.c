@@ -45,9 +45,7 @@ void timers_arm(struct timers *t, struct timer *timer, int64_t due_us)
     timers_drop(t, timer);
     if (t->count == t->cap) {
         size_t cap = t->cap == 0 ? 256 : t->cap * 2;
-        struct timer **heap = realloc(t->heap, cap * sizeof *heap);
-        if (heap == NULL)
-            base_die("no memory");
+        struct timer **heap = base_realloc(t->heap, cap * sizeof *heap);
         t->heap = heap;
         t->cap = cap;
     }

@@ -53,9 +53,7 @@ struct witness {
 
 enum rc witness_open(const char *path, struct witness **ret_witness, struct err *err)
 {
-    struct witness *witness = calloc(1, sizeof *witness);
-    if (witness == NULL)
-        base_die("no memory");
+    struct witness *witness = base_calloc(1, sizeof *witness);
     witness->fd = -1;
     if (path != NULL) {
         witness->fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
