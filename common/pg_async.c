@@ -244,13 +244,6 @@ static void lost_as_libpq_says(struct pg *pg)
     lost(pg, why);
 }
 
-static void lost_because(struct pg *pg, const char *text)
-{
-    struct err why;
-    err_set(&why, RC_RETRY, "connection to Postgres given up: %s", text);
-    lost(pg, why);
-}
-
 /* ---- results ------------------------------------------------------------------------------ */
 
 static bool is_last_word(const PGresult *res)
@@ -439,10 +432,11 @@ static void start_setup(struct pg *pg)
 
 /* ---- connecting --------------------------------------------------------------------------- */
 
-static void connect_failed(struct pg *pg)
+/* `text`: NULL for what libpq says. */
+static void connect_failed(struct pg *pg, const char *text)
 {
     struct err why;
-    pg_err_connect(pg->conn, &why);
+    pg_err_connect(pg->conn, text, &why);
     lost(pg, why);
 }
 
@@ -465,10 +459,10 @@ static void connect_step(struct pg *pg)
     case PGRES_POLLING_FAILED:
     case PGRES_POLLING_ACTIVE:
     default:
-        connect_failed(pg);
+        connect_failed(pg, NULL);
     }
     if (!watched)
-        lost_because(pg, "the event loop cannot watch its socket");
+        connect_failed(pg, "the event loop cannot watch its socket");
 }
 
 static void start_connecting(struct pg *pg)
@@ -483,12 +477,12 @@ static void start_connecting(struct pg *pg)
     }
     pg->conn = PQconnectStartParams(keys.keys, keys.values, 1);
     if (PQstatus(pg->conn) == CONNECTION_BAD) {
-        connect_failed(pg);
+        connect_failed(pg, NULL);
         return;
     }
     set_timer(pg, PG_CONNECT_TIMEOUT_S * 1000);
     if (!watch(pg, UV_WRITABLE))
-        lost_because(pg, "the event loop cannot watch its socket");
+        connect_failed(pg, "the event loop cannot watch its socket");
 }
 
 /* ---- the loop's callbacks ----------------------------------------------------------------- */
@@ -516,10 +510,14 @@ static void watchdog(struct pg *pg)
         turn(pg, false); /* if it was us who slept, the answer lies in the socket */
     if (pg->state != UP)
         return;
-    if (silent(pg))
-        lost_because(pg, "no answer within statement_timeout and 5 s");
-    else if (pg->pending > 0)
+    if (silent(pg)) {
+        struct err why;
+        err_set(&why, RC_RETRY, "connection to Postgres given up: no answer within %d ms",
+                pg->conf.statement_timeout_ms + GRACE_MS);
+        lost(pg, why);
+    } else if (pg->pending > 0) {
         set_timer(pg, WATCHDOG_TICK_MS);
+    }
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -531,7 +529,7 @@ static void on_timer(uv_timer_t *timer)
         break;
     case CONNECTING:
     case PREPARING:
-        lost_because(pg, "not connected and set up within 10 s");
+        connect_failed(pg, "not connected and set up within 10 s");
         break;
     case UP:
         watchdog(pg);

@@ -85,15 +85,24 @@ void pg_clean_text(PGconn *conn, const char *text, char *out, size_t out_bytes)
     mask_passwords(conn, out);
 }
 
-enum rc pg_err_connect(PGconn *conn, struct err *err)
+/* What libpq last complained of, without its guess at why a connection was closed. */
+static void last_complaint(PGconn *conn, char *out, size_t out_bytes)
+{
+    pg_clean_text(conn, PQerrorMessage(conn), out, out_bytes);
+    char *guess = strstr(out, " This probably means the server terminated");
+    if (guess)
+        *guess = '\0';
+}
+
+enum rc pg_err_connect(PGconn *conn, const char *why, struct err *err)
 {
     char text[ERR_TEXT_BYTES];
     if (!conn)
         return err_set(err, RC_RETRY, "cannot connect to Postgres: out of memory");
-    pg_clean_text(conn, PQerrorMessage(conn), text, sizeof text);
-    const char *why = text;
+    last_complaint(conn, text, sizeof text);
+    why = why ? why : text;
     /* libpq repeats the address, which is said already. */
-    if (strncmp(text, "connection to server", strlen("connection to server")) == 0) {
+    if (why == text && strncmp(text, "connection to server", strlen("connection to server")) == 0) {
         const char *failed = strstr(text, " failed: ");
         why = failed ? failed + strlen(" failed: ") : text;
     }
@@ -106,7 +115,7 @@ enum rc pg_err_connect(PGconn *conn, struct err *err)
 enum rc pg_err_lost(PGconn *conn, struct err *err)
 {
     char text[ERR_TEXT_BYTES];
-    pg_clean_text(conn, PQerrorMessage(conn), text, sizeof text);
+    last_complaint(conn, text, sizeof text);
     return err_set(err, RC_RETRY, "connection to Postgres lost: %s",
                    *text ? text : "the server closed it");
 }

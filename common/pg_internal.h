@@ -46,8 +46,9 @@ struct pg_connect_keys {
 enum rc pg_connect_keys(const char *conninfo, const char *program, struct pg_connect_keys *ret_keys,
                         struct err *err) MUST_CHECK;
 
-/* "cannot connect to Postgres at HOST:PORT, database D, user U: why". Returns RC_RETRY. */
-enum rc pg_err_connect(PGconn *conn, struct err *err);
+/* "cannot connect to Postgres at HOST:PORT, database D, user U: why". `why`: NULL for
+ * what libpq says. Returns RC_RETRY. */
+enum rc pg_err_connect(PGconn *conn, const char *why, struct err *err);
 /* "connection to Postgres lost: why". Returns RC_RETRY. */
 enum rc pg_err_lost(PGconn *conn, struct err *err);
 /* What the server said of a statement: SQLSTATE, message, table and constraint; never its detail,

@@ -47,7 +47,7 @@ enum rc pgc_open(const char *conninfo, const char *program, struct pgc **ret_con
 
     c->conn = PQconnectdbParams(keys.keys, keys.values, 1);
     if (PQstatus(c->conn) != CONNECTION_OK) {
-        rc = pg_err_connect(c->conn, err);
+        rc = pg_err_connect(c->conn, NULL, err);
         goto out;
     }
     PQsetNoticeReceiver(c->conn, on_notice, NULL);

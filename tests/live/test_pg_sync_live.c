@@ -314,7 +314,7 @@ static void stream_in_bounded_memory(void **state)
     assert_int_equal(w.rows, 200000);
     assert_int_equal(w.sum, INT64_C(200000) * 200001 / 2);
     assert_int_equal(w.bytes, INT64_C(500) * 200000);
-#ifndef __SANITIZE_ADDRESS__                                   /* which holds back what is freed */
+#ifndef __SANITIZE_ADDRESS__                      /* which holds back what is freed */
     assert_true(resident_kib() - before < 20000); /* of 100 MB */
 #else
     (void)before;
