@@ -83,7 +83,7 @@ MSGPACK_PC := $(shell $(PKG_CONFIG) --exists msgpack 2>/dev/null && echo msgpack
 PACKAGES := rdkafka libcurl $(MSGPACK_PC) libpq jansson libuv libmicrohttpd libcrypto yaml-0.1
 # Empty before `make deps` has run; the compiler then names the header that is missing.
 PC_CFLAGS   := $(shell $(PKG_CONFIG) --cflags $(PACKAGES) 2>/dev/null)
-PC_LIBS     := $(shell $(PKG_CONFIG) --libs $(PACKAGES) 2>/dev/null)
+PC_LIBS     := $(shell $(PKG_CONFIG) --libs $(PACKAGES) 2>/dev/null) -lm
 CMOCKA_LIBS := $(shell $(PKG_CONFIG) --libs cmocka 2>/dev/null)
 
 # _GNU_SOURCE is empty, as a file's own `#define _GNU_SOURCE` is.
