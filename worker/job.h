@@ -78,6 +78,7 @@ struct job {
     const struct cat_model_version *mv;
     const struct cat_price *price; /* NULL: none in force */
     int endpoint;                  /* index; -1 before ROUTE */
+    int32_t endpoint_id;           /* its row */
 
     /* its calls */
     enum call_kind kind;

@@ -52,7 +52,7 @@ static const unsigned legal_next[JOB_STATE_COUNT] = {
     [JOB_STORE] = TO(SETTLED) | TO(RETRY) | TO(PARK) | TO(THROTTLE) | TO(CLAIM) | TO(STORE),
     [JOB_RETRY] = TO(THROTTLE) | TO(PARK) | TO(SETTLED),
     [JOB_WAIT] = TO(FETCHED) | TO(THROTTLE) | TO(CLAIM) | TO(PARK) | TO(SETTLED),
-    [JOB_PARK] = TO(SETTLED),
+    [JOB_PARK] = TO(SETTLED) | TO(STORE),
     [JOB_BURY] = TO(SETTLED),
     [JOB_SETTLED] = TO(CLAIM), /* parked while it ran, and ended meanwhile: asks, then leaves */
 };
@@ -150,11 +150,6 @@ bool path_park(struct path *p, struct job *job, int32_t key, enum class reason, 
     path_move(p, job, JOB_PARK);
     p->edges.park(p->edges.arg, job);
     return false;
-}
-
-int32_t path_endpoint_key(const struct path *p, const struct job *job)
-{
-    return p->conf.catalogue->endpoints[job->endpoint].db_id;
 }
 
 /* ---- FETCHED: are these bytes a job, and is it itself? -------------------------------------- *
@@ -273,6 +268,7 @@ static bool route(struct path *p, struct job *job)
         return verdict(p, job, STATUS_DEAD, CLASS_MODEL_NOT_LIVE,
                        "the model version is retired or blocked");
     job->endpoint = job->mv->endpoint;
+    job->endpoint_id = p->conf.catalogue->endpoints[job->endpoint].db_id;
     job->price = catalogue_price(job->mv, p->edges.wall_ms(p->edges.arg));
     estimate(job);
     if (job->msg.max_cost_nusd >= 0 && job->upper_nusd > job->msg.max_cost_nusd)
@@ -295,7 +291,7 @@ static bool throttle(struct path *p, struct job *job)
     int64_t now = p->edges.mono_us(p->edges.arg);
     if (endpoint_free_at(e, now) - now > p->conf.short_wait_us &&
         p->in_state[JOB_PARK].count < PARKING_MAX)
-        return path_park(p, job, path_endpoint_key(p, job), e->paused_for, endpoint_free_at(e, now));
+        return path_park(p, job, job->endpoint_id, e->paused_for, endpoint_free_at(e, now));
     return false; /* dispatch takes it from the lane */
 }
 
@@ -584,7 +580,7 @@ static bool check(struct path *p, struct job *job)
     case ACTION_RETRY:
         job->retry_at_us = now + d.delay_us;
         job->park_key = endpoint_free_at(&p->endpoints[job->endpoint], now) > now
-                            ? path_endpoint_key(p, job) : 0;
+                            ? job->endpoint_id : 0;
         job->park_reason = job->outcome.class;
         job->after_store = AFTER_RETRY;
         break;

@@ -228,6 +228,10 @@ void path_stored(struct path *p, struct job *job)
  * that be refused, the record stays above the watermark and an operator must look. */
 void path_store_refused(struct path *p, struct job *job, const char *why)
 {
+    if (job->parking) {
+        job->parking = false; /* it runs on; its record stays above the watermark */
+        return;
+    }
     if (job->bare) {
         job->outcome.class = CLASS_UNSTORABLE;
         p->edges.seen(p->edges.arg, SIGHT_ALERT, job);
@@ -370,7 +374,7 @@ static void park_stuck(struct path *p, int lane, int endpoint, int64_t now)
         bool waited = now - job->waiting_since_us > p->conf.short_wait_us;
         if (partitions_behind(p->partitions, job) <= half && !(neighbours && waited))
             return;
-        path_park(p, job, path_endpoint_key(p, job), CLASS_NONE, now);
+        path_park(p, job, job->endpoint_id, CLASS_NONE, now);
     }
 }
 

@@ -49,7 +49,6 @@ bool path_park(struct path *p, struct job *job, int32_t key, enum class reason, 
 void path_due_job(struct path *p, struct job *job);
 /* Claims what can run now. */
 void path_dispatch(struct path *p);
-int32_t path_endpoint_key(const struct path *p, const struct job *job);
 void path_reserve(struct path *p, struct job *job, size_t bytes);
 void path_job_free(struct path *p, struct job *job);
 

@@ -34,6 +34,7 @@ struct store_conf {
     const char *cluster;      /* names the Kafka cluster in sources of dead letters */
     const char *const *topics; /* per lane */
     int lane_count;
+    int max_attempts;         /* where the job does not say */
     int64_t lease_us;          /* 15 s */
     int64_t heartbeat_us;      /* 3 s */
     int64_t lease_margin_us;   /* 3 s: no first byte with less of the lease left */
@@ -66,7 +67,10 @@ void store_bury(struct store *s, struct job *job);
 void store_pull(struct store *s, int32_t wait_key, int priority, int max_rows);
 void store_published(struct store *s, int64_t dead_id, bool ok);
 /* A batch id was seen in a record: its row is made if nobody has. */
-void store_batch_seen(struct store *s, const struct job_msg *msg);
+void store_batch_seen(struct store *s, const struct job_msg *msg, int lane);
+
+/* Sends what was handed over: called after every turn of the loop. */
+void store_flush(struct store *s);
 
 bool store_may_claim(const struct store *s);
 /* Before a first byte: more than the margin is left of the lease under which `worker_id` claimed. */

@@ -60,7 +60,7 @@ const struct pg_stmt store_sql_claim[] = {
          "   CASE WHEN bool_or(coalesce(c.cost_nusd, c.estimated_nusd) IS NULL) THEN NULL"
          "     ELSE sum(coalesce(c.cost_nusd, c.estimated_nusd))::int8 END AS spent"
          "   FROM inferq.call c LEFT JOIN inferq.worker w ON w.worker_id = c.worker_id"
-         "   WHERE c.job_id = u.job_id) k ON true"},
+         "   WHERE c.job_id = u.job_id) k ON true ORDER BY u.job_id"},
     /* $1 jobs */
     [SQL_LOSE] =
         {"lose",

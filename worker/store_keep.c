@@ -1,0 +1,433 @@
+/*
+ * store_keep.c - what keeps the worker alive in the eyes of others, and the house in order.
+ *
+ * Every 3 s the heartbeat; every second a look at due parked jobs, cancelled batches and letters to
+ * publish; every 5 s dead workers are fenced and what they had taken is freed. One worker in the
+ * fleet, the keeper (a session advisory lock), makes partitions, rolls up progress and publishes
+ * dead letters. All on a connection of its own, without waiting for the disk.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "worker/store_internal.h"
+
+enum {
+    TIMER_MS = 100,
+    SECOND_US = 1000 * 1000,
+    SLOW_US = 5 * 1000 * 1000,
+    DUE_MAX = 1000,       /* due rows are counted up to this, per key */
+    EXPIRED_MAX = 500,    /* parked rows woken by their deadline, a second */
+    LETTERS_MAX = 200,    /* dead letters on their way to the topic */
+    ROLL_UP_ROWS = 200,   /* progress rows of a batch before they are rolled up */
+    CLOCK_ALERT_MS = 1000,
+};
+
+static void keep_txn(struct store *s, const struct pg_step *steps, int count, pg_done done,
+                     bool *busy)
+{
+    struct err err = {0};
+    if (pg_txn(s->keep_conn, steps, count, done, s, &err) == RC_OK && busy)
+        *busy = true;
+}
+
+static void warn(const char *what, const struct pg_answer *answer)
+{
+    if (answer->rc != RC_OK && answer->sqlstate[0])
+        log_event(LOG_WARN, "housekeeping failed", LF_STR("what", what),
+                  LF_STR("sqlstate", answer->sqlstate), LF_STR("why", answer->err.text));
+}
+
+/* ---- the lease ---------------------------------------------------------------------------------- */
+
+static void take_time(struct store *s, int64_t postgres_ms)
+{
+    s->clock_offset_ms = postgres_ms - clock_wall_ms();
+    if (llabs(s->clock_offset_ms) > CLOCK_ALERT_MS)
+        log_event(LOG_WARN, "this machine's clock is off", LF_INT("offset_ms", s->clock_offset_ms));
+}
+
+/* The lease counts from when its renewal was sent: by Postgres's clock it ends no earlier. */
+static void lease_answered(void *arg, const struct pg_answer *answer)
+{
+    struct store *s = arg;
+    s->renewing = false;
+    if (answer->rc != RC_OK) {
+        warn("lease", answer);
+        return;
+    }
+    if (pg_row_count(answer->rows[0]) == 0) {
+        log_event(LOG_WARN, "this worker was fenced; it goes on under a new id",
+                  LF_INT("worker", s->worker_id));
+        s->worker_id = 0;
+        s->next_heartbeat_us = 0;
+        return;
+    }
+    int64_t id = pg_get_int(answer->rows[0], 0, 0);
+    if (id != s->worker_id)
+        log_event(LOG_INFO, "registered", LF_INT("worker", id));
+    s->worker_id = id;
+    s->lease_until_us = s->renewal_sent_us + s->conf.lease_us;
+    take_time(s, pg_get_int(answer->rows[0], 0, 1));
+}
+
+static void renew(struct store *s)
+{
+    if (s->renewing || s->stopping)
+        return;
+    pg_params_reset(s->params);
+    int statement = SQL_HEARTBEAT;
+    if (s->worker_id) {
+        pg_add_int(s->params, PG_INT8, s->worker_id);
+    } else {
+        statement = SQL_REGISTER;
+        pg_add_text(s->params, span_of(s->conf.host));
+        pg_add_int(s->params, PG_INT4, getpid());
+        pg_add_text(s->params, span_of(s->conf.build));
+    }
+    pg_add_int(s->params, PG_INT8, s->conf.lease_us / SECOND_US);
+    s->renewal_sent_us = clock_boot_us();
+    struct pg_step step = {statement, s->params};
+    keep_txn(s, &step, 1, lease_answered, &s->renewing);
+}
+
+/* ---- every second -------------------------------------------------------------------------------- */
+
+static void second_answered(void *arg, const struct pg_answer *answer)
+{
+    struct store *s = arg;
+    s->second_busy = false;
+    warn("due", answer);
+    if (answer->rc != RC_OK)
+        return;
+    const struct pg_rows *due = answer->rows[1];
+    s->parked_due = 0;
+    for (int i = 0; i < pg_row_count(due); i++) {
+        int64_t rows = pg_get_int(due, i, 2);
+        s->parked_due += rows;
+        if (rows > 0)
+            s->conf.due(s->conf.arg, (int32_t)pg_get_int(due, i, 0), (int)pg_get_int(due, i, 1),
+                        rows);
+    }
+}
+
+static void look_for_due(struct store *s)
+{
+    if (s->second_busy)
+        return;
+    pg_params_reset(s->params);
+    pg_add_int(s->params, PG_INT8, EXPIRED_MAX);
+    pg_params_reset(s->more_params);
+    pg_add_int(s->more_params, PG_INT8, DUE_MAX);
+    struct pg_step steps[] = {{SQL_WAKE_EXPIRED, s->params}, {SQL_DUE, s->more_params}};
+    keep_txn(s, steps, 2, second_answered, &s->second_busy);
+}
+
+static void cancelled_answered(void *arg, const struct pg_answer *answer)
+{
+    struct store *s = arg;
+    s->cancel_busy = false;
+    warn("cancelled", answer);
+    if (answer->rc != RC_OK)
+        return;
+    for (int i = 0; i < pg_row_count(answer->rows[0]); i++) {
+        struct jobid id = pg_get_uuid(answer->rows[0], i, 0);
+        s->conf.cancelled(s->conf.arg, &id);
+    }
+}
+
+static void look_for_cancelled(struct store *s)
+{
+    struct pg_step step = {SQL_CANCELLED, NULL};
+    if (!s->cancel_busy)
+        keep_txn(s, &step, 1, cancelled_answered, &s->cancel_busy);
+}
+
+/* ---- batches that are new to us ------------------------------------------------------------------ */
+
+static void seen_answered(void *arg, const struct pg_answer *answer)
+{
+    struct store *s = arg;
+    s->seen_busy = false;
+    warn("batches", answer);
+    if (answer->rc != RC_OK)
+        return; /* they are told again by the records that follow */
+    s->seen_count = 0;
+}
+
+static void add_name(struct pg_params *p, const char *name)
+{
+    pg_elem_span(p, name[0] ? span_of(name) : (struct span){NULL, 0});
+}
+
+static void register_batches(struct store *s)
+{
+    if (s->seen_busy || !s->seen_count)
+        return;
+    struct pg_params *p = s->params;
+    int n = s->seen_count;
+    pg_params_reset(p);
+    pg_array(p, PG_UUID);
+    for (int i = 0; i < n; i++)
+        pg_elem_uuid(p, &s->seen[i].batch_id);
+    pg_array(p, PG_TEXT);
+    for (int i = 0; i < n; i++)
+        add_name(p, s->seen[i].app);
+    pg_array(p, PG_TEXT);
+    for (int i = 0; i < n; i++)
+        add_name(p, s->seen[i].name);
+    pg_array(p, PG_TEXT);
+    for (int i = 0; i < n; i++)
+        add_name(p, s->seen[i].task);
+    pg_array(p, PG_TEXT);
+    for (int i = 0; i < n; i++)
+        add_name(p, s->seen[i].team);
+    pg_array(p, PG_INT2);
+    for (int i = 0; i < n; i++)
+        pg_elem_int(p, s->seen[i].priority);
+    pg_array(p, PG_INT8);
+    for (int i = 0; i < n; i++)
+        pg_elem_int(p, s->seen[i].created_ms);
+    struct pg_step step = {SQL_BATCH_SEEN, p};
+    keep_txn(s, &step, 1, seen_answered, &s->seen_busy);
+}
+
+static void copy_name(char *out, size_t out_bytes, struct span name)
+{
+    size_t n = name.n < out_bytes - 1 ? name.n : out_bytes - 1;
+    if (n)
+        memcpy(out, name.p, n);
+    out[n] = '\0';
+}
+
+void store_batch_seen(struct store *s, const struct job_msg *msg, int lane)
+{
+    struct jobid *known = &s->known[jobid_hash(&msg->batch_id) % STORE_KNOWN_BATCHES];
+    if (jobid_eq(known, &msg->batch_id) || s->seen_busy || s->seen_count == STORE_SEEN_MAX)
+        return;
+    *known = msg->batch_id;
+    struct store_seen *seen = &s->seen[s->seen_count++];
+    seen->batch_id = msg->batch_id;
+    copy_name(seen->app, sizeof seen->app, msg->app);
+    copy_name(seen->name, sizeof seen->name, msg->batch);
+    copy_name(seen->task, sizeof seen->task, msg->task);
+    copy_name(seen->team, sizeof seen->team, msg->team);
+    seen->priority = lane;
+    seen->created_ms = msg->created_at_ms;
+}
+
+/* ---- every five seconds ------------------------------------------------------------------------- */
+
+static void oldest_answered(void *arg, const struct pg_answer *answer)
+{
+    struct store *s = arg;
+    s->slow_busy = false;
+    warn("fence", answer);
+    if (answer->rc == RC_OK)
+        s->conf.oldest_live(s->conf.arg,
+                            pg_get_int(answer->rows[answer->step_count - 1], 0, 0));
+}
+
+static void fence_and_free(struct store *s)
+{
+    if (s->slow_busy)
+        return;
+    pg_params_reset(s->params);
+    pg_add_int(s->params, PG_INT8, s->conf.fence_after_us / SECOND_US);
+    struct pg_step steps[] = {
+        {SQL_FENCE_DEAD, s->params}, {SQL_FREE_TAKEN, NULL}, {SQL_OLDEST_LIVE, NULL}};
+    int64_t up_since = pg_up_since_us(s->keep_conn);
+    bool may_fence = up_since && clock_mono_us() - up_since >= s->conf.unbroken_us;
+    keep_txn(s, may_fence ? steps : steps + 2, may_fence ? 3 : 1, oldest_answered, &s->slow_busy);
+}
+
+/* ---- the keeper's work --------------------------------------------------------------------------- */
+
+static void elected(void *arg, const struct pg_answer *answer)
+{
+    struct store *s = arg;
+    warn("election", answer);
+    if (answer->rc != RC_OK || !pg_get_bool(answer->rows[0], 0, 0) || s->keeper)
+        return;
+    s->keeper = true;
+    log_event(LOG_INFO, "this worker keeps house for the fleet", LF_INT("worker", s->worker_id));
+}
+
+static void kept(void *arg, const struct pg_answer *answer)
+{
+    (void)arg;
+    warn("upkeep", answer);
+}
+
+static void keep_house(struct store *s)
+{
+    if (!s->keeper) {
+        struct pg_step step = {SQL_ELECT, NULL};
+        keep_txn(s, &step, 1, elected, NULL);
+        return;
+    }
+    struct pg_step partitions = {SQL_PARTITIONS, NULL};
+    keep_txn(s, &partitions, 1, kept, NULL);
+    pg_params_reset(s->params);
+    pg_add_int(s->params, PG_INT8, ROLL_UP_ROWS);
+    struct pg_step roll_up = {SQL_ROLL_UP, s->params};
+    keep_txn(s, &roll_up, 1, kept, NULL);
+}
+
+static void hand_over_letters(struct store *s, const struct pg_rows *r)
+{
+    for (int i = 0; i < pg_row_count(r); i++) {
+        struct store_letter letter = {
+            .dead_id = pg_get_int(r, i, 0),
+            .job_id = pg_get_uuid(r, i, 1),
+            .class_code = (int)pg_get_int(r, i, 2),
+            .attempts = (int)pg_get_int(r, i, 3),
+            .reason = pg_get_span(r, i, 4),
+            .app = pg_get_span(r, i, 5),
+            .task = pg_get_span(r, i, 6),
+            .custom_id = pg_get_span(r, i, 7),
+            .model_version = pg_get_span(r, i, 8),
+            .topic = pg_get_span(r, i, 9),
+            .partition = pg_null(r, i, 10) ? -1 : (int32_t)pg_get_int(r, i, 10),
+            .offset = pg_null(r, i, 11) ? -1 : pg_get_int(r, i, 11),
+            .timestamp_ms = pg_get_time_ms(r, i, 12),
+            .died_at_ms = pg_get_time_ms(r, i, 13),
+            .payload = pg_get_span(r, i, 14),
+        };
+        s->letters_out++;
+        s->conf.publish(s->conf.arg, &letter);
+    }
+}
+
+static void letters_answered(void *arg, const struct pg_answer *answer)
+{
+    struct store *s = arg;
+    s->letters_busy = false;
+    warn("letters", answer);
+    if (answer->rc == RC_OK)
+        hand_over_letters(s, answer->rows[0]);
+}
+
+static void look_for_letters(struct store *s)
+{
+    if (!s->keeper || s->letters_busy || s->letters_out || s->stopping)
+        return;
+    pg_params_reset(s->params);
+    pg_add_int(s->params, PG_INT8, LETTERS_MAX);
+    struct pg_step step = {SQL_LETTERS, s->params};
+    keep_txn(s, &step, 1, letters_answered, &s->letters_busy);
+}
+
+static void mark_published(struct store *s)
+{
+    if (!s->published_count)
+        return;
+    pg_params_reset(s->params);
+    pg_array(s->params, PG_INT8);
+    for (int i = 0; i < s->published_count; i++)
+        pg_elem_int(s->params, s->published[i]);
+    s->published_count = 0; /* should this fail, they are published once more */
+    struct pg_step step = {SQL_PUBLISHED, s->params};
+    keep_txn(s, &step, 1, kept, NULL);
+}
+
+void store_published(struct store *s, int64_t dead_id, bool ok)
+{
+    if (ok && s->published_count < STORE_ROWS_MAX)
+        s->published[s->published_count++] = dead_id;
+    if (--s->letters_out == 0)
+        mark_published(s);
+}
+
+/* ---- the timer, and the connection's comings and goings ------------------------------------------- */
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct store *s = timer->data;
+    int64_t now = clock_mono_us();
+    if (!pg_is_up(s->keep_conn) || s->stopping)
+        return;
+    if (now >= s->next_heartbeat_us) {
+        s->next_heartbeat_us = now + s->conf.heartbeat_us;
+        renew(s);
+    }
+    register_batches(s);
+    if (now >= s->next_second_us) {
+        s->next_second_us = now + SECOND_US;
+        look_for_due(s);
+        look_for_letters(s);
+    }
+    if (now >= s->next_slow_us) {
+        s->next_slow_us = now + SLOW_US;
+        look_for_cancelled(s);
+        fence_and_free(s);
+        keep_house(s);
+    }
+}
+
+void store_keep_up(struct store *s)
+{
+    s->next_heartbeat_us = s->next_second_us = s->next_slow_us = 0;
+    look_for_cancelled(s); /* notifications were missed while away */
+}
+
+void store_keep_down(struct store *s)
+{
+    s->keeper = false; /* the lock went with the session */
+    s->renewing = s->second_busy = s->slow_busy = s->letters_busy = s->cancel_busy = false;
+    s->seen_busy = false;
+}
+
+void store_keep_notify(struct store *s)
+{
+    look_for_cancelled(s);
+}
+
+enum rc store_keep_start(struct store *s, struct uv_loop_s *loop, struct err *err)
+{
+    s->timer = calloc(1, sizeof *s->timer);
+    if (!s->timer)
+        return err_set(err, RC_NOMEM, "no memory for the housekeeping timer");
+    uv_timer_init(loop, s->timer);
+    s->timer->data = s;
+    uv_timer_start(s->timer, on_timer, 0, TIMER_MS);
+    return RC_OK;
+}
+
+static void timer_closed(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+void store_keep_free(struct store *s)
+{
+    if (s->timer)
+        uv_close((uv_handle_t *)s->timer, timer_closed);
+    s->timer = NULL;
+}
+
+/* ---- good-bye --------------------------------------------------------------------------------------- */
+
+static void stop_answered(void *arg, const struct pg_answer *answer)
+{
+    struct store *s = arg;
+    warn("stop", answer);
+    s->stopped(s->stopped_arg);
+}
+
+void store_stop(struct store *s, void (*stopped)(void *arg), void *arg)
+{
+    s->stopping = true;
+    s->stopped = stopped;
+    s->stopped_arg = arg;
+    mark_published(s);
+    pg_params_reset(s->params);
+    pg_add_int(s->params, PG_INT8, s->worker_id);
+    struct pg_step steps[] = {{SQL_STOP, s->params}, {SQL_STOP_FREE, s->params}};
+    struct err err = {0};
+    if (!s->worker_id || pg_txn(s->keep_conn, steps, 2, stop_answered, s, &err) != RC_OK)
+        stopped(arg); /* Postgres is away: the lease runs out, and others fence us */
+}
