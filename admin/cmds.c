@@ -1,0 +1,291 @@
+/*
+ * cmds.c - the commands of `inferq`, their options, and the configuration that they read: the one
+ * table behind dispatch, --help, `inferq help` and the manual.
+ */
+#include <stddef.h>
+
+#include "admin/cmd.h"
+
+const struct config_key cmd_keys[] = {
+    {.name = "prefix",
+     .type = CONFIG_TEXT,
+     .deflt = "inferq",
+     .min = 1,
+     .max = 200,
+     .help = "Topics are PREFIX.jobs.high, .normal, .low and PREFIX.dead; separates environments."},
+    {.name = "postgres",
+     .type = CONFIG_TEXT,
+     .deflt = "",
+     .max = 4096,
+     .help = "libpq connection string or URI; what it leaves out comes from PGHOST and the like."},
+    {.name = "signing.key",
+     .type = CONFIG_TEXT,
+     .deflt = "",
+     .max = 4096,
+     .secret = true,
+     .help =
+         "Key that signs requeued jobs, as env:NAME or file:PATH; absent: they are not signed."},
+    {0},
+};
+
+#define JSON_OPT                                                             \
+    {                                                                        \
+        .name = "json", .type = OPT_FLAG, .help = "print JSON, for programs" \
+    }
+#define ACTOR_OPT                                                  \
+    {                                                              \
+        .name = "actor", .type = OPT_TEXT, .arg = "NAME",          \
+        .help = "who does this, for the audit (default: you@host)" \
+    }
+#define END_OPT \
+    {           \
+        0       \
+    }
+
+static const struct opt no_opts[] = {END_OPT};
+
+static const struct opt migrate_opts[] = {
+    {.name = "status", .type = OPT_FLAG, .help = "only say what is applied and what is not"},
+    {.name = "sql-dir",
+     .type = OPT_TEXT,
+     .arg = "DIR",
+     .help = "where the files are (also INFERQ_SQL_DIR)"},
+    {.name = "json", .type = OPT_FLAG, .help = "with --status: print JSON"},
+    END_OPT,
+};
+static const struct opt topics_opts[] = {
+    {.name = "partitions",
+     .type = OPT_INT,
+     .arg = "N",
+     .min = 1,
+     .max = 10000,
+     .help = "of a topic that is made (default: 12)"},
+    {.name = "replication",
+     .type = OPT_INT,
+     .arg = "N",
+     .min = 1,
+     .max = 100,
+     .help = "copies of each record (default: the broker's)"},
+    JSON_OPT,
+    END_OPT,
+};
+static const struct opt batch_list_opts[] = {
+    {.name = "app", .type = OPT_TEXT, .arg = "APP", .help = "only this app's"},
+    {.name = "active", .type = OPT_FLAG, .help = "only those with jobs that have not ended"},
+    {.name = "limit",
+     .type = OPT_INT,
+     .arg = "N",
+     .min = 1,
+     .max = 100000,
+     .help = "the latest N (default: 50)"},
+    JSON_OPT,
+    END_OPT,
+};
+static const struct opt json_opts[] = {JSON_OPT, END_OPT};
+static const struct opt watch_opts[] = {
+    {.name = "interval-ms",
+     .type = OPT_INT,
+     .arg = "MS",
+     .min = 50,
+     .max = 3600000,
+     .help = "how often to look (default: 1000)"},
+    {.name = "json", .type = OPT_FLAG, .help = "one JSON object a line, when something changed"},
+    END_OPT,
+};
+static const struct opt cancel_opts[] = {ACTOR_OPT, JSON_OPT, END_OPT};
+static const struct opt seal_opts[] = {
+    {.name = "total",
+     .type = OPT_INT,
+     .arg = "N",
+     .min = 0,
+     .max = INT64_MAX,
+     .help = "how many jobs were put into it"},
+    {.name = "app", .type = OPT_TEXT, .arg = "APP", .help = "its app, when it is not known yet"},
+    {.name = "name", .type = OPT_TEXT, .arg = "NAME", .help = "its name, when it is not known yet"},
+    ACTOR_OPT,
+    END_OPT,
+};
+static const struct opt results_opts[] = {
+    {.name = "format", .type = OPT_TEXT, .arg = "jsonl|csv", .help = "(default: jsonl)"},
+    {.name = "fields",
+     .type = OPT_TEXT,
+     .arg = "A,B,...",
+     .help = "which, in this order; `--fields list` names them all"},
+    {.name = "all-generations",
+     .type = OPT_FLAG,
+     .help = "also what a requeue has put out of date"},
+    {.name = "failed",
+     .type = OPT_FLAG,
+     .help = "the requests of jobs that did not succeed, as a file for inferq submit"},
+    END_OPT,
+};
+
+#define DEAD_FILTER_OPTS                                                               \
+    {.name = "batch", .type = OPT_TEXT, .arg = "BATCH", .help = "only of this batch"}, \
+        {.name = "class",                                                              \
+         .type = OPT_TEXT,                                                             \
+         .arg = "CLASS",                                                               \
+         .help = "only of this class (refused, ...)"},                                 \
+        {.name = "app", .type = OPT_TEXT, .arg = "APP", .help = "only of this app"},   \
+    {                                                                                  \
+        .name = "since", .type = OPT_TEXT, .arg = "TIME",                              \
+        .help = "only since then: 2026-11-21T10:43:00Z, or 90s, 30m, 24h, 7d ago"      \
+    }
+
+static const struct opt dead_list_opts[] = {
+    DEAD_FILTER_OPTS,
+    {.name = "state",
+     .type = OPT_TEXT,
+     .arg = "STATE",
+     .help = "open (the default), claimed, requeued, edited, accepted, discarded, or all"},
+    {.name = "limit",
+     .type = OPT_INT,
+     .arg = "N",
+     .min = 1,
+     .max = 1000000,
+     .help = "the latest N (default: 50)"},
+    JSON_OPT,
+    END_OPT,
+};
+static const struct opt dead_show_opts[] = {
+    {.name = "payload", .type = OPT_FLAG, .help = "only the record's bytes, as they were"},
+    JSON_OPT,
+    END_OPT,
+};
+static const struct opt requeue_opts[] = {
+    DEAD_FILTER_OPTS,
+    {.name = "limit",
+     .type = OPT_INT,
+     .arg = "N",
+     .min = 1,
+     .max = INT32_MAX,
+     .help = "at most N, oldest first"},
+    {.name = "dry-run", .type = OPT_FLAG, .help = "say what would be done, do nothing"},
+    {.name = "yes", .type = OPT_FLAG, .help = "really requeue all that the filter finds"},
+    {.name = "deadline",
+     .type = OPT_TEXT,
+     .arg = "TIME|none",
+     .help = "a new deadline: +24h, a time, or none (default: the job's own)"},
+    ACTOR_OPT,
+    JSON_OPT,
+    END_OPT,
+};
+static const struct opt explain_opts[] = {
+    {.name = "generation",
+     .type = OPT_INT,
+     .arg = "N",
+     .min = 0,
+     .max = UINT32_MAX,
+     .help = "with BATCH CUSTOM_ID: which one (default: the latest)"},
+    JSON_OPT,
+    END_OPT,
+};
+
+#define BATCH_HELP "BATCH is a batch id or APP/NAME."
+
+const struct cmd cmd_table[] = {
+    {.name = "migrate",
+     .args = "",
+     .opts = migrate_opts,
+     .run = migrate,
+     .summary = "bring the database to this program's schema",
+     .help = "Applies the numbered SQL files that the database lacks, each in a transaction of its "
+             "own,\nand makes the partitions. Safe to run at any time, also several at once."},
+    {.name = "topics",
+     .args = "",
+     .opts = topics_opts,
+     .run = topics,
+     .summary = "make the Kafka topics that are missing",
+     .help = "Existing topics keep their settings."},
+    {.name = "submit",
+     .args = "...",
+     .args_max = -1,
+     .opts = no_opts,
+     .run = submit,
+     .raw = true,
+     .summary = "put jobs into the queue (runs inferq-submit; see there)"},
+    {.name = "batch list",
+     .args = "",
+     .opts = batch_list_opts,
+     .run = batch_list,
+     .summary = "the latest batches and how far they are"},
+    {.name = "batch show",
+     .args = "BATCH",
+     .args_min = 1,
+     .args_max = 1,
+     .opts = json_opts,
+     .run = batch_show,
+     .summary = "one batch: conservation, outcomes, calls, cost",
+     .help = BATCH_HELP},
+    {.name = "batch watch",
+     .args = "BATCH",
+     .args_min = 1,
+     .args_max = 1,
+     .opts = watch_opts,
+     .run = batch_watch,
+     .summary = "follow a batch until all its jobs have ended",
+     .help = BATCH_HELP " Exits 0 when every job succeeded, 1 when one did not."},
+    {.name = "batch cancel",
+     .args = "BATCH",
+     .args_min = 1,
+     .args_max = 1,
+     .opts = cancel_opts,
+     .run = batch_cancel,
+     .summary = "let none of its waiting jobs be called any more",
+     .help = BATCH_HELP " Calls in flight end by themselves; their results are kept."},
+    {.name = "batch seal",
+     .args = "BATCH",
+     .args_min = 1,
+     .args_max = 1,
+     .opts = seal_opts,
+     .run = batch_seal,
+     .summary = "say how many jobs a batch has, when no submit did",
+     .help = BATCH_HELP
+     " A batch that the database does not know yet is given by its id, with\n"
+     "--app and --name. --total counts the jobs as they were put in, without requeues."},
+    {.name = "results",
+     .args = "BATCH",
+     .args_min = 0,
+     .args_max = 1,
+     .opts = results_opts,
+     .run = results,
+     .summary = "the results of a batch, as JSON lines or CSV",
+     .help = BATCH_HELP " Each job stands once, under its latest outcome; a requeued one\n"
+                        "returns when its new generation has ended."},
+    {.name = "dead list",
+     .args = "",
+     .opts = dead_list_opts,
+     .run = dead_list,
+     .summary = "dead letters: jobs that need a person"},
+    {.name = "dead show",
+     .args = "ID",
+     .args_min = 1,
+     .args_max = 1,
+     .opts = dead_show_opts,
+     .run = dead_show,
+     .summary = "one dead letter, with its job"},
+    {.name = "dead requeue",
+     .args = "[ID...]",
+     .args_max = -1,
+     .opts = requeue_opts,
+     .run = dead_requeue,
+     .summary = "run dead jobs again, as a new generation",
+     .help =
+         "Either ids, or a filter with --yes (or --dry-run). Without a filter's --yes nothing is\n"
+         "done. Exits 1 when some were refused, 2 when all were."},
+    {.name = "explain",
+     .args = "JOB | BATCH CUSTOM_ID",
+     .args_min = 1,
+     .args_max = 2,
+     .opts = explain_opts,
+     .run = explain,
+     .summary = "a job's whole story: calls, waits, versions, prices, why it ended so",
+     .help = "JOB is a job id; BATCH is a batch id or APP/NAME."},
+    {.name = "help",
+     .args = "[COMMAND | config]",
+     .args_max = 2,
+     .opts = no_opts,
+     .run = help,
+     .summary = "this list, one command's help, or the configuration keys"},
+    {0},
+};

@@ -1,0 +1,34 @@
+/*
+ * requeue_msg.h - a dead job's message made anew, as its next generation (pure).
+ */
+#ifndef INFERQ_ADMIN_REQUEUE_MSG_H
+#define INFERQ_ADMIN_REQUEUE_MSG_H
+
+#include <stdint.h>
+
+#include "common/buf.h"
+#include "common/err.h"
+#include "common/job_msg.h"
+#include "common/jobid.h"
+#include "common/span.h"
+
+enum { DEADLINE_KEEP = -1, DEADLINE_NONE = 0 }; /* else Unix ms */
+
+/* Appends to `out` the message `payload` with generation + 1, the id that follows from it, and the
+ * deadline; every other key, known here or not, is kept byte for byte. *ret_msg borrows from `out`.
+ * RC_REJECT: not a job, the id does not follow from its fields or is not `job_id`, or its deadline
+ * (kept or new) is not after `now_ms`. */
+enum rc requeue_msg(struct span payload, const struct jobid *job_id, int64_t deadline_ms,
+                    int64_t now_ms, struct buf *out, struct job_msg *ret_msg,
+                    struct err *err) MUST_CHECK;
+
+/* The headers column of a parked row, "signature\n" "traceparent\n", from the letter's (absent
+ * allowed): the trace goes on, the old signature does not fit the new message. `signature` may be
+ * absent. */
+void requeue_headers(struct span old_headers, struct span signature, struct buf *out);
+
+/* The priority of the lane: the topic's last part wins over the message's, then the batch's (-1:
+ * not said), then normal. */
+int requeue_priority(struct span topic, int msg_priority, int batch_priority);
+
+#endif
