@@ -29,6 +29,7 @@ typedef enum rc (*field_read)(const struct field *f, struct mp_cursor value, str
 
 struct field {
     const char *name;
+    size_t name_bytes;
     field_read read;
     bool required;
     size_t offset;    /* of the member in struct job_msg */
@@ -306,9 +307,10 @@ const char *const job_msg_kind_names[KIND_COUNT] = {
 
 static int kind_of(const struct mp_token *token)
 {
-    for (int kind = 0; token->type == MP_STR && kind < KIND_COUNT; kind++)
+    for (int kind = 0; token->type == MP_STR && kind < KIND_COUNT; kind++) {
         if (span_is(token->bytes, job_msg_kind_names[kind]))
             return kind;
+    }
     return -1;
 }
 
@@ -381,31 +383,33 @@ static enum rc read_output(const struct field *f, struct mp_cursor value, struct
 
 #define AT(member) offsetof(struct job_msg, member), sizeof(((struct job_msg *)0)->member)
 
+#define NAME(text) (text), sizeof(text) - 1
+
 /* In the order in which messages are written: a reader that meets them so finds each at once. */
 static const struct field fields[] = {
-    {"v", read_version, true, 0, 0, 0, 0},
-    {"job_id", read_id, true, AT(job_id), 0, 0},
-    {"batch_id", read_id, true, AT(batch_id), 0, 0},
-    {"batch", read_text, true, AT(batch), 0, JOB_TEXT_BYTES_MAX},
-    {"custom_id", read_text, true, AT(custom_id), 0, JOB_TEXT_BYTES_MAX},
-    {"app", read_text, true, AT(app), 0, JOB_NAME_BYTES_MAX},
-    {"task", read_text, false, AT(task), 0, JOB_NAME_BYTES_MAX},
-    {"team", read_text, false, AT(team), 0, JOB_NAME_BYTES_MAX},
-    {"priority", read_priority, false, AT(priority), 0, 0},
-    {"url", read_url, true, AT(url), 0, JOB_TEXT_BYTES_MAX},
-    {"body", read_body, true, AT(body), 0, 0},
-    {"output", read_output, false, AT(output_kind), 0, 0},
-    {"context_version", read_text, false, AT(context_version), 0, JOB_TEXT_BYTES_MAX},
-    {"prompt_version", read_text, false, AT(prompt_version), 0, JOB_TEXT_BYTES_MAX},
-    {"sensitivity", read_text, false, AT(sensitivity), 0, JOB_NAME_BYTES_MAX},
-    {"tags", read_tags, false, AT(tags), 0, 0},
-    {"created_at", read_int, true, AT(created_at_ms), 0, TIME_MAX_MS},
-    {"deadline", read_int, false, AT(deadline_ms), 1, TIME_MAX_MS},
-    {"max_attempts", read_int, false, AT(max_attempts), 1, JOB_ATTEMPTS_MAX},
-    {"max_cost", read_int, false, AT(max_cost_nusd), 0, INT64_MAX},
-    {"generation", read_int, false, AT(generation), 0, UINT32_MAX},
-    {"prompt", refuse_prompt, false, 0, 0, 0, 0},
-    {"variables", refuse_prompt, false, 0, 0, 0, 0},
+    {NAME("v"), read_version, true, 0, 0, 0, 0},
+    {NAME("job_id"), read_id, true, AT(job_id), 0, 0},
+    {NAME("batch_id"), read_id, true, AT(batch_id), 0, 0},
+    {NAME("batch"), read_text, true, AT(batch), 0, JOB_TEXT_BYTES_MAX},
+    {NAME("custom_id"), read_text, true, AT(custom_id), 0, JOB_TEXT_BYTES_MAX},
+    {NAME("app"), read_text, true, AT(app), 0, JOB_NAME_BYTES_MAX},
+    {NAME("task"), read_text, false, AT(task), 0, JOB_NAME_BYTES_MAX},
+    {NAME("team"), read_text, false, AT(team), 0, JOB_NAME_BYTES_MAX},
+    {NAME("priority"), read_priority, false, AT(priority), 0, 0},
+    {NAME("url"), read_url, true, AT(url), 0, JOB_TEXT_BYTES_MAX},
+    {NAME("body"), read_body, true, AT(body), 0, 0},
+    {NAME("output"), read_output, false, AT(output_kind), 0, 0},
+    {NAME("context_version"), read_text, false, AT(context_version), 0, JOB_TEXT_BYTES_MAX},
+    {NAME("prompt_version"), read_text, false, AT(prompt_version), 0, JOB_TEXT_BYTES_MAX},
+    {NAME("sensitivity"), read_text, false, AT(sensitivity), 0, JOB_NAME_BYTES_MAX},
+    {NAME("tags"), read_tags, false, AT(tags), 0, 0},
+    {NAME("created_at"), read_int, true, AT(created_at_ms), 0, TIME_MAX_MS},
+    {NAME("deadline"), read_int, false, AT(deadline_ms), 1, TIME_MAX_MS},
+    {NAME("max_attempts"), read_int, false, AT(max_attempts), 1, JOB_ATTEMPTS_MAX},
+    {NAME("max_cost"), read_int, false, AT(max_cost_nusd), 0, INT64_MAX},
+    {NAME("generation"), read_int, false, AT(generation), 0, UINT32_MAX},
+    {NAME("prompt"), refuse_prompt, false, 0, 0, 0, 0},
+    {NAME("variables"), refuse_prompt, false, 0, 0, 0, 0},
 };
 enum { FIELD_COUNT = sizeof fields / sizeof fields[0] };
 
@@ -414,7 +418,7 @@ static int find_field(struct span key, int from)
 {
     for (int i = 0; i < FIELD_COUNT; i++) {
         const int row = from + i < FIELD_COUNT ? from + i : from + i - FIELD_COUNT;
-        if (span_is(key, fields[row].name))
+        if (span_eq(key, (struct span){fields[row].name, fields[row].name_bytes}))
             return row;
     }
     return -1;
@@ -495,9 +499,10 @@ static enum rc read_field(int row, struct mp_cursor value, uint32_t *seen, struc
 
 static enum rc check_required(uint32_t seen, struct err *err)
 {
-    for (int row = 0; row < FIELD_COUNT; row++)
+    for (int row = 0; row < FIELD_COUNT; row++) {
         if (fields[row].required && !(seen & (uint32_t)1 << row))
             return err_set(err, RC_REJECT, "key '%s' is missing", fields[row].name);
+    }
     return RC_OK;
 }
 
@@ -557,8 +562,9 @@ struct span job_msg_label(const struct job_msg *msg, uint32_t i)
     struct mp_token list, label = {.type = MP_NIL};
     if (mp_next(&at, &list) != MP_OK || list.type != MP_ARRAY || i >= list.u)
         return (struct span){NULL, 0};
-    for (uint32_t k = 0; k <= i; k++)
+    for (uint32_t k = 0; k <= i; k++) {
         if (mp_next(&at, &label) != MP_OK)
             return (struct span){NULL, 0};
+    }
     return label.bytes;
 }

@@ -185,43 +185,45 @@ static enum mp_fault read_token(struct mp_cursor *c, struct mp_token *t)
     return heads[b & 0x1f].read(c, heads[b & 0x1f].type, heads[b & 0x1f].size, t);
 }
 
+/* Both work on the caller's cursor and token in place: to copy a struct just after its parts were
+ * written stalls the processor, and that was most of a message's decoding time. */
+
 enum mp_fault mp_next(struct mp_cursor *c, struct mp_token *ret)
 {
-    struct mp_cursor at = *c;
-    struct mp_token token = {.type = MP_NIL};
-    const enum mp_fault fault = read_token(&at, &token);
-    if (fault == MP_OK) {
-        *c = at;
-        *ret = token;
-    }
+    const uint8_t *start = c->p;
+    ret->u = 0;
+    ret->bytes = (struct span){NULL, 0};
+    const enum mp_fault fault = read_token(c, ret);
+    if (fault != MP_OK)
+        c->p = start;
     return fault;
 }
 
 enum mp_fault mp_skip(struct mp_cursor *c)
 {
-    struct mp_cursor at = *c;
+    const uint8_t *start = c->p;
     uint64_t owed[MP_DEPTH_MAX + 1]; /* values still to come, per open level */
     owed[0] = 1;
     unsigned depth = 0;
-    while (true) {
-        struct mp_token token = {.type = MP_NIL};
-        const enum mp_fault fault = read_token(&at, &token);
-        if (fault != MP_OK)
-            return fault;
+    enum mp_fault fault;
+    struct mp_token token; /* its type is always set, its count when it is a container */
+    while ((fault = read_token(c, &token)) == MP_OK) {
         owed[depth]--;
         if (token.type == MP_ARRAY || token.type == MP_MAP) {
-            if (depth == MP_DEPTH_MAX)
-                return MP_DEEP;
+            if (depth == MP_DEPTH_MAX) {
+                fault = MP_DEEP;
+                break;
+            }
             owed[++depth] = token.type == MP_MAP ? token.u * 2 : token.u;
         }
         while (owed[depth] == 0) {
-            if (depth == 0) {
-                *c = at;
+            if (depth == 0)
                 return MP_OK;
-            }
             depth--;
         }
     }
+    c->p = start;
+    return fault;
 }
 
 enum mp_fault mp_check(struct span bytes)

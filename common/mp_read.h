@@ -57,7 +57,7 @@ static inline struct mp_cursor mp_cursor_of(struct span s)
     return (struct mp_cursor){p, p + s.n};
 }
 
-/* Reads one token and moves past it. On a fault the cursor and *ret stay as they were. */
+/* Reads one token and moves past it. On a fault the cursor stays, and *ret means nothing. */
 enum mp_fault mp_next(struct mp_cursor *c, struct mp_token *ret);
 
 /* Moves past one whole value, whatever it holds. On a fault the cursor stays. */

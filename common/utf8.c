@@ -80,12 +80,14 @@ static bool judge(struct span s, bool refuse_nul)
 {
     size_t i = 0;
     while (i < s.n) {
-        size_t len = ascii_words(s.p + i, s.n - i, refuse_nul);
-        if (len == 0)
-            len = utf8_next(s.p + i, s.n - i, NULL);
-        if (len == 0 || (refuse_nul && s.p[i] == '\0'))
-            return false;
-        i += len;
+        i += ascii_words(s.p + i, s.n - i, refuse_nul);
+        size_t word_end = s.n - i < sizeof(uint64_t) ? s.n : i + sizeof(uint64_t);
+        while (i < word_end) {
+            size_t len = (signed char)s.p[i] > 0 ? 1 : utf8_next(s.p + i, s.n - i, NULL);
+            if (len == 0 || (refuse_nul && s.p[i] == '\0'))
+                return false;
+            i += len;
+        }
     }
     return true;
 }

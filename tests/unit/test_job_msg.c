@@ -21,7 +21,7 @@
 static void assert_text(const json_t *fields, const char *key, struct span got)
 {
     const struct span wanted = vectors_text(fields, key);
-    if ((wanted.p == NULL) != (got.p == NULL) || !span_eq(wanted, got))
+    if (!same_span(wanted, got))
         fail_msg("%s is '%.*s'", key, (int)got.n, got.p ? got.p : "");
 }
 
@@ -66,7 +66,7 @@ static void assert_tags(const json_t *fields, const struct job_msg *msg)
         assert_int_equal(mp_next(&at, &value), MP_OK);
         char name[JOB_NAME_BYTES_MAX + 1] = "";
         memcpy(name, key.bytes.p, key.bytes.n);
-        assert_true(span_eq(vectors_text(tags, name), value.bytes));
+        assert_true(same_span(vectors_text(tags, name), value.bytes));
     }
     assert_ptr_equal(at.p, at.end);
 }
@@ -103,7 +103,8 @@ static void test_good_vectors(void **state)
     (void)state;
     json_t *file = vectors_load("job.json"), *row;
     size_t i, canonical = 0;
-    json_array_foreach (vectors_list(file, "good"), i, row) {
+    json_array_foreach(vectors_list(file, "good"), i, row)
+    {
         size_t n;
         uint8_t *bytes = vectors_bytes(row, "hex", &n);
         struct job_msg msg;
@@ -135,7 +136,8 @@ static void test_bad_vectors(void **state)
     (void)state;
     json_t *file = vectors_load("job.json"), *row;
     size_t i;
-    json_array_foreach (vectors_list(file, "bad"), i, row) {
+    json_array_foreach(vectors_list(file, "bad"), i, row)
+    {
         size_t n;
         uint8_t *bytes = vectors_bytes(row, "hex", &n);
         struct job_msg msg;
@@ -158,11 +160,6 @@ static void assert_inside(struct span s, const uint8_t *bytes, size_t n)
     const uint8_t *p = (const uint8_t *)s.p;
     if (p)
         assert_true(p >= bytes && p <= bytes + n && s.n <= n - (size_t)(p - bytes));
-}
-
-static bool same_span(struct span a, struct span b)
-{
-    return (a.p == NULL) == (b.p == NULL) && span_eq(a, b);
 }
 
 static void assert_same(const struct job_msg *a, const struct job_msg *b)
@@ -193,9 +190,19 @@ static bool survive(const uint8_t *bytes, size_t n)
     struct err err = {""};
     int class_code = CLASS_NONE;
     const enum rc rc = job_msg_decode(bytes, n, &msg, &class_code, &err);
-    const struct span spans[] = {msg.batch, msg.custom_id, msg.app, msg.task, msg.team, msg.url,
-                                 msg.body, msg.output_schema, msg.output_labels, msg.tags,
-                                 msg.context_version, msg.prompt_version, msg.sensitivity};
+    const struct span spans[] = {msg.batch,
+                                 msg.custom_id,
+                                 msg.app,
+                                 msg.task,
+                                 msg.team,
+                                 msg.url,
+                                 msg.body,
+                                 msg.output_schema,
+                                 msg.output_labels,
+                                 msg.tags,
+                                 msg.context_version,
+                                 msg.prompt_version,
+                                 msg.sensitivity};
     for (size_t i = 0; i < sizeof spans / sizeof spans[0]; i++)
         assert_inside(spans[i], bytes, n);
     if (rc != RC_OK) {
@@ -221,7 +228,8 @@ static void test_every_truncation(void **state)
     (void)state;
     json_t *file = vectors_load("job.json"), *row;
     size_t i;
-    json_array_foreach (vectors_list(file, "good"), i, row) {
+    json_array_foreach(vectors_list(file, "good"), i, row)
+    {
         size_t n;
         uint8_t *bytes = vectors_bytes(row, "hex", &n);
         for (size_t cut = 0; cut < n; cut++) {
@@ -242,7 +250,8 @@ static void test_every_byte_changed(void **state)
                                      0xc6, 0xc9, 0xd3, 0xdb, 0xdd, 0xdf, 0xff};
     json_t *file = vectors_load("job.json"), *row;
     size_t i, taken = 0;
-    json_array_foreach (vectors_list(file, "good"), i, row) {
+    json_array_foreach(vectors_list(file, "good"), i, row)
+    {
         size_t n;
         uint8_t *bytes = vectors_bytes(row, "hex", &n);
         for (size_t at = 0; at < n && n < 1000; at++) {
@@ -282,7 +291,8 @@ static void load_samples(struct samples *samples)
 {
     json_t *file = vectors_load("job.json"), *row;
     size_t i;
-    json_array_foreach (vectors_list(file, "good"), i, row) {
+    json_array_foreach(vectors_list(file, "good"), i, row)
+    {
         assert_true(samples->count < 256);
         samples->bytes[samples->count] = vectors_bytes(row, "hex", &samples->n[samples->count]);
         samples->count++;
@@ -354,9 +364,14 @@ static void test_mutations(void **state)
 static struct job_msg sample_msg(void)
 {
     struct job_msg msg = {
-        .batch = SPAN_LIT("b"), .custom_id = SPAN_LIT("c"), .app = SPAN_LIT("demo"),
-        .priority = -1, .url = SPAN_LIT("/v1/embeddings"), .body = SPAN_LIT("{}"),
-        .created_at_ms = 1795000000123, .max_cost_nusd = -1,
+        .batch = SPAN_LIT("b"),
+        .custom_id = SPAN_LIT("c"),
+        .app = SPAN_LIT("demo"),
+        .priority = -1,
+        .url = SPAN_LIT("/v1/embeddings"),
+        .body = SPAN_LIT("{}"),
+        .created_at_ms = 1795000000123,
+        .max_cost_nusd = -1,
     };
     msg.job_id = jobid_make(msg.created_at_ms, msg.app, msg.batch, msg.custom_id, 0);
     msg.batch_id = batchid_make(msg.created_at_ms, msg.app, msg.batch);
@@ -451,7 +466,8 @@ static void test_prompt_is_explained(void **state)
     (void)state;
     json_t *file = vectors_load("job.json"), *row;
     size_t i, found = 0;
-    json_array_foreach (vectors_list(file, "bad"), i, row) {
+    json_array_foreach(vectors_list(file, "bad"), i, row)
+    {
         if (!span_is(vectors_text(row, "name"), "prompt instead of body"))
             continue;
         size_t n;
@@ -504,7 +520,9 @@ static void test_encode_refuses(void **state)
     bad[8].output_kind = OUTPUT_JSON; /* without a schema */
     bad[9].output_kind = OUTPUT_LABEL;
     bad[10].output_kind = OUTPUT_LABEL;
-    bad[10].output_labels = SPAN_LIT("\x91\xa1" "a" "\xc0");
+    bad[10].output_labels = SPAN_LIT("\x91\xa1"
+                                     "a"
+                                     "\xc0");
     bad[11].deadline_ms = -5;
     for (size_t i = 0; i < 12; i++) {
         struct buf out;
@@ -539,8 +557,8 @@ static void test_labels_and_tags_written(void **state)
 {
     (void)state;
     const struct span labels[] = {SPAN_LIT("yes"), SPAN_LIT("no"), SPAN_LIT("")};
-    const struct span pairs[] = {SPAN_LIT("site"), SPAN_LIT("muc"), SPAN_LIT("kind"), SPAN_LIT(""),
-                                 SPAN_LIT("site"), SPAN_LIT("ber")};
+    const struct span pairs[] = {SPAN_LIT("site"), SPAN_LIT("muc"),  SPAN_LIT("kind"),
+                                 SPAN_LIT(""),     SPAN_LIT("site"), SPAN_LIT("ber")};
     struct buf out;
     struct err err = {""};
     buf_init(&out, 60);

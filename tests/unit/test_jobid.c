@@ -19,7 +19,8 @@ static void test_golden_ids(void **state)
     json_t *file = vectors_load("ids.json");
     size_t i;
     json_t *row;
-    json_array_foreach (vectors_list(file, "ids"), i, row) {
+    json_array_foreach(vectors_list(file, "ids"), i, row)
+    {
         const int64_t created = vectors_int(row, "created_at", -1);
         const struct span app = vectors_text(row, "app"), batch = vectors_text(row, "batch");
         const struct jobid job = jobid_make(created, app, batch, vectors_text(row, "custom_id"),
@@ -133,7 +134,7 @@ static void test_hash_spreads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_golden_ids),   cmocka_unit_test(test_each_field_counts),
+        cmocka_unit_test(test_golden_ids),    cmocka_unit_test(test_each_field_counts),
         cmocka_unit_test(test_text_and_back), cmocka_unit_test(test_refused_text),
         cmocka_unit_test(test_hash_spreads),
     };

@@ -21,7 +21,8 @@ static void test_keys(void **state)
     (void)state;
     json_t *file = vectors_load("signatures.json"), *row;
     size_t i;
-    json_array_foreach (vectors_list(file, "keys"), i, row) {
+    json_array_foreach(vectors_list(file, "keys"), i, row)
+    {
         struct sign_key key;
         struct err err = {""};
         assert_int_equal(sign_key_parse(vectors_text(row, "text"), &key, &err), RC_OK);
@@ -43,7 +44,8 @@ static void test_bad_keys(void **state)
     (void)state;
     json_t *file = vectors_load("signatures.json"), *row;
     size_t i;
-    json_array_foreach (vectors_list(file, "bad_keys"), i, row) {
+    json_array_foreach(vectors_list(file, "bad_keys"), i, row)
+    {
         struct sign_key key = {.key_bytes = 7};
         struct err err = {""};
         const struct span text = {json_string_value(row), json_string_length(row)};
@@ -61,7 +63,8 @@ static void test_headers_made(void **state)
     (void)state;
     json_t *file = vectors_load("signatures.json"), *row;
     size_t i;
-    json_array_foreach (vectors_list(file, "signed"), i, row) {
+    json_array_foreach(vectors_list(file, "signed"), i, row)
+    {
         struct sign_key key;
         struct err err = {""};
         assert_int_equal(sign_key_parse(vectors_text(row, "key"), &key, &err), RC_OK);
@@ -94,7 +97,8 @@ static void test_checks(void **state)
     struct err err = {""};
     assert_int_equal(sign_ring_parse(vectors_text(file, "ring"), &ring, &err), RC_OK);
     size_t i;
-    json_array_foreach (vectors_list(file, "checks"), i, row) {
+    json_array_foreach(vectors_list(file, "checks"), i, row)
+    {
         size_t n;
         uint8_t *value = vectors_bytes(row, "value", &n);
         const struct span text = vectors_text(row, "header");
@@ -118,7 +122,8 @@ static void test_bad_rings(void **state)
     (void)state;
     json_t *file = vectors_load("signatures.json"), *row;
     size_t i;
-    json_array_foreach (vectors_list(file, "bad_rings"), i, row) {
+    json_array_foreach(vectors_list(file, "bad_rings"), i, row)
+    {
         struct sign_ring *ring = NULL;
         struct err err = {""};
         assert_int_equal(sign_ring_parse(span_of(json_string_value(row)), &ring, &err), RC_REJECT);
@@ -160,14 +165,14 @@ static void test_many_keys(void **state)
         const size_t app_bytes = strcspn(line, " "), key_bytes = strcspn(line, "\n") - app_bytes;
         const struct span app = {line, app_bytes};
         struct sign_key key;
-        assert_int_equal(
-            sign_key_parse((struct span){line + app_bytes, key_bytes}, &key, &err), RC_OK);
+        assert_int_equal(sign_key_parse((struct span){line + app_bytes, key_bytes}, &key, &err),
+                         RC_OK);
         char header[SIGN_HEADER_BYTES];
         const size_t n = sign_header(&key, SPAN_LIT("value"), header);
         assert_true(sign_verify(ring, app, (struct span){header, n}, SPAN_LIT("value")));
         assert_false(sign_verify(ring, app, (struct span){header, n}, SPAN_LIT("valu3")));
-        assert_false(sign_verify(ring, SPAN_LIT("app-"), (struct span){header, n},
-                                 SPAN_LIT("value")));
+        assert_false(
+            sign_verify(ring, SPAN_LIT("app-"), (struct span){header, n}, SPAN_LIT("value")));
     }
     sign_ring_free(ring);
     free(text);
@@ -176,10 +181,14 @@ static void test_many_keys(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_keys),         cmocka_unit_test(test_bad_keys),
-        cmocka_unit_test(test_headers_made), cmocka_unit_test(test_longest_header_fits),
-        cmocka_unit_test(test_checks),       cmocka_unit_test(test_bad_rings),
-        cmocka_unit_test(test_empty_ring_knows_nobody), cmocka_unit_test(test_many_keys),
+        cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_bad_keys),
+        cmocka_unit_test(test_headers_made),
+        cmocka_unit_test(test_longest_header_fits),
+        cmocka_unit_test(test_checks),
+        cmocka_unit_test(test_bad_rings),
+        cmocka_unit_test(test_empty_ring_knows_nobody),
+        cmocka_unit_test(test_many_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,7 +18,10 @@ struct row {
     bool valid;
 };
 
-#define ROW(s, v) {(s), sizeof(s) - 1, (v)}
+#define ROW(s, v)               \
+    {                           \
+        (s), sizeof(s) - 1, (v) \
+    }
 
 static const struct row rows[] = {
     ROW("", true),
@@ -32,28 +35,34 @@ static const struct row rows[] = {
     ROW("\xef\xbf\xbf", true),
     ROW("\xf0\x90\x80\x80", true),
     ROW("\xf4\x8f\xbf\xbf", true),
-    ROW("\x80", false),             /* a tail without a head */
+    ROW("\x80", false), /* a tail without a head */
     ROW("\xbf", false),
-    ROW("\xc0\x80", false),         /* overlong */
+    ROW("\xc0\x80", false), /* overlong */
     ROW("\xc1\xbf", false),
     ROW("\xe0\x9f\xbf", false),
     ROW("\xf0\x8f\xbf\xbf", false),
-    ROW("\xed\xa0\x80", false),     /* surrogates */
+    ROW("\xed\xa0\x80", false), /* surrogates */
     ROW("\xed\xbf\xbf", false),
     ROW("\xf4\x90\x80\x80", false), /* past U+10FFFF */
     ROW("\xf5\x80\x80\x80", false),
     ROW("\xff", false),
     ROW("\xfe", false),
-    ROW("\xc3", false),             /* cut */
+    ROW("\xc3", false), /* cut */
     ROW("\xe4\xb8", false),
     ROW("\xf0\x9f\x98", false),
-    ROW("\xc3" "a", false),
-    ROW("\xe4\xb8" "a", false),
-    ROW("\xf0\x9f\x98" "a", false),
+    ROW("\xc3"
+        "a",
+        false),
+    ROW("\xe4\xb8"
+        "a",
+        false),
+    ROW("\xf0\x9f\x98"
+        "a",
+        false),
 };
 
-/* Each row behind 0 to 17 and before 0 to 17 ASCII bytes, so that it meets every place in a word, in
- * memory of just that size. */
+/* Each row behind 0 to 17 and before 0 to 17 ASCII bytes, so that it meets every place in a word,
+ * in memory of just that size. */
 static void test_table_at_every_alignment(void **state)
 {
     (void)state;

@@ -41,6 +41,13 @@ struct span vectors_text(const json_t *row, const char *key)
     return (struct span){json_string_value(value), json_string_length(value)};
 }
 
+bool same_span(struct span a, struct span b)
+{
+    if (!a.p || !b.p)
+        return a.p == b.p;
+    return span_eq(a, b);
+}
+
 uint8_t *exact_copy(const void *p, size_t n)
 {
     uint8_t *copy = malloc(n > 0 ? n : 1);

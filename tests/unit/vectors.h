@@ -1,10 +1,11 @@
 /*
- * vectors.h - the golden vectors of schemas/messages/vectors, for the tests that read them. Whatever
- * is wrong with a file fails the test that asked.
+ * vectors.h - the golden vectors of schemas/messages/vectors, for the tests that read them.
+ * Whatever is wrong with a file fails the test that asked.
  */
 #ifndef INFERQ_TESTS_UNIT_VECTORS_H
 #define INFERQ_TESTS_UNIT_VECTORS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <jansson.h>
@@ -22,6 +23,9 @@ struct span vectors_text(const json_t *row, const char *key);
  * sanitizer sees a read past it. returns owned (free()) */
 uint8_t *vectors_bytes(const json_t *row, const char *key, size_t *ret_n);
 int64_t vectors_int(const json_t *row, const char *key, int64_t absent);
+
+/* Both absent, or both there with the same bytes: an empty text is no absent one. */
+bool same_span(struct span a, struct span b);
 
 /* A copy of just that size. returns owned (free()) */
 uint8_t *exact_copy(const void *p, size_t n);
