@@ -133,19 +133,27 @@ static enum rc make_conf(struct kafka_producer *p, const struct config *config,
 
 /* ---- librdkafka's callbacks --------------------------------------------------------------- */
 
-/* From any of its threads. Without an error callback, its errors come here too. */
+static void keep_complaint(struct kafka_producer *p, const char *text)
+{
+    if (strstr(text, "brokers are down")) /* says less than what came before it */
+        return;
+    pthread_mutex_lock(&p->lock);
+    snprintf(p->complaint, sizeof p->complaint, "%s", text);
+    pthread_mutex_unlock(&p->lock);
+}
+
+/* From any of its threads. Without an error callback its errors come here too, as ERROR, mostly
+ * repeating a line that went before. */
 static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
 {
+    enum { SYSLOG_WARNING = 4 };
     struct kafka_producer *p = rd_kafka_opaque(rk);
     const char *body = strncmp(text, "[thrd:", 6) == 0 ? strstr(text, "]: ") : NULL;
     text = body ? body + 3 : text;
-    bool setting = strcmp(facility, "CONFWARN") == 0; /* a consumer's setting, say */
-    if (p && level <= 4 && !setting) {
-        pthread_mutex_lock(&p->lock);
-        snprintf(p->complaint, sizeof p->complaint, "%s", text);
-        pthread_mutex_unlock(&p->lock);
-    }
-    log_event(level <= 4 && !setting ? LOG_WARN : LOG_DEBUG, "librdkafka",
+    bool trouble = level <= SYSLOG_WARNING && strcmp(facility, "CONFWARN") != 0;
+    if (p && trouble)
+        keep_complaint(p, text);
+    log_event(trouble && strcmp(facility, "ERROR") != 0 ? LOG_WARN : LOG_DEBUG, "librdkafka",
               LF_STR("facility", facility), LF_STR("text", text));
 }
 
