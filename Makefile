@@ -100,13 +100,14 @@ DATADIR  := $(if $(filter dist,$(VARIANT)),$(PREFIX)/share/inferq,$(CURDIR)/sche
 
 LIB_DIRS  := worker producer admin tests/modelsim tests/mockkafka common
 ALL_SRC   := $(wildcard $(addsuffix /*.c,$(LIB_DIRS)) tests/bench/*.c tests/unit/*.c \
-    tests/live/*.c)
+    tests/live/*.c tests/tools/*.c)
 MAIN_SRC  := $(filter %/main.c %_main.c,$(wildcard $(addsuffix /*.c,$(LIB_DIRS))))
 UNIT_SRC  := $(wildcard tests/unit/test_*.c)
 UNIT_HELP := $(filter-out $(UNIT_SRC),$(wildcard tests/unit/*.c))
 LIVE_SRC  := $(wildcard tests/live/test_*.c)
 LIVE_HELP := $(filter-out $(LIVE_SRC),$(wildcard tests/live/*.c))
 BENCH_SRC := $(wildcard tests/bench/*.c)
+TOOL_SRC  := $(wildcard tests/tools/*_main.c)
 HEADERS   := $(wildcard $(addsuffix /*.h,$(LIB_DIRS)) tests/bench/*.h tests/unit/*.h \
     tests/live/*.h)
 
@@ -124,6 +125,7 @@ program_name = $(strip $(if $(filter admin/main.c,$(1)),inferq,\
 PROGRAMS  := $(foreach s,$(MAIN_SRC),$(BIN)/$(call program_name,$(s)))
 INSTALLED := $(foreach s,$(filter-out tests/%,$(MAIN_SRC)),$(call program_name,$(s)))
 BENCHES   := $(patsubst tests/bench/%.c,$(BIN)/bench-%,$(BENCH_SRC))
+TOOLS     := $(patsubst tests/tools/%_main.c,$(BIN)/%,$(TOOL_SRC))
 UNITS     := $(patsubst tests/unit/%.c,$(B)/tests/%,$(UNIT_SRC))
 LIVES     := $(patsubst tests/live/%.c,$(B)/live/%,$(LIVE_SRC))
 LIBS      := $(foreach d,worker producer admin common,$(call lib_name,$(d)))
@@ -132,7 +134,7 @@ LIBS      := $(foreach d,worker producer admin common,$(call lib_name,$(d)))
 
 .PHONY: all programs units lives
 all: programs
-programs: $(PROGRAMS) $(BENCHES)
+programs: $(PROGRAMS) $(BENCHES) $(TOOLS)
 units: $(UNITS)
 lives: $(LIVES)
 
@@ -181,6 +183,10 @@ endef
 $(foreach s,$(MAIN_SRC),$(eval $(call program,$(s))))
 
 $(BENCHES): $(BIN)/bench-%: $(B)/obj/tests/bench/%.o $(LIBS) $(B)/stamp/ldflags
+	@$(LINK) $(PC_LIBS)
+
+# tests/tools/NAME_main.c -> NAME: what the tests need and no user does
+$(TOOLS): $(BIN)/%: $(B)/obj/tests/tools/%_main.o $(LIBS) $(B)/stamp/ldflags
 	@$(LINK) $(PC_LIBS)
 
 # The stand-ins are programs of their own, with names of their own: their archives are linked into
