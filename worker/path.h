@@ -108,6 +108,7 @@ void path_abort_calls(struct path *p);
 bool path_idle(const struct path *p);
 
 /* For gauges. */
+const char *job_state_name(enum job_state state); /* "throttle" */
 size_t path_jobs(const struct path *p, enum job_state state);
 size_t path_lane_jobs(const struct path *p, int lane);
 bool path_lane_paused(const struct path *p, int lane);

@@ -188,10 +188,17 @@ static void took(void *arg, const struct pg_answer *answer)
     answer_granted(s, b, answer->rows[1]); /* who lost a race asks again */
 }
 
+static void dropped(void *arg, const struct pg_answer *answer)
+{
+    (void)arg;
+    if (answer->rc != RC_OK)
+        log_event(LOG_WARN, "left a parked row of an ended job", LF_STR("why", answer->err.text));
+}
+
 /* Parked rows of jobs that ended are left over from a crossing: nobody waits for this to be done. */
 static void drop_done(struct store *s, const struct pg_rows *r)
 {
-    int dropped = 0;
+    int ids = 0;
     pg_params_reset(s->params);
     pg_array(s->params, PG_UUID);
     for (int row = 0; row < pg_row_count(r); row++) {
@@ -199,11 +206,11 @@ static void drop_done(struct store *s, const struct pg_rows *r)
         if (!pg_get_bool(r, row, 1) || !pg_get_bool(r, row, 2))
             continue;
         pg_elem_uuid(s->params, &id);
-        dropped++;
+        ids++;
     }
     struct err err = {0};
     struct pg_step step = {SQL_DROP_DONE, s->params};
-    if (dropped && pg_txn(s->claim_conn, &step, 1, NULL, NULL, &err) != RC_OK)
+    if (ids && pg_txn(s->claim_conn, &step, 1, dropped, NULL, &err) != RC_OK)
         log_event(LOG_WARN, "left a parked row of an ended job", LF_STR("why", err.text));
 }
 

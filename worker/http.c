@@ -1,0 +1,508 @@
+/*
+ * http.c - libcurl's multi handles on the loop: descriptors, timers, starts and ends.
+ *
+ * Happy path: http_start puts a call's transfer on the pool with the least to do; libcurl names the
+ * descriptors and the time it waits for; libuv wakes it (on_poll, on_timer); each time, `reap` takes
+ * what has ended off its multi handle and calls `done`.
+ *
+ * Why several multi handles: each searches its connections one by one, so that with 10,000 in
+ * flight on one handle nearly all time goes into that search.
+ *
+ * Failure modes: no descriptor or no memory for a connection ends that call alone
+ * (HTTP_FAULT_LOCAL). A socket in error is handed to libcurl for reading: what the server said
+ * before it broke off is then still read. `done` may start and abort calls: it is never called
+ * from within libcurl.
+ */
+#include "worker/http.h"
+
+#include <assert.h>
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "worker/http_internal.h"
+
+enum { CALLS_PER_POOL = 256, POOLS_MAX = 256, SOCKS_MAX = 1 << 20, FIRST_SOCKS = 256 };
+
+static void reap(struct pool *pool);
+
+/* ---- memory goes with libuv's last handle ---------------------------------------------------- */
+
+static void handle_closed(struct http *h)
+{
+    if (--h->open_handles > 0 || !h->closing)
+        return;
+    free(h->socks);
+    free(h->pools);
+    free(h);
+    curl_global_cleanup();
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    handle_closed(handle->data);
+}
+
+static void on_sock_closed(uv_handle_t *handle)
+{
+    struct sock *sock = handle->data;
+    struct http *h = sock->pool->http;
+    free(sock);
+    handle_closed(h);
+}
+
+/* ---- descriptors ----------------------------------------------------------------------------- */
+
+static struct sock *sock_find(const struct http *h, curl_socket_t fd)
+{
+    return (size_t)fd < h->sock_cap ? h->socks[fd] : NULL;
+}
+
+static bool sock_room(struct http *h, curl_socket_t fd)
+{
+    if ((size_t)fd < h->sock_cap)
+        return true;
+    size_t cap = h->sock_cap ? h->sock_cap : FIRST_SOCKS;
+    while (cap <= (size_t)fd)
+        cap *= 2;
+    if (cap > SOCKS_MAX)
+        return false;
+    struct sock **grown = realloc(h->socks, cap * sizeof(struct sock *));
+    if (!grown)
+        return false;
+    memset(grown + h->sock_cap, 0, (cap - h->sock_cap) * sizeof(struct sock *));
+    h->socks = grown;
+    h->sock_cap = cap;
+    return true;
+}
+
+static struct sock *sock_new(struct pool *pool, curl_socket_t fd, bool ours)
+{
+    struct http *h = pool->http;
+    if (!sock_room(h, fd))
+        return NULL;
+    struct sock *sock = calloc(1, sizeof *sock);
+    if (!sock)
+        return NULL;
+    if (uv_poll_init_socket(h->loop, &sock->poll, fd) != 0) {
+        free(sock);
+        return NULL;
+    }
+    sock->poll.data = sock;
+    sock->pool = pool;
+    sock->fd = fd;
+    sock->ours = ours;
+    h->socks[fd] = sock;
+    h->open_handles++;
+    return sock;
+}
+
+/* Before the descriptor itself is closed. */
+static void sock_drop(struct sock *sock)
+{
+    sock->pool->http->socks[sock->fd] = NULL;
+    uv_close((uv_handle_t *)&sock->poll, on_sock_closed);
+}
+
+static void on_poll(uv_poll_t *handle, int status, int events);
+
+static void sock_watch(struct sock *sock, int events)
+{
+    if (sock->events == events)
+        return;
+    if (uv_poll_start(&sock->poll, events, on_poll) == 0)
+        sock->events = events;
+}
+
+static void on_poll(uv_poll_t *handle, int status, int events)
+{
+    struct sock *sock = handle->data;
+    struct pool *pool = sock->pool;
+    struct http *h = pool->http;
+    int fd = sock->fd, running = 0;
+    int mask = (events & UV_READABLE ? CURL_CSELECT_IN : 0) |
+               (events & UV_WRITABLE ? CURL_CSELECT_OUT : 0);
+    if (status < 0) { /* libuv has stopped it */
+        sock->events = 0;
+        mask = CURL_CSELECT_IN | CURL_CSELECT_ERR;
+    }
+    if (!sock->wanted) { /* an idle connection: libcurl finds out that it is dead before use */
+        uv_poll_stop(&sock->poll);
+        sock->events = 0;
+        return;
+    }
+    curl_multi_socket_action(pool->multi, fd, mask, &running);
+    /* `sock` lives until libuv's close callback, but it may be another's descriptor by now. */
+    if (status < 0 && sock_find(h, fd) == sock && sock->wanted)
+        sock_watch(sock, sock->wanted);
+    reap(pool);
+}
+
+curl_socket_t http_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    struct transfer *t = arg;
+    (void)purpose;
+    int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    if (fd >= 0 && sock_new(t->pool, fd, true))
+        return fd;
+    t->no_fd = fd >= 0 || errno == EMFILE || errno == ENFILE || errno == ENOMEM ||
+               errno == ENOBUFS;
+    if (fd >= 0)
+        close(fd);
+    return CURL_SOCKET_BAD;
+}
+
+int http_close_socket(void *arg, curl_socket_t fd)
+{
+    struct sock *sock = sock_find(arg, fd);
+    if (sock)
+        sock_drop(sock);
+    return close(fd);
+}
+
+/* libcurl says what it waits for on this descriptor. */
+static int on_interest(CURL *easy, curl_socket_t fd, int what, void *arg, void *sock_arg)
+{
+    struct pool *pool = arg;
+    struct sock *sock = sock_find(pool->http, fd);
+    (void)easy, (void)sock_arg;
+    if (what == CURL_POLL_REMOVE) {
+        if (sock && sock->ours)
+            sock->wanted = 0;
+        else if (sock)
+            sock_drop(sock);
+        return 0;
+    }
+    if (!sock) /* libcurl's own: the resolver's */
+        sock = sock_new(pool, fd, false);
+    if (!sock)
+        return -1;
+    sock->wanted = (what & CURL_POLL_IN ? UV_READABLE : 0) |
+                   (what & CURL_POLL_OUT ? UV_WRITABLE : 0);
+    sock_watch(sock, sock->wanted);
+    return 0;
+}
+
+/* ---- time ------------------------------------------------------------------------------------ */
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct pool *pool = timer->data;
+    int running = 0;
+    curl_multi_socket_action(pool->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    reap(pool);
+}
+
+static int on_timeout(CURLM *multi, long timeout_ms, void *arg)
+{
+    struct pool *pool = arg;
+    (void)multi;
+    if (timeout_ms < 0)
+        uv_timer_stop(&pool->timer);
+    else
+        uv_timer_start(&pool->timer, on_timer, (uint64_t)timeout_ms, 0);
+    return 0;
+}
+
+/* ---- ends ------------------------------------------------------------------------------------ */
+
+static void finish(struct transfer *t, CURLcode code)
+{
+    struct http *h = t->http;
+    struct http_call *call = t->call;
+    transfer_report(t, code);
+    h->in_flight--;
+    call->transfer = NULL;
+    transfer_give(h, t);
+    h->conf.done(h->conf.arg, call);
+}
+
+static void reap(struct pool *pool)
+{
+    CURLMsg *message;
+    int left = 0;
+    while ((message = curl_multi_info_read(pool->multi, &left)) != NULL) {
+        struct transfer *t = NULL;
+        CURLcode code = message->data.result; /* gone once the handle is removed */
+        if (message->msg != CURLMSG_DONE ||
+            curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &t) != CURLE_OK || !t)
+            continue;
+        curl_multi_remove_handle(pool->multi, t->easy);
+        pool->in_flight--;
+        finish(t, code);
+    }
+}
+
+static void end_aborted(struct http *h)
+{
+    struct transfer *t;
+    while ((t = h->aborted) != NULL) {
+        h->aborted = t->next;
+        finish(t, CURLE_ABORTED_BY_CALLBACK);
+    }
+}
+
+static void on_deferred(uv_timer_t *timer)
+{
+    end_aborted(timer->data);
+}
+
+void http_abort(struct http *h, struct http_call *call)
+{
+    struct transfer *t = call->transfer;
+    if (!t || t->aborted)
+        return;
+    t->aborted = true;
+    curl_multi_remove_handle(t->pool->multi, t->easy);
+    t->pool->in_flight--;
+    t->next = h->aborted;
+    h->aborted = t;
+    uv_timer_start(&h->deferred, on_deferred, 0, 0);
+}
+
+/* ---- starts ---------------------------------------------------------------------------------- */
+
+/* Of equals the first: few calls then share few, warm connections. */
+static struct pool *least_loaded(struct http *h)
+{
+    struct pool *least = &h->pools[0];
+    for (int i = 1; i < h->pool_count && least->in_flight > 0; i++)
+        if (h->pools[i].in_flight < least->in_flight)
+            least = &h->pools[i];
+    return least;
+}
+
+enum rc http_start(struct http *h, struct http_call *call, struct err *err)
+{
+    if (h->closing)
+        return err_set(err, RC_RETRY, "no more requests: closing");
+    struct transfer *t = transfer_take(h);
+    if (!t)
+        return err_set(err, RC_NOMEM, "no memory for a request");
+    enum rc rc = transfer_set(t, call, err);
+    if (rc != RC_OK)
+        goto fail;
+    t->pool = least_loaded(h);
+    if (curl_multi_add_handle(t->pool->multi, t->easy) != CURLM_OK) {
+        rc = err_set(err, RC_NOMEM, "no memory for a request");
+        goto fail;
+    }
+    t->pool->in_flight++;
+    h->in_flight++;
+    call->transfer = t;
+    return RC_OK;
+fail:
+    transfer_give(h, t);
+    return rc;
+}
+
+int http_in_flight(const struct http *h)
+{
+    return h->in_flight;
+}
+
+/* ---- the edge's life ------------------------------------------------------------------------- */
+
+static int connections_kept(const struct http *h)
+{
+    int share = h->conf.expected_in_flight / h->pool_count + 1;
+    return share + share / 4 + 8;
+}
+
+static bool pool_init(struct http *h, struct pool *pool)
+{
+    pool->http = h;
+    pool->multi = curl_multi_init();
+    if (!pool->multi)
+        return false;
+    curl_multi_setopt(pool->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
+    curl_multi_setopt(pool->multi, CURLMOPT_MAXCONNECTS, (long)connections_kept(h));
+    curl_multi_setopt(pool->multi, CURLMOPT_SOCKETFUNCTION, on_interest);
+    curl_multi_setopt(pool->multi, CURLMOPT_SOCKETDATA, pool);
+    curl_multi_setopt(pool->multi, CURLMOPT_TIMERFUNCTION, on_timeout);
+    curl_multi_setopt(pool->multi, CURLMOPT_TIMERDATA, pool);
+    uv_timer_init(h->loop, &pool->timer);
+    pool->timer.data = pool;
+    return true;
+}
+
+static void on_pool_timer_closed(uv_handle_t *handle)
+{
+    struct pool *pool = handle->data;
+    handle_closed(pool->http);
+}
+
+void http_free(struct http *h)
+{
+    if (!h)
+        return;
+    end_aborted(h);
+    assert(h->in_flight == 0);
+    h->closing = true;
+    while (h->idle) {
+        struct transfer *t = h->idle;
+        h->idle = t->next;
+        transfer_free(t);
+    }
+    for (int i = 0; i < h->pool_count; i++) {
+        curl_multi_cleanup(h->pools[i].multi); /* closes connections: the callbacks fire */
+        uv_close((uv_handle_t *)&h->pools[i].timer, on_pool_timer_closed);
+    }
+    uv_close((uv_handle_t *)&h->deferred, on_timer_closed);
+}
+
+enum rc http_new(struct uv_loop_s *loop, const struct http_conf *conf, struct http **ret_http,
+                 struct err *err)
+{
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+        return err_set(err, RC_FATAL, "libcurl cannot be set up");
+    struct http *h = calloc(1, sizeof *h);
+    int count = (conf->expected_in_flight + CALLS_PER_POOL - 1) / CALLS_PER_POOL;
+    count = count < 1 ? 1 : count > POOLS_MAX ? POOLS_MAX : count;
+    struct pool *pools = calloc((size_t)count, sizeof *pools);
+    if (!h || !pools) {
+        free(h);
+        free(pools);
+        curl_global_cleanup();
+        return err_set(err, RC_NOMEM, "no memory for the HTTP edge");
+    }
+    *h = (struct http){.loop = loop, .conf = *conf, .pools = pools, .open_handles = 1};
+    uv_timer_init(loop, &h->deferred);
+    h->deferred.data = h;
+    for (int i = 0; i < count; i++) {
+        h->pool_count = count; /* what connections_kept divides by */
+        if (!pool_init(h, &pools[i])) {
+            h->pool_count = i;
+            http_free(h);
+            return err_set(err, RC_NOMEM, "no memory for the HTTP edge");
+        }
+        h->open_handles++;
+    }
+    *ret_http = h;
+    return RC_OK;
+}
+
+/* ---- targets --------------------------------------------------------------------------------- */
+
+static bool url_has(CURLU *url, CURLUPart part)
+{
+    char *text = NULL;
+    bool has = curl_url_get(url, part, &text, 0) == CURLUE_OK && text && *text;
+    curl_free(text);
+    return has;
+}
+
+static enum rc check_url(const char *text, struct err *err)
+{
+    CURLU *url = curl_url();
+    char *scheme = NULL;
+    enum rc rc = RC_OK;
+    if (!url)
+        return err_set(err, RC_NOMEM, "no memory for a URL");
+    /* Messages do not repeat it: it may hold a password. */
+    if (curl_url_set(url, CURLUPART_URL, text, CURLU_NON_SUPPORT_SCHEME) != CURLUE_OK ||
+        curl_url_get(url, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK ||
+        (strcmp(scheme, "http") != 0 && strcmp(scheme, "https") != 0))
+        rc = err_set(err, RC_REJECT, "base_url is not a URL: https://HOST[:PORT][/PATH]");
+    else if (url_has(url, CURLUPART_USER) || url_has(url, CURLUPART_PASSWORD))
+        rc = err_set(err, RC_REJECT, "base_url holds a user or password: use `credential`");
+    else if (url_has(url, CURLUPART_QUERY) || url_has(url, CURLUPART_FRAGMENT))
+        rc = err_set(err, RC_REJECT, "base_url holds a query or a fragment");
+    curl_free(scheme);
+    curl_url_cleanup(url);
+    return rc;
+}
+
+static enum rc check_file(const char *path, struct err *err)
+{
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return err_set(err, RC_REJECT, "ca_file %s: %s", path, strerror(errno));
+    fclose(file);
+    return RC_OK;
+}
+
+static bool add_header(struct http_target *t, const char *line)
+{
+    struct curl_slist *grown = curl_slist_append(t->headers, line);
+    if (grown)
+        t->headers = grown;
+    return grown != NULL;
+}
+
+static enum rc add_credential(struct http_target *t, const struct secret *credential,
+                              struct err *err)
+{
+    struct span value = secret_value(credential);
+    for (size_t i = 0; i < value.n; i++)
+        if (iscntrl((unsigned char)value.p[i]))
+            return err_set(err, RC_REJECT, "the credential holds control characters");
+    size_t bytes = value.n + sizeof "Authorization: Bearer ";
+    char *line = malloc(bytes);
+    if (!line)
+        return err_set(err, RC_NOMEM, "no memory for an endpoint");
+    (void)snprintf(line, bytes, "Authorization: Bearer %s", value.p);
+    bool added = add_header(t, line);
+    explicit_bzero(line, bytes);
+    free(line);
+    return added ? RC_OK : err_set(err, RC_NOMEM, "no memory for an endpoint");
+}
+
+static enum rc fill_target(struct http_target *t, const struct http_target_conf *conf,
+                           struct err *err)
+{
+    size_t n = strlen(conf->base_url);
+    while (n > 0 && conf->base_url[n - 1] == '/')
+        n--;
+    t->base_url = strndup(conf->base_url, n);
+    if (*conf->ca_file)
+        t->ca_file = strdup(conf->ca_file);
+    /* "Expect:" without a value takes the header out: no round trip before large bodies. */
+    if (!t->base_url || (*conf->ca_file && !t->ca_file) || !add_header(t, "Expect:") ||
+        !add_header(t, "Content-Type: application/json") ||
+        !add_header(t, "Accept: application/json") || !add_header(t, "User-Agent: inferq"))
+        return err_set(err, RC_NOMEM, "no memory for an endpoint");
+    return conf->credential ? add_credential(t, conf->credential, err) : RC_OK;
+}
+
+enum rc http_target_new(struct http *h, const struct http_target_conf *conf,
+                        struct http_target **ret_target, struct err *err)
+{
+    enum rc rc = check_url(conf->base_url, err);
+    if (rc == RC_OK && *conf->ca_file)
+        rc = check_file(conf->ca_file, err);
+    if (rc != RC_OK)
+        return rc;
+    struct http_target *t = calloc(1, sizeof *t);
+    if (!t)
+        return err_set(err, RC_NOMEM, "no memory for an endpoint");
+    t->serial = ++h->target_count;
+    t->timeout_ms = (long)((conf->timeout_us + 999) / 1000);
+    t->connect_timeout_ms = (long)((conf->connect_timeout_us + 999) / 1000);
+    t->send_ids = conf->send_ids;
+    t->idempotency_key = conf->idempotency_key;
+    rc = fill_target(t, conf, err);
+    if (rc != RC_OK) {
+        http_target_free(t);
+        return rc;
+    }
+    *ret_target = t;
+    return RC_OK;
+}
+
+void http_target_free(struct http_target *t)
+{
+    if (!t)
+        return;
+    for (struct curl_slist *line = t->headers; line; line = line->next)
+        explicit_bzero(line->data, strlen(line->data)); /* one holds the credential */
+    curl_slist_free_all(t->headers);
+    free(t->base_url);
+    free(t->ca_file);
+    free(t);
+}

@@ -1,0 +1,100 @@
+/*
+ * http_internal.h - what http.c (the loop's side) and http_transfer.c (one request) share. Nobody
+ * else includes it.
+ */
+#ifndef INFERQ_WORKER_HTTP_INTERNAL_H
+#define INFERQ_WORKER_HTTP_INTERNAL_H
+
+#include <curl/curl.h>
+#include <uv.h>
+
+#include "worker/http.h"
+
+enum { CALL_HEADERS = 4, HEADER_LINE_BYTES = 160 };
+
+struct transfer;
+
+/* One multi handle: its connections, its timer. */
+struct pool {
+    struct http *http;
+    CURLM *multi;
+    uv_timer_t timer;
+    int in_flight;
+};
+
+/* A watched descriptor. It stays watched for reading while its connection idles between requests,
+ * which saves the kernel calls of taking it out and putting it back. */
+struct sock {
+    uv_poll_t poll;
+    struct pool *pool;
+    int fd;
+    int wanted; /* UV_READABLE | UV_WRITABLE as libcurl wants it; 0: idle */
+    int events; /* as libuv has it */
+    bool ours;  /* opened by us: lives until it is closed, not until libcurl loses interest */
+};
+
+struct http {
+    struct uv_loop_s *loop;
+    struct http_conf conf;
+    struct pool *pools;
+    int pool_count;
+    int in_flight;
+    struct sock **socks; /* by descriptor */
+    size_t sock_cap;
+    struct transfer *idle; /* easy handles to use again */
+    int idle_count;
+    struct transfer *aborted; /* their `done` comes from the loop */
+    uv_timer_t deferred;
+    int open_handles; /* of libuv's: memory goes with the last */
+    bool closing;
+    uint64_t target_count;
+};
+
+struct http_target {
+    uint64_t serial; /* tells it from another at the same address */
+    char *base_url;
+    char *ca_file; /* NULL: the system's */
+    struct curl_slist *headers;
+    long timeout_ms, connect_timeout_ms;
+    bool send_ids, idempotency_key;
+};
+
+/* An easy handle and the request it carries. */
+struct transfer {
+    struct transfer *next; /* in `idle` or `aborted` */
+    struct http *http;
+    CURL *easy;
+    struct pool *pool;
+    struct http_call *call; /* NULL: idle */
+    uint64_t target_serial; /* whose options it bears */
+    struct buf url;
+    struct curl_slist *headers; /* as libcurl has them */
+    struct curl_slist own[CALL_HEADERS];
+    char lines[CALL_HEADERS][HEADER_LINE_BYTES];
+    size_t sent;       /* bytes of the body handed to libcurl */
+    size_t body_bytes; /* of all */
+    size_t reply_hint; /* Content-Length */
+    bool released;     /* the gate said yes: a byte may have left */
+    bool refused;      /* the gate said no */
+    bool oversized;    /* the reply passed its limit */
+    bool no_fd;        /* we had no descriptor for its connection */
+    bool forbids;      /* its connection is not used again */
+    bool aborted;
+    bool requests_left, tokens_reset; /* which rate limit header counts */
+};
+
+/* An idle easy handle or a new one; NULL: no memory. */
+struct transfer *transfer_take(struct http *h);
+void transfer_give(struct http *h, struct transfer *t); /* or frees it, where enough are idle */
+void transfer_free(struct transfer *t);
+
+/* Makes it ready to carry `call`. RC_REJECT: the path is no path. RC_NOMEM. */
+enum rc transfer_set(struct transfer *t, struct http_call *call, struct err *err) MUST_CHECK;
+/* Writes what came of it into the call's facts. */
+void transfer_report(struct transfer *t, CURLcode code);
+
+/* Callbacks of libcurl that belong to the loop's side. */
+curl_socket_t http_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address);
+int http_close_socket(void *arg, curl_socket_t fd);
+
+#endif

@@ -1,0 +1,95 @@
+/*
+ * settings.c - see settings.h. The README's table is printed from this one.
+ */
+#include "worker/settings.h"
+
+#include <stdint.h>
+
+#define SECOND INT64_C(1000000)
+#define MIB (INT64_C(1) << 20)
+
+/* Each lane's keys, with what differs. */
+#define LANE(name, weight)                                                                        \
+    {"lane." name ".weight", CONFIG_INT, weight, 1, 1000, NULL, false, false, "",                 \
+     "Share of dispatches of this lane beside the others"},                                       \
+    {"lane." name ".min_share", CONFIG_INT, "50", 0, 333, NULL, false, false, "permille",         \
+     "What this lane gets at least while it has jobs"},                                           \
+    {"lane." name ".max_jobs", CONFIG_INT, "20000", 100, 1000000, NULL, false, false, "jobs",     \
+     "Jobs held in memory; a full lane pauses its partitions until it is half empty"},            \
+    {"lane." name ".max_bytes", CONFIG_BYTES, "64MiB", MIB, INT64_MAX, NULL, false, false, "bytes", \
+     "The same bound in bytes of payload"}
+
+const struct config_key settings_keys[] = {
+    {"prefix", CONFIG_TEXT, "inferq", 1, 64, NULL, false, false, "",
+     "Topics are PREFIX.jobs.LANE and PREFIX.dead; it separates environments"},
+    {"group", CONFIG_TEXT, "inferq-workers", 1, 200, NULL, false, false, "",
+     "Kafka consumer group; all workers of a fleet share it"},
+    {"postgres", CONFIG_TEXT, "", 0, 4096, NULL, false, false, "",
+     "libpq connection string; empty: the PG* variables"},
+    {"catalogue", CONFIG_TEXT, NULL, 1, 4096, NULL, false, false, "",
+     "Catalogue file: endpoints, models, versions, prices, defaults"},
+    {"listen", CONFIG_TEXT, "127.0.0.1:9464", 1, 200, NULL, false, false, "",
+     "Address of /metrics, /livez and /readyz; port 0 takes a free one and logs it"},
+    {"log.level", CONFIG_CHOICE, "info", 0, 0, "debug|info|warn|error", false, false, "",
+     "Lowest level that is logged"},
+    {"log.format", CONFIG_CHOICE, "kv", 0, 0, "kv|json", false, false, "",
+     "Lines as key=value or as JSON"},
+    {"max_in_flight", CONFIG_INT, "256", 1, 100000, NULL, false, false, "calls",
+     "Model calls at once from this worker, over all endpoints"},
+    {"max_attempts", CONFIG_INT, "5", 1, 100, NULL, false, false, "calls",
+     "Counted calls of a job that does not say its own number"},
+    {"memory.max_bytes", CONFIG_BYTES, "1GiB", 64 * MIB, INT64_MAX, NULL, false, false, "bytes",
+     "The one budget for payloads, requests and replies; reserved before a call starts"},
+    {"reply.max_bytes", CONFIG_BYTES, "1MiB", 4096, 256 * MIB, NULL, false, false, "bytes",
+     "Largest reply of a model that is accepted"},
+    {"short_wait", CONFIG_DURATION, "5s", 0, 60 * SECOND, NULL, false, false, "",
+     "Waits up to this stay in memory; longer ones are parked in Postgres"},
+    {"offset.span", CONFIG_INT, "100000", 1000, 10000000, NULL, false, false, "records",
+     "Records that one unfinished job may hold back in its partition; at half of it a running "
+     "job's payload is parked"},
+    LANE("high", "8"),
+    LANE("normal", "3"),
+    LANE("low", "1"),
+    {"signature.check", CONFIG_CHOICE, "off", 0, 0, "off|require", false, false, "",
+     "Whether jobs must carry a valid signature of their app"},
+    {"signature.keys", CONFIG_TEXT, "", 0, 4096, NULL, false, true, "",
+     "env:NAME or file:PATH with lines `APP KEY-ID:HEX`; needed when signatures are required"},
+    {"lease.time", CONFIG_DURATION, "15s", 6 * SECOND, 600 * SECOND, NULL, false, false, "",
+     "How long others wait for a silent worker before they may take its jobs"},
+    {"lease.heartbeat", CONFIG_DURATION, "3s", SECOND / 2, 60 * SECOND, NULL, false, false, "",
+     "How often the lease is renewed"},
+    {"drain.timeout", CONFIG_DURATION, "30s", 0, 3600 * SECOND, NULL, false, false, "",
+     "After SIGTERM calls in flight may end for so long; then they are given up"},
+    {0},
+};
+
+static enum rc lanes_fit(const struct config *c, struct err *err)
+{
+    int64_t lanes = config_int(c, "lane.high.max_bytes") + config_int(c, "lane.normal.max_bytes") +
+                    config_int(c, "lane.low.max_bytes");
+    int64_t memory = config_int(c, "memory.max_bytes");
+    if (lanes > memory / 2)
+        return err_set(err, RC_REJECT,
+                       "the lanes' max_bytes together (%lld) are more than half of memory.max_bytes "
+                       "(%lld): lower lane.*.max_bytes or raise memory.max_bytes",
+                       (long long)lanes, (long long)memory);
+    if (memory / 2 < config_int(c, "reply.max_bytes") + 2 * MIB)
+        return err_set(err, RC_REJECT,
+                       "half of memory.max_bytes does not hold one call with a reply of "
+                       "reply.max_bytes: raise the one or lower the other");
+    return RC_OK;
+}
+
+enum rc settings_check(const struct config *c, struct err *err)
+{
+    enum rc rc = config_check(c, err);
+    if (rc != RC_OK)
+        return rc;
+    if (config_int(c, "signature.check") == SIGNATURE_REQUIRE &&
+        !config_text(c, "signature.keys")[0])
+        return err_set(err, RC_REJECT,
+                       "signature.check = require needs signature.keys = file:PATH");
+    if (config_int(c, "lease.time") < 4 * config_int(c, "lease.heartbeat"))
+        return err_set(err, RC_REJECT, "lease.time must be at least four times lease.heartbeat");
+    return lanes_fit(c, err);
+}

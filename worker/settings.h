@@ -1,0 +1,17 @@
+/*
+ * settings.h - inferq-worker's configuration: one table, and what the table alone cannot say.
+ */
+#ifndef INFERQ_WORKER_SETTINGS_H
+#define INFERQ_WORKER_SETTINGS_H
+
+#include "common/config.h"
+
+enum { SIGNATURE_OFF, SIGNATURE_REQUIRE };
+
+extern const struct config_key settings_keys[];
+
+/* Bounds between keys: the lanes fit the memory, the lease outlasts its heartbeats. RC_REJECT says
+ * which keys and how to mend them. */
+enum rc settings_check(const struct config *c, struct err *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,273 @@
+/*
+ * watch.c - see watch.h. Labels are lanes, classes, endpoint and catalogue names: small closed sets.
+ */
+#include "worker/watch.h"
+
+#include <stdlib.h>
+
+#include "common/log.h"
+
+#ifndef INFERQ_VERSION
+#define INFERQ_VERSION "unknown"
+#endif
+
+enum {
+    M_FETCHED, M_ENDED, M_REDELIVERED, M_PARKED, M_BURIED, M_QUEUE_SECONDS, M_JOB_SECONDS,
+    M_CALLS, M_CALL_SECONDS, M_COST, M_UNPRICED, M_TOKENS, M_ALERTS, M_PAUSES, M_LETTERS,
+    M_IN_STATE, M_LANE_JOBS, M_LANE_PAUSED, M_LAG, M_ENDPOINT_IN_FLIGHT, M_ENDPOINT_PAUSED,
+    M_IN_FLIGHT, M_MEMORY, M_PARKED_DUE, M_STORE_QUEUED, M_LEASE, M_CLOCK, M_POSTGRES, M_KAFKA,
+    M_TURN, M_BUILD,
+};
+
+const struct metric_def watch_defs[] = {
+    [M_FETCHED] = {"inferq_jobs_fetched_total", METRIC_COUNTER, {"lane"}, NULL,
+                   "Records and parked rows taken up"},
+    [M_ENDED] = {"inferq_jobs_ended_total", METRIC_COUNTER, {"lane", "status", "class"}, NULL,
+                 "Jobs whose one result row was inserted by this worker"},
+    [M_REDELIVERED] = {"inferq_jobs_redelivered_total", METRIC_COUNTER, {"lane"}, NULL,
+                       "Jobs delivered again that had ended or were parked: nothing was done"},
+    [M_PARKED] = {"inferq_jobs_parked_total", METRIC_COUNTER, {"lane", "class"}, NULL,
+                  "Jobs that left for Postgres to wait there, by what they wait for"},
+    [M_BURIED] = {"inferq_records_buried_total", METRIC_COUNTER, {"lane", "class"}, NULL,
+                  "Records that are no job, kept as dead letters without one"},
+    [M_QUEUE_SECONDS] = {"inferq_queue_seconds", METRIC_HISTOGRAM, {"lane"}, metric_seconds_buckets,
+                         "From a batch's creation to a job's first dispatch"},
+    [M_JOB_SECONDS] = {"inferq_job_seconds", METRIC_HISTOGRAM, {"lane"}, metric_seconds_buckets,
+                       "From a job's fetch by this worker to its stored end"},
+    [M_CALLS] = {"inferq_calls_total", METRIC_COUNTER, {"endpoint", "class"}, NULL,
+                 "Model calls that ended, by outcome"},
+    [M_CALL_SECONDS] = {"inferq_call_seconds", METRIC_HISTOGRAM, {"endpoint"},
+                        metric_seconds_buckets, "From a call's start to its outcome"},
+    [M_COST] = {"inferq_cost_usd_total", METRIC_COUNTER, {"model_version"}, NULL,
+                "Cost of calls, estimates of ambiguous ones included"},
+    [M_UNPRICED] = {"inferq_calls_unpriced_total", METRIC_COUNTER, {"model_version"}, NULL,
+                    "Calls whose cost is not known: no price in force or no usage"},
+    [M_TOKENS] = {"inferq_tokens_total", METRIC_COUNTER, {"model_version", "kind"}, NULL,
+                  "Tokens reported by models, by kind (input, output)"},
+    [M_ALERTS] = {"inferq_alerts_total", METRIC_COUNTER, {"endpoint", "class"}, NULL,
+                  "Outcomes that an operator must mend: credential, billing, certificate, model"},
+    [M_PAUSES] = {"inferq_endpoint_pauses_total", METRIC_COUNTER, {"endpoint", "class"}, NULL,
+                  "Times an endpoint was paused"},
+    [M_LETTERS] = {"inferq_dead_letters_published_total", METRIC_COUNTER, {"outcome"}, NULL,
+                   "Dead letters sent to the dead topic (outcome written or again)"},
+    [M_IN_STATE] = {"inferq_jobs", METRIC_GAUGE, {"state"}, NULL,
+                    "Jobs in this process, by where they are on the path"},
+    [M_LANE_JOBS] = {"inferq_lane_jobs", METRIC_GAUGE, {"lane"}, NULL, "Jobs waiting in a lane"},
+    [M_LANE_PAUSED] = {"inferq_lane_paused", METRIC_GAUGE, {"lane"}, NULL,
+                       "1 while a full lane's partitions are paused"},
+    [M_LAG] = {"inferq_lag_records", METRIC_GAUGE, {"lane"}, NULL,
+               "Records of the held partitions that are not done"},
+    [M_ENDPOINT_IN_FLIGHT] = {"inferq_endpoint_in_flight", METRIC_GAUGE, {"endpoint"}, NULL,
+                              "Calls claimed or in flight at an endpoint"},
+    [M_ENDPOINT_PAUSED] = {"inferq_endpoint_paused_seconds", METRIC_GAUGE, {"endpoint"}, NULL,
+                           "How long an endpoint stays paused yet; 0: it is not"},
+    [M_IN_FLIGHT] = {"inferq_calls_in_flight", METRIC_GAUGE, {0}, NULL,
+                     "Calls claimed or in flight"},
+    [M_MEMORY] = {"inferq_memory_reserved_bytes", METRIC_GAUGE, {0}, NULL,
+                  "Part of memory.max_bytes that is reserved"},
+    [M_PARKED_DUE] = {"inferq_parked_due", METRIC_GAUGE, {0}, NULL,
+                      "Parked jobs that could run now, counted up to 1000 per key, fleet-wide"},
+    [M_STORE_QUEUED] = {"inferq_store_queued", METRIC_GAUGE, {0}, NULL,
+                        "Jobs waiting for a statement of Postgres"},
+    [M_LEASE] = {"inferq_lease_left_seconds", METRIC_GAUGE, {0}, NULL,
+                 "What is left of this worker's lease; no calls below 3"},
+    [M_CLOCK] = {"inferq_clock_offset_seconds", METRIC_GAUGE, {0}, NULL,
+                 "Postgres's clock minus this machine's"},
+    [M_POSTGRES] = {"inferq_postgres_up", METRIC_GAUGE, {0}, NULL,
+                    "1 while all connections to Postgres stand"},
+    [M_KAFKA] = {"inferq_kafka_up", METRIC_GAUGE, {0}, NULL, "1 while some broker is connected"},
+    [M_TURN] = {"inferq_loop_turn_seconds", METRIC_HISTOGRAM, {0}, metric_seconds_buckets,
+                "Time one turn of the event loop took: everything else waits so long"},
+    [M_BUILD] = {"inferq_build_info", METRIC_GAUGE, {"version"}, NULL, "1, labelled by the build"},
+    {0},
+};
+
+struct watch {
+    struct metrics *metrics;
+    const struct catalogue *catalogue;
+    const char *const *lanes;
+    int lane_count;
+    struct metric_series *fetched[LANES_MAX], *queue[LANES_MAX], *job_seconds[LANES_MAX];
+    struct metric_series *turn;
+};
+
+static void build_info(struct watch *w)
+{
+    metric_set(metrics_series(w->metrics, M_BUILD, INFERQ_VERSION, NULL, NULL), 1);
+}
+
+struct watch *watch_new(const struct catalogue *catalogue, const char *const *lane_names,
+                        int lane_count)
+{
+    struct watch *w = calloc(1, sizeof *w);
+    if (!w)
+        return NULL;
+    w->metrics = metrics_new(watch_defs);
+    if (!w->metrics) {
+        free(w);
+        return NULL;
+    }
+    w->catalogue = catalogue;
+    w->lanes = lane_names;
+    w->lane_count = lane_count;
+    for (int i = 0; i < lane_count; i++) {
+        w->fetched[i] = metrics_series(w->metrics, M_FETCHED, lane_names[i], NULL, NULL);
+        w->queue[i] = metrics_series(w->metrics, M_QUEUE_SECONDS, lane_names[i], NULL, NULL);
+        w->job_seconds[i] = metrics_series(w->metrics, M_JOB_SECONDS, lane_names[i], NULL, NULL);
+    }
+    w->turn = metrics_series(w->metrics, M_TURN, NULL, NULL, NULL);
+    build_info(w);
+    return w;
+}
+
+void watch_free(struct watch *w)
+{
+    if (!w)
+        return;
+    metrics_free(w->metrics);
+    free(w);
+}
+
+const struct metrics *watch_metrics(const struct watch *w)
+{
+    return w->metrics;
+}
+
+static const char *endpoint_name(const struct watch *w, const struct job *job)
+{
+    return w->catalogue->endpoints[job->endpoint].name;
+}
+
+static void count(struct watch *w, int def, const char *l0, const char *l1, const char *l2)
+{
+    metric_add(metrics_series(w->metrics, def, l0, l1, l2), 1);
+}
+
+static void call_ended(struct watch *w, const struct job *job)
+{
+    const struct outcome *o = &job->outcome;
+    count(w, M_CALLS, endpoint_name(w, job), class_name((int)o->class), NULL);
+    metric_observe(metrics_series(w->metrics, M_CALL_SECONDS, endpoint_name(w, job), NULL, NULL),
+                   (double)(job->call.done_us - job->call.started_us) / 1e6);
+    if (o->cost_nusd < 0)
+        count(w, M_UNPRICED, job->mv->label, NULL, NULL);
+    else
+        metric_add(metrics_series(w->metrics, M_COST, job->mv->label, NULL, NULL),
+                   (double)o->cost_nusd / 1e9);
+    if (o->usage.input > 0)
+        metric_add(metrics_series(w->metrics, M_TOKENS, job->mv->label, "input", NULL),
+                   (double)o->usage.input);
+    if (o->usage.output > 0)
+        metric_add(metrics_series(w->metrics, M_TOKENS, job->mv->label, "output", NULL),
+                   (double)o->usage.output);
+    if (o->class != CLASS_OK)
+        log_event(LOG_INFO, "call failed", LF_ID("job", &job->msg.job_id),
+                  LF_INT("number", job->number), LF_STR("endpoint", endpoint_name(w, job)),
+                  LF_STR("class", class_name((int)o->class)), LF_INT("status", o->http_status),
+                  LF_INT("curl", o->curl_code), LF_INT("attempts", job->attempts));
+}
+
+static void ended(struct watch *w, const struct job *job, int64_t now_us)
+{
+    count(w, M_ENDED, w->lanes[job->lane], status_name((int)job->status),
+          class_name((int)job->class));
+    metric_observe(w->job_seconds[job->lane], (double)(now_us - job->fetched_us) / 1e6);
+    metric_observe(w->queue[job->lane], (double)job->queue_us / 1e6);
+    if (job->status == STATUS_DEAD)
+        log_event(LOG_WARN, "job died", LF_ID("job", &job->msg.job_id),
+                  LF_STR("class", class_name((int)job->class)), LF_INT("attempts", job->attempts),
+                  LF_STR("lane", w->lanes[job->lane]), LF_INT("partition", job->partition),
+                  LF_INT("offset", job->offset));
+}
+
+static void alert(struct watch *w, const struct job *job)
+{
+    const char *class = class_name((int)job->outcome.class);
+    const char *endpoint = job->endpoint >= 0 ? endpoint_name(w, job) : "none";
+    count(w, M_ALERTS, endpoint, class, NULL);
+    log_event(LOG_ERROR, "an operator is needed", LF_STR("endpoint", endpoint),
+              LF_STR("class", class), LF_ID("job", &job->msg.job_id));
+}
+
+void watch_sight(struct watch *w, enum path_sight what, const struct job *job, int64_t now_us)
+{
+    const char *lane = w->lanes[job->lane];
+    switch (what) {
+    case SIGHT_FETCHED:
+        metric_add(w->fetched[job->lane], 1);
+        break;
+    case SIGHT_BURIED:
+        count(w, M_BURIED, lane, class_name((int)job->class), NULL);
+        log_event(LOG_WARN, "a record is no job; kept as a dead letter",
+                  LF_STR("class", class_name((int)job->class)), LF_STR("lane", lane),
+                  LF_INT("partition", job->partition), LF_INT("offset", job->offset));
+        break;
+    case SIGHT_CALL_ENDED:
+        call_ended(w, job);
+        break;
+    case SIGHT_ENDED:
+        ended(w, job, now_us);
+        break;
+    case SIGHT_NOTHING_NEW:
+        count(w, M_REDELIVERED, lane, NULL, NULL);
+        break;
+    case SIGHT_PARKED:
+        count(w, M_PARKED, lane, class_name((int)job->park_reason), NULL);
+        break;
+    case SIGHT_PAUSED:
+        count(w, M_PAUSES, endpoint_name(w, job), class_name((int)job->outcome.class), NULL);
+        log_event(LOG_WARN, "endpoint paused", LF_STR("endpoint", endpoint_name(w, job)),
+                  LF_STR("class", class_name((int)job->outcome.class)));
+        break;
+    case SIGHT_ALERT:
+        alert(w, job);
+        break;
+    }
+}
+
+void watch_turn(struct watch *w, int64_t turn_us)
+{
+    metric_observe(w->turn, (double)turn_us / 1e6);
+}
+
+void watch_letter(struct watch *w, bool published)
+{
+    count(w, M_LETTERS, published ? "written" : "again", NULL, NULL);
+}
+
+static void set(struct watch *w, int def, const char *label, double value)
+{
+    metric_set(metrics_series(w->metrics, def, label, NULL, NULL), value);
+}
+
+static void refresh_path(struct watch *w, const struct path *path)
+{
+    for (int state = 0; state < JOB_STATE_COUNT; state++)
+        set(w, M_IN_STATE, job_state_name((enum job_state)state),
+            (double)path_jobs(path, (enum job_state)state));
+    for (int i = 0; i < w->catalogue->endpoint_count; i++) {
+        const char *name = w->catalogue->endpoints[i].name;
+        set(w, M_ENDPOINT_IN_FLIGHT, name, path_endpoint_in_flight(path, i));
+        set(w, M_ENDPOINT_PAUSED, name, (double)path_endpoint_paused_us(path, i) / 1e6);
+    }
+    for (int i = 0; i < w->lane_count; i++) {
+        set(w, M_LANE_JOBS, w->lanes[i], (double)path_lane_jobs(path, i));
+        set(w, M_LANE_PAUSED, w->lanes[i], path_lane_paused(path, i));
+    }
+    set(w, M_IN_FLIGHT, NULL, path_in_flight(path));
+    set(w, M_MEMORY, NULL, (double)path_memory_used(path));
+}
+
+void watch_refresh(struct watch *w, const struct watch_gauges *g)
+{
+    refresh_path(w, g->path);
+    for (int i = 0; i < w->lane_count; i++)
+        if (g->lag[i] >= 0)
+            set(w, M_LAG, w->lanes[i], (double)g->lag[i]);
+    set(w, M_PARKED_DUE, NULL, (double)g->parked_due);
+    set(w, M_STORE_QUEUED, NULL, (double)g->store_queued);
+    set(w, M_LEASE, NULL, (double)g->lease_left_us / 1e6);
+    set(w, M_CLOCK, NULL, (double)g->clock_offset_ms / 1e3);
+    set(w, M_POSTGRES, NULL, g->postgres_up);
+    set(w, M_KAFKA, NULL, g->kafka_up);
+}

@@ -1,0 +1,727 @@
+/*
+ * worker.c - the process: edges, path and loop put together.
+ *
+ * Happy path: the catalogue is applied, the edges are made, the loop turns; after every turn the
+ * path is told that time has passed and the store edge sends what was handed to it. SIGTERM: intake
+ * stops, what waits is let go, calls in flight end (drain.timeout at most), results are stored, the
+ * worker's row says stopped, exit 0. A second SIGTERM gives up the calls in flight. Postgres or
+ * Kafka away while running: work waits, nothing is lost. At start Postgres must answer, because the
+ * catalogue's rows are needed before any call.
+ */
+#include "worker/worker.h"
+
+#include <assert.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "common/catalogue.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/pg.h"
+#include "common/secret.h"
+#include "worker/consumer.h"
+#include "worker/http.h"
+#include "worker/letters.h"
+#include "worker/ops.h"
+#include "worker/path.h"
+#include "worker/settings.h"
+#include "worker/store.h"
+#include "worker/watch.h"
+
+#ifndef INFERQ_VERSION
+#define INFERQ_VERSION "unknown"
+#endif
+
+enum {
+    LANES = 3,
+    NAME_BYTES = 256,
+    CLOSE_KAFKA_MS = 10 * 1000,
+    ABORT_WAIT_US = 10 * 1000 * 1000, /* after the drain's time: for stores of aborted calls */
+    SPARE_DESCRIPTORS = 256,          /* besides one per call in flight */
+    SECRETS_BYTES_MAX = 1 << 20,
+};
+
+static const char *const lane_names[LANES] = {"high", "normal", "low"};
+
+enum phase { RUNNING, DRAINING, ABORTING, STOPPING, STOPPED };
+
+struct worker {
+    const struct config *config;
+    uv_loop_t loop;
+    uv_prepare_t before_wait;
+    uv_check_t after_wait;
+    uv_timer_t timer;
+    uv_signal_t sigterm, sigint;
+
+    char topics[LANES][NAME_BYTES], dead_topic[NAME_BYTES], host[NAME_BYTES];
+    const char *topic_list[LANES];
+    struct catalogue *catalogue;
+    struct secret **secrets;      /* per endpoint; NULL entries allowed */
+    struct http_target **targets; /* per endpoint */
+    struct sign_ring *ring;
+
+    struct consumer *consumer;
+    struct http *http;
+    struct store *store;
+    struct letters *letters;
+    struct ops *ops;
+    struct path *path;
+    struct watch *watch;
+
+    enum phase phase;
+    int64_t drain_until_us;
+    int64_t turn_started_us;
+    uint64_t random_state[2];
+    int exit_code;
+};
+
+/* ---- the path's edges --------------------------------------------------------------------------- */
+
+static void edge_pause_lane(void *arg, int lane, bool on)
+{
+    consumer_pause(((struct worker *)arg)->consumer, lane, on);
+}
+
+static void edge_store_offset(void *arg, int lane, int32_t partition, uint32_t epoch, int64_t next)
+{
+    consumer_store(((struct worker *)arg)->consumer, lane, partition, epoch, next);
+}
+
+static void edge_release(void *arg)
+{
+    consumer_release(((struct worker *)arg)->consumer);
+}
+
+static bool edge_may_claim(void *arg)
+{
+    return store_may_claim(((struct worker *)arg)->store);
+}
+
+static void edge_claim(void *arg, struct job *job)
+{
+    struct worker *w = arg;
+    if (job->in_table)
+        store_batch_seen(w->store, &job->msg, job->lane);
+    store_claim(w->store, job);
+}
+
+static void edge_store(void *arg, struct job *job)
+{
+    struct worker *w = arg;
+    store_batch_seen(w->store, &job->msg, job->lane);
+    store_end(w->store, job);
+}
+
+static void edge_park(void *arg, struct job *job)
+{
+    store_park(((struct worker *)arg)->store, job);
+}
+
+static void edge_bury(void *arg, struct job *job)
+{
+    store_bury(((struct worker *)arg)->store, job);
+}
+
+static void edge_pull(void *arg, int32_t wait_key, int priority, int max_rows)
+{
+    store_pull(((struct worker *)arg)->store, wait_key, priority, max_rows);
+}
+
+static enum rc edge_call(void *arg, struct job *job, struct err *err)
+{
+    struct worker *w = arg;
+    job->call.target = w->targets[job->endpoint];
+    return http_start(w->http, &job->call, err);
+}
+
+static void edge_abort(void *arg, struct job *job)
+{
+    http_abort(((struct worker *)arg)->http, &job->call);
+}
+
+static void edge_scrub(void *arg, int endpoint, char *text, size_t n)
+{
+    secret_scrub(((struct worker *)arg)->secrets[endpoint], text, n);
+}
+
+/* xoroshiro128+ (Blackman and Vigna, 2018): jitter, not secrets. */
+static uint64_t edge_random(void *arg)
+{
+    uint64_t *s = ((struct worker *)arg)->random_state;
+    uint64_t a = s[0], b = s[1], result = a + b;
+    b ^= a;
+    s[0] = ((a << 24) | (a >> 40)) ^ b ^ (b << 16);
+    s[1] = (b << 37) | (b >> 27);
+    return result;
+}
+
+static int64_t edge_mono_us(void *arg)
+{
+    (void)arg;
+    return clock_mono_us();
+}
+
+static int64_t edge_wall_ms(void *arg)
+{
+    return clock_wall_ms() + store_clock_offset_ms(((struct worker *)arg)->store);
+}
+
+static void edge_seen(void *arg, enum path_sight what, const struct job *job)
+{
+    watch_sight(((struct worker *)arg)->watch, what, job, clock_mono_us());
+}
+
+/* ---- what edges tell the path --------------------------------------------------------------------- */
+
+static void on_record(void *arg, const struct record *record)
+{
+    path_record(((struct worker *)arg)->path, record);
+}
+
+static void on_assigned(void *arg, int lane, int32_t partition, uint32_t epoch)
+{
+    path_assigned(((struct worker *)arg)->path, lane, partition, epoch);
+}
+
+static void on_revoke(void *arg, bool lost)
+{
+    path_revoke(((struct worker *)arg)->path, lost);
+}
+
+static void on_kafka_error(void *arg, const char *what)
+{
+    (void)arg;
+    log_event(LOG_WARN, "kafka trouble; it mends itself or waits", LF_STR("why", what));
+}
+
+static void fatal(struct worker *w, const char *what, const char *why)
+{
+    log_event(LOG_ERROR, what, LF_STR("why", why));
+    w->exit_code = EXIT_BROKEN;
+    w->phase = STOPPED;
+    uv_stop(&w->loop);
+}
+
+static void on_kafka_fatal(void *arg, const char *what)
+{
+    fatal(arg, "kafka: a fatal error", what);
+}
+
+static void on_claimed(void *arg, struct job *job)
+{
+    path_claimed(((struct worker *)arg)->path, job);
+}
+
+static void on_stored(void *arg, struct job *job)
+{
+    path_stored(((struct worker *)arg)->path, job);
+}
+
+static void on_refused(void *arg, struct job *job, const char *why)
+{
+    path_store_refused(((struct worker *)arg)->path, job, why);
+}
+
+static void on_parked(void *arg, struct job *job)
+{
+    path_parked(((struct worker *)arg)->path, job);
+}
+
+static void on_buried(void *arg, struct job *job)
+{
+    path_buried(((struct worker *)arg)->path, job);
+}
+
+static void on_pulled(void *arg, const struct parked_row *row)
+{
+    path_pulled(((struct worker *)arg)->path, row);
+}
+
+static void on_due(void *arg, int32_t wait_key, int priority, int64_t rows)
+{
+    path_due(((struct worker *)arg)->path, wait_key, priority, rows);
+}
+
+static void on_cancelled(void *arg, const struct jobid *batch_id)
+{
+    path_cancelled(((struct worker *)arg)->path, batch_id);
+}
+
+static void on_oldest_live(void *arg, int64_t oldest_live_ms)
+{
+    path_oldest_live(((struct worker *)arg)->path, oldest_live_ms);
+}
+
+static void on_publish(void *arg, const struct store_letter *letter)
+{
+    letters_send(((struct worker *)arg)->letters, letter);
+}
+
+static void on_published(void *arg, int64_t dead_id, bool ok)
+{
+    struct worker *w = arg;
+    watch_letter(w->watch, ok);
+    store_published(w->store, dead_id, ok);
+}
+
+static bool on_gate(void *arg, struct http_call *call)
+{
+    const struct job *job = call->arg;
+    return store_may_send(((struct worker *)arg)->store, job->claimed_by);
+}
+
+static void on_called(void *arg, struct http_call *call)
+{
+    path_called(((struct worker *)arg)->path, call->arg);
+}
+
+/* ---- the loop ----------------------------------------------------------------------------------- */
+
+static void on_timer(uv_timer_t *timer)
+{
+    (void)timer; /* it only ends the wait: work is done in before_wait */
+}
+
+static void on_store_stopped(void *arg)
+{
+    struct worker *w = arg;
+    w->phase = STOPPED;
+    uv_stop(&w->loop);
+}
+
+/* Moves the shutdown on when the phase it is in is over. */
+static void step_shutdown(struct worker *w, int64_t now)
+{
+    if (w->phase == DRAINING && now >= w->drain_until_us) {
+        log_event(LOG_WARN, "the drain's time is over; calls in flight are given up",
+                  LF_INT("in_flight", path_in_flight(w->path)));
+        w->phase = ABORTING;
+        w->drain_until_us = now + ABORT_WAIT_US;
+        path_abort_calls(w->path);
+    }
+    bool over = path_idle(w->path) || (w->phase == ABORTING && now >= w->drain_until_us);
+    if ((w->phase == DRAINING || w->phase == ABORTING) && over) {
+        w->phase = STOPPING;
+        store_stop(w->store, on_store_stopped, w);
+    }
+}
+
+/* The turn's callbacks have run: let time pass for the path, send what was handed over, and sleep
+ * until something is due. */
+static void on_before_wait(uv_prepare_t *handle)
+{
+    struct worker *w = handle->data;
+    int64_t next = path_tick(w->path);
+    int64_t now = clock_mono_us();
+    if (w->phase != RUNNING)
+        step_shutdown(w, now);
+    store_flush(w->store);
+    if (w->phase != RUNNING && next > w->drain_until_us)
+        next = w->drain_until_us;
+    if (next != INT64_MAX) {
+        uint64_t wait_ms = next > now ? (uint64_t)(next - now + 999) / 1000 : 0;
+        uv_timer_start(&w->timer, on_timer, wait_ms ? wait_ms : 1, 0);
+    }
+    if (w->turn_started_us)
+        watch_turn(w->watch, clock_mono_us() - w->turn_started_us);
+}
+
+static void on_after_wait(uv_check_t *handle)
+{
+    struct worker *w = handle->data;
+    w->turn_started_us = clock_mono_us();
+}
+
+static void on_signal(uv_signal_t *handle, int signum)
+{
+    struct worker *w = handle->data;
+    int64_t now = clock_mono_us();
+    if (w->phase == RUNNING) {
+        log_event(LOG_INFO, "draining", LF_INT("signal", signum),
+                  LF_INT("in_flight", path_in_flight(w->path)));
+        w->phase = DRAINING;
+        w->drain_until_us = now + config_int(w->config, "drain.timeout");
+        consumer_stop(w->consumer);
+        path_drain(w->path);
+    } else if (w->phase == DRAINING) {
+        w->drain_until_us = now; /* step_shutdown goes on from there */
+    }
+}
+
+/* ---- /metrics, /readyz ---------------------------------------------------------------------------- */
+
+static void before_metrics(void *arg)
+{
+    struct worker *w = arg;
+    struct watch_gauges gauges = {
+        .path = w->path,
+        .parked_due = store_parked_due(w->store),
+        .lease_left_us = store_lease_left_us(w->store),
+        .clock_offset_ms = store_clock_offset_ms(w->store),
+        .worker_id = store_worker_id(w->store),
+        .store_queued = store_queued(w->store),
+        .postgres_up = store_is_up(w->store),
+        .kafka_up = consumer_connected(w->consumer),
+    };
+    for (int i = 0; i < LANES; i++)
+        gauges.lag[i] = consumer_lag(w->consumer, i);
+    watch_refresh(w->watch, &gauges);
+}
+
+static bool is_live(void *arg)
+{
+    return ((struct worker *)arg)->phase != STOPPED;
+}
+
+static bool is_ready(void *arg, char *why, int why_bytes)
+{
+    struct worker *w = arg;
+    const char *reason = NULL;
+    if (w->phase != RUNNING)
+        reason = "draining";
+    else if (!store_is_up(w->store))
+        reason = "postgres is away";
+    else if (!store_may_claim(w->store))
+        reason = "no lease yet";
+    else if (!consumer_connected(w->consumer))
+        reason = "kafka is away";
+    if (reason)
+        snprintf(why, (size_t)why_bytes, "%s", reason);
+    return !reason;
+}
+
+/* ---- making ------------------------------------------------------------------------------------- */
+
+static void name_things(struct worker *w)
+{
+    const char *prefix = config_text(w->config, "prefix");
+    for (int i = 0; i < LANES; i++) {
+        snprintf(w->topics[i], NAME_BYTES, "%s.jobs.%s", prefix, lane_names[i]);
+        w->topic_list[i] = w->topics[i];
+    }
+    snprintf(w->dead_topic, NAME_BYTES, "%s.dead", prefix);
+    if (gethostname(w->host, sizeof w->host) != 0)
+        snprintf(w->host, sizeof w->host, "unknown");
+    w->host[sizeof w->host - 1] = '\0';
+}
+
+/* One connection per call, and some: refused early rather than found out under load. */
+static enum rc raise_descriptors(const struct worker *w, struct err *err)
+{
+    struct rlimit limit;
+    rlim_t wanted = (rlim_t)config_int(w->config, "max_in_flight") + SPARE_DESCRIPTORS;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted)
+        return RC_OK;
+    limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < wanted)
+        return err_set(err, RC_REJECT,
+                       "max_in_flight needs %llu file descriptors and the limit is %llu: raise it "
+                       "(ulimit -n) or lower max_in_flight",
+                       (unsigned long long)wanted, (unsigned long long)limit.rlim_cur);
+    return RC_OK;
+}
+
+static enum rc load_catalogue(struct worker *w, struct err *err)
+{
+    enum rc rc = catalogue_load(config_text(w->config, "catalogue"), &w->catalogue, err);
+    if (rc != RC_OK)
+        return rc;
+    struct pgc *conn = NULL;
+    rc = pgc_open(config_text(w->config, "postgres"), "inferq-worker", &conn, err);
+    if (rc != RC_OK)
+        return rc;
+    int made = 0;
+    rc = catalogue_apply(w->catalogue, conn, "inferq-worker", &made, err);
+    if (rc == RC_REJECT && strcmp(pgc_sqlstate(conn), "42P01") == 0)
+        err_prefix(err, rc, "the database is not migrated: run `inferq migrate`");
+    pgc_close(conn);
+    if (rc == RC_OK)
+        log_event(LOG_INFO, "catalogue applied", LF_STR("name", w->catalogue->name),
+                  LF_INT("new", made));
+    return rc;
+}
+
+static enum rc load_keys(struct worker *w, struct err *err)
+{
+    if (config_int(w->config, "signature.check") != SIGNATURE_REQUIRE)
+        return RC_OK;
+    struct secret *keys = NULL;
+    enum rc rc = secret_load(config_text(w->config, "signature.keys"), &keys, err);
+    if (rc == RC_OK)
+        rc = sign_ring_parse(secret_value(keys), &w->ring, err);
+    secret_free(keys);
+    return rc == RC_OK ? rc : err_prefix(err, rc, "signature.keys");
+}
+
+static enum rc make_targets(struct worker *w, struct err *err)
+{
+    const struct catalogue *cat = w->catalogue;
+    w->secrets = calloc((size_t)cat->endpoint_count + 1, sizeof(struct secret *));
+    w->targets = calloc((size_t)cat->endpoint_count + 1, sizeof(struct http_target *));
+    enum rc rc = w->secrets && w->targets ? RC_OK : err_set(err, RC_NOMEM, "no memory");
+    for (int i = 0; i < cat->endpoint_count && rc == RC_OK; i++) {
+        const struct cat_endpoint *e = &cat->endpoints[i];
+        if (e->credential[0])
+            rc = secret_load(e->credential, &w->secrets[i], err);
+        struct http_target_conf conf = {
+            .base_url = e->base_url,
+            .credential = w->secrets[i],
+            .ca_file = e->ca_file,
+            .timeout_us = e->timeout_us,
+            .connect_timeout_us = e->connect_timeout_us,
+            .send_ids = e->send_ids,
+            .idempotency_key = e->idempotency_key,
+        };
+        if (rc == RC_OK)
+            rc = http_target_new(w->http, &conf, &w->targets[i], err);
+        if (rc != RC_OK)
+            err_prefix(err, rc, "endpoint %s", e->name);
+    }
+    return rc;
+}
+
+static enum rc make_http(struct worker *w, struct err *err)
+{
+    struct http_conf conf = {
+        .expected_in_flight = (int)config_int(w->config, "max_in_flight"),
+        .gate = on_gate,
+        .done = on_called,
+        .arg = w,
+    };
+    enum rc rc = http_new(&w->loop, &conf, &w->http, err);
+    return rc == RC_OK ? make_targets(w, err) : rc;
+}
+
+static enum rc make_store(struct worker *w, struct err *err)
+{
+    struct store_conf conf = {
+        .conninfo = config_text(w->config, "postgres"),
+        .host = w->host,
+        .build = INFERQ_VERSION,
+        .cluster = config_text(w->config, "prefix"),
+        .topics = w->topic_list,
+        .lane_count = LANES,
+        .max_attempts = (int)config_int(w->config, "max_attempts"),
+        .lease_us = config_int(w->config, "lease.time"),
+        .heartbeat_us = config_int(w->config, "lease.heartbeat"),
+        .lease_margin_us = config_int(w->config, "lease.time") / 5,
+        .fence_after_us = config_int(w->config, "lease.time") / 3,
+        .unbroken_us = config_int(w->config, "lease.time") * 4 / 3,
+#ifdef INFERQ_FAILPOINTS
+        .skip_claims = getenv("INFERQ_TEST_SKIP_CLAIMS") != NULL,
+#endif
+        .arg = w,
+        .claimed = on_claimed,
+        .stored = on_stored,
+        .refused = on_refused,
+        .parked = on_parked,
+        .buried = on_buried,
+        .pulled = on_pulled,
+        .due = on_due,
+        .cancelled = on_cancelled,
+        .oldest_live = on_oldest_live,
+        .publish = on_publish,
+    };
+    return store_new(&w->loop, &conf, &w->store, err);
+}
+
+static enum rc make_path(struct worker *w, struct err *err)
+{
+    struct path_conf conf = {
+        .lane_count = LANES,
+        .catalogue = w->catalogue,
+        .ring = w->ring,
+        .max_in_flight = (int)config_int(w->config, "max_in_flight"),
+        .max_attempts = (int)config_int(w->config, "max_attempts"),
+        .memory_bytes = config_int(w->config, "memory.max_bytes"),
+        .reply_max_bytes = config_int(w->config, "reply.max_bytes"),
+        .short_wait_us = config_int(w->config, "short_wait"),
+        .offset_span = config_int(w->config, "offset.span"),
+    };
+    for (int i = 0; i < LANES; i++) {
+        char key[NAME_BYTES];
+#define LANE_KEY(name) (snprintf(key, sizeof key, "lane.%s." name, lane_names[i]), key)
+        conf.lanes[i] = (struct lane_conf){
+            .name = lane_names[i],
+            .weight = (int)config_int(w->config, LANE_KEY("weight")),
+            .min_share_permille = (int)config_int(w->config, LANE_KEY("min_share")),
+            .max_jobs = (size_t)config_int(w->config, LANE_KEY("max_jobs")),
+            .max_bytes = (size_t)config_int(w->config, LANE_KEY("max_bytes")),
+        };
+#undef LANE_KEY
+    }
+    struct path_edges edges = {
+        .arg = w,
+        .pause_lane = edge_pause_lane,
+        .store_offset = edge_store_offset,
+        .release = edge_release,
+        .may_claim = edge_may_claim,
+        .claim = edge_claim,
+        .store = edge_store,
+        .park = edge_park,
+        .bury = edge_bury,
+        .pull = edge_pull,
+        .call = edge_call,
+        .abort = edge_abort,
+        .scrub = edge_scrub,
+        .random = edge_random,
+        .mono_us = edge_mono_us,
+        .wall_ms = edge_wall_ms,
+        .seen = edge_seen,
+    };
+    return path_new(&conf, &edges, &w->path, err);
+}
+
+static enum rc make_kafka(struct worker *w, struct err *err)
+{
+    enum rc rc = letters_new(&w->loop, w->config, w->dead_topic, config_text(w->config, "group"),
+                             on_published, w, &w->letters, err);
+    if (rc != RC_OK)
+        return rc;
+    struct consumer_conf conf = {
+        .config = w->config,
+        .group = config_text(w->config, "group"),
+        .client_id = "inferq-worker",
+        .topics = w->topic_list,
+        .topic_count = LANES,
+        .arg = w,
+        .on_record = on_record,
+        .on_assigned = on_assigned,
+        .on_revoke = on_revoke,
+        .on_error = on_kafka_error,
+        .on_fatal = on_kafka_fatal,
+    };
+    return consumer_new(&w->loop, &conf, &w->consumer, err);
+}
+
+static enum rc make_ops(struct worker *w, struct err *err)
+{
+    struct ops_conf conf = {
+        .listen = config_text(w->config, "listen"),
+        .arg = w,
+        .before_metrics = before_metrics,
+        .live = is_live,
+        .ready = is_ready,
+        .metrics = watch_metrics(w->watch),
+    };
+    enum rc rc = ops_new(&w->loop, &conf, &w->ops, err);
+    if (rc == RC_OK)
+        log_event(LOG_INFO, "listening", LF_INT("port", ops_port(w->ops)));
+    return rc;
+}
+
+static void make_loop(struct worker *w)
+{
+    uv_prepare_init(&w->loop, &w->before_wait);
+    uv_check_init(&w->loop, &w->after_wait);
+    uv_timer_init(&w->loop, &w->timer);
+    uv_signal_init(&w->loop, &w->sigterm);
+    uv_signal_init(&w->loop, &w->sigint);
+    w->before_wait.data = w->after_wait.data = w->timer.data = w->sigterm.data = w->sigint.data = w;
+}
+
+static void start_loop(struct worker *w)
+{
+    uv_prepare_start(&w->before_wait, on_before_wait);
+    uv_check_start(&w->after_wait, on_after_wait);
+    uv_signal_start(&w->sigterm, on_signal, SIGTERM);
+    uv_signal_start(&w->sigint, on_signal, SIGINT);
+}
+
+/* In the order in which each needs the others. */
+static enum rc make_all(struct worker *w, struct err *err)
+{
+    name_things(w);
+    enum rc rc = raise_descriptors(w, err);
+    if (rc == RC_OK)
+        rc = load_keys(w, err);
+    if (rc == RC_OK)
+        rc = load_catalogue(w, err);
+    if (rc != RC_OK)
+        return rc;
+    w->watch = watch_new(w->catalogue, lane_names, LANES);
+    if (!w->watch)
+        return err_set(err, RC_NOMEM, "no memory for metrics");
+    rc = make_path(w, err);
+    if (rc == RC_OK)
+        rc = make_http(w, err);
+    if (rc == RC_OK)
+        rc = make_store(w, err);
+    if (rc == RC_OK)
+        rc = make_kafka(w, err);
+    return rc == RC_OK ? make_ops(w, err) : rc;
+}
+
+/* ---- unmaking ----------------------------------------------------------------------------------- */
+
+static void close_handle(uv_handle_t *handle, void *arg)
+{
+    (void)arg;
+    if (!uv_is_closing(handle))
+        uv_close(handle, NULL);
+}
+
+/* Each edge closes its own handles; ours and the loop go last. */
+static void unmake(struct worker *w)
+{
+    uv_prepare_stop(&w->before_wait);
+    uv_check_stop(&w->after_wait);
+    ops_free(w->ops);
+    consumer_free(w->consumer, CLOSE_KAFKA_MS);
+    letters_free(w->letters);
+    for (int i = 0; w->targets && i < w->catalogue->endpoint_count; i++)
+        http_target_free(w->targets[i]);
+    http_free(w->http);
+    store_free(w->store);
+    uv_close((uv_handle_t *)&w->before_wait, NULL);
+    uv_close((uv_handle_t *)&w->after_wait, NULL);
+    uv_close((uv_handle_t *)&w->timer, NULL);
+    uv_close((uv_handle_t *)&w->sigterm, NULL);
+    uv_close((uv_handle_t *)&w->sigint, NULL);
+    uv_run(&w->loop, UV_RUN_DEFAULT);
+    if (uv_loop_close(&w->loop) != 0)
+        uv_walk(&w->loop, close_handle, NULL);
+    path_free(w->path);
+    for (int i = 0; w->secrets && i < w->catalogue->endpoint_count; i++)
+        secret_free(w->secrets[i]);
+    free(w->targets);
+    free(w->secrets);
+    sign_ring_free(w->ring);
+    watch_free(w->watch);
+    catalogue_free(w->catalogue);
+}
+
+int worker_run(const struct config *config)
+{
+    struct worker *w = calloc(1, sizeof *w);
+    struct err err = {0};
+    if (!w || uv_loop_init(&w->loop) != 0 ||
+        getrandom(w->random_state, sizeof w->random_state, 0) != sizeof w->random_state) {
+        log_event(LOG_ERROR, "cannot start: no memory, descriptors or randomness");
+        free(w);
+        return EXIT_BROKEN;
+    }
+    w->config = config;
+    make_loop(w);
+    enum rc rc = make_all(w, &err);
+    if (rc == RC_OK) {
+        log_event(LOG_INFO, "started", LF_STR("build", INFERQ_VERSION), LF_STR("host", w->host),
+                  LF_INT("pid", getpid()));
+        start_loop(w);
+        uv_run(&w->loop, UV_RUN_DEFAULT);
+    } else {
+        log_event(LOG_ERROR, "cannot start", LF_STR("why", err.text));
+        w->exit_code = rc == RC_RETRY ? EXIT_UNREACHABLE : EXIT_USAGE;
+    }
+    int exit_code = w->exit_code;
+    unmake(w);
+    free(w);
+    log_event(LOG_INFO, "stopped", LF_INT("exit", exit_code));
+    return exit_code;
+}
