@@ -519,6 +519,13 @@ static const char *through(const struct proxy *proxy, char *out, size_t out_byte
     return out;
 }
 
+static void close_through(struct live *l, struct proxy *proxy)
+{
+    pg_free(l->pg);
+    l->pg = NULL;
+    proxy_free(proxy);
+}
+
 static void server_comes_later(void **state)
 {
     struct live *l = *state;
@@ -532,9 +539,7 @@ static void server_comes_later(void **state)
     run_until(l, l->ups == 1);
     backend_pid(l, 1);
     assert_int_equal(l->replies[0].calls, 0);
-    pg_free(l->pg);
-    l->pg = NULL;
-    proxy_free(proxy);
+    close_through(l, proxy);
 }
 
 /* The classic: committed, and the answer lost. RC_RETRY, and the row is there. */
@@ -556,9 +561,7 @@ static void answer_lost(void **state)
     assert_int_equal(l->replies[0].rc, RC_RETRY);
     assert_string_equal(l->replies[0].sqlstate, "");
     assert_int_equal(l->downs, 1);
-    pg_free(l->pg);
-    l->pg = NULL;
-    proxy_free(proxy);
+    close_through(l, proxy);
 }
 
 /* Neither an answer nor an end: after statement_timeout + 5 s it counts as lost. */
@@ -579,9 +582,7 @@ static void silent_server(void **state)
     proxy_cut(proxy);
     proxy_set(proxy, PROXY_PASS);
     run_until(l, l->ups == 2);
-    pg_free(l->pg);
-    l->pg = NULL;
-    proxy_free(proxy);
+    close_through(l, proxy);
 }
 
 /* It takes the connection and then says nothing. */
@@ -600,9 +601,7 @@ static void silent_at_connect(void **state)
     run_until(l, l->ups == 1);
     assert_in_range((clock_mono_us() - begun_us) / 1000, 10000, 13000);
     assert_int_equal(l->downs, 0);
-    pg_free(l->pg);
-    l->pg = NULL;
-    proxy_free(proxy);
+    close_through(l, proxy);
 }
 
 /* The loop has not heard of the loss yet: what is sent is taken, and answered as lost. */
@@ -624,9 +623,7 @@ static void sent_into_a_dead_socket(void **state)
     for (int i = 0; i < 20; i++)
         assert_true(!l->replies[i].calls || l->replies[i].rc == RC_RETRY);
     assert_int_equal(l->downs, 1);
-    pg_free(l->pg);
-    l->pg = NULL;
-    proxy_free(proxy);
+    close_through(l, proxy);
 }
 
 /* It was us who stood still (a stopped process): the answer lies in the socket, and counts. */
