@@ -3,6 +3,7 @@
  */
 #include "worker/letters.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <uv.h>
@@ -12,7 +13,7 @@
 #include "common/kafka_producer.h"
 #include "common/log.h"
 
-enum { POLL_MS = 20, CLOSE_MS = 2000, HEADER_BYTES = 64 };
+enum { POLL_MS = 20, CLOSE_MS = 2000, HEADERS_MAX = 12, NUMBER_BYTES = 24 };
 
 struct letters {
     struct kafka_producer *producer;
@@ -109,36 +110,62 @@ static enum rc encode(struct letters *l, const struct store_letter *letter, stru
     return dead_msg_encode(&msg, &l->value, err);
 }
 
-static struct span number(char *out, int64_t value)
+/* A header is left out where there is nothing to say. */
+struct header_list {
+    struct kafka_header of[HEADERS_MAX];
+    char numbers[HEADERS_MAX][NUMBER_BYTES];
+    int count;
+};
+
+static void add_text(struct header_list *l, const char *name, struct span value)
 {
-    int n = snprintf(out, HEADER_BYTES, "%lld", (long long)value);
-    return (struct span){out, (size_t)n};
+    assert(l->count < HEADERS_MAX);
+    if (value.p)
+        l->of[l->count++] = (struct kafka_header){name, value};
+}
+
+static void add_number(struct header_list *l, const char *name, int64_t value)
+{
+    char *text = l->numbers[l->count];
+    snprintf(text, NUMBER_BYTES, "%lld", (long long)value);
+    add_text(l, name, span_of(text));
+}
+
+static void list_headers(const struct letters *l, const struct store_letter *letter,
+                         struct header_list *list)
+{
+    add_text(list, "inferq-schema", SPAN_LIT("dead/1"));
+    add_text(list, "inferq-app", letter->app);
+    add_text(list, "inferq-class", span_of(class_name(letter->class_code)));
+    add_text(list, "inferq-reason", letter->reason);
+    add_number(list, "inferq-attempts", letter->attempts);
+    add_text(list, "inferq-model-version", letter->model_version);
+    if (!letter->topic.p)
+        return;
+    add_text(list, "inferq-topic", letter->topic);
+    add_number(list, "inferq-partition", letter->partition);
+    add_number(list, "inferq-offset", letter->offset);
+    add_number(list, "inferq-timestamp", letter->timestamp_ms);
+    add_text(list, "inferq-group", span_of(l->group));
 }
 
 void letters_send(struct letters *l, const struct store_letter *letter)
 {
+    static const struct jobid no_job = {{0}};
     struct err err = {0};
-    char partition[HEADER_BYTES], offset[HEADER_BYTES], timestamp[HEADER_BYTES];
-    char attempts[HEADER_BYTES];
-    struct kafka_header headers[] = {
-        {"inferq-schema", SPAN_LIT("dead/1")},
-        {"inferq-topic", letter->topic},
-        {"inferq-partition", number(partition, letter->partition)},
-        {"inferq-offset", number(offset, letter->offset)},
-        {"inferq-timestamp", number(timestamp, letter->timestamp_ms)},
-        {"inferq-group", span_of(l->group)},
-        {"inferq-class", span_of(class_name(letter->class_code))},
-        {"inferq-reason", letter->reason},
-        {"inferq-attempts", number(attempts, letter->attempts)},
-        {"inferq-model-version", letter->model_version},
-    };
+    struct header_list headers = {.count = 0};
+    char dead_id[NUMBER_BYTES];
+    snprintf(dead_id, sizeof dead_id, "%lld", (long long)letter->dead_id);
+    list_headers(l, letter, &headers);
     enum rc rc = encode(l, letter, &err);
     struct kafka_out out = {
         .topic = l->topic,
-        .key = {(const char *)letter->job_id.b, ID_BYTES},
+        .key = jobid_eq(&letter->job_id, &no_job)
+                   ? span_of(dead_id)
+                   : (struct span){(const char *)letter->job_id.b, ID_BYTES},
         .value = buf_span(&l->value),
-        .headers = headers,
-        .header_count = sizeof headers / sizeof headers[0],
+        .headers = headers.of,
+        .header_count = headers.count,
         .opaque = (void *)(intptr_t)letter->dead_id,
     };
     if (rc == RC_OK)
