@@ -112,60 +112,77 @@ int64_t estimate_cost_nusd(const struct price *price, int64_t jobs, int64_t inpu
     return __builtin_add_overflow(tokens_nusd, (requests_pusd + 999) / 1000, &sum) ? -1 : sum;
 }
 
-/* One row's cost at most, -1 when unknown; `note` says why, or what it rests on. */
-static int64_t price_row(const struct row *row, estimate_lookup lookup, void *arg,
-                         int64_t *ret_output, char *label, char *note, size_t note_bytes)
+/* What a row comes to once its model is known. */
+struct priced {
+    char label[NAME_BYTES];
+    char note[ERR_TEXT_BYTES]; /* why the cost is unknown; "" when it is known */
+    int64_t output_tokens;     /* at most; -1: no limit is known */
+    int64_t nusd;              /* at most; -1: unknown */
+};
+
+/* false: no version serves this row's jobs, and the note says so. */
+static bool find_model(const struct row *row, estimate_lookup lookup, void *arg,
+                       struct batch_model *ret_model, struct priced *priced)
 {
-    struct batch_model model;
+    static const char no_default[] = "the catalogue has no default for this app and task";
+    static const char no_model[] = "the catalogue has no such model: these jobs would fail";
+    struct span model = {0};
     struct err err = {0};
     bool found = false;
-    int64_t output = row->limited_tokens, own;
-    *ret_output = row->unlimited == 0 ? output : -1;
-    snprintf(label, NAME_BYTES, "%s", row->name);
-    if (row->is_rest) {
-        snprintf(note, note_bytes, "too many models to price each");
-        return -1;
-    }
-    if (lookup(arg, row->is_default ? (struct span){0} : span_of(row->name), &found, &model,
-               &err) != RC_OK) {
-        snprintf(note, note_bytes, "%s", err.text);
-        return -1;
-    }
-    if (!found) {
-        snprintf(note, note_bytes, "%s",
-                 row->is_default ? "the catalogue has no default for this app and task"
-                                 : "the catalogue has no such model: these jobs would fail");
-        return -1;
-    }
-    snprintf(label, NAME_BYTES, "%s", model.label);
-    if (row->unlimited > 0 && model.max_output_tokens > 0 &&
-        !__builtin_mul_overflow(row->unlimited, model.max_output_tokens, &own) &&
-        !__builtin_add_overflow(output, own, &output))
-        *ret_output = output;
-    if (!model.priced)
-        snprintf(note, note_bytes, "no price is in force");
-    else if (*ret_output < 0)
-        snprintf(note, note_bytes,
-                 "%" PRId64 " jobs set no limit to the output: "
-                 "--max-output-tokens",
-                 row->unlimited);
-    return model.priced && *ret_output >= 0
-               ? estimate_cost_nusd(&model.price, row->jobs, row->input_tokens, output)
-               : -1;
+    if (!row->is_default)
+        model = span_of(row->name);
+    if (row->is_rest)
+        snprintf(priced->note, sizeof priced->note, "too many models to price each");
+    else if (lookup(arg, model, &found, ret_model, &err) != RC_OK)
+        snprintf(priced->note, sizeof priced->note, "%s", err.text);
+    else if (!found)
+        snprintf(priced->note, sizeof priced->note, "%s", row->is_default ? no_default : no_model);
+    return found;
 }
 
-static void print_row(const struct row *row, estimate_lookup lookup, void *arg, int64_t *total_nusd,
-                      FILE *out)
+/* All limits together, those that bodies lack taken from the model; -1: no limit is known. */
+static int64_t output_limit(const struct row *row, int64_t model_max_tokens)
 {
-    char label[NAME_BYTES], note[ERR_TEXT_BYTES] = "", usd[32], tokens[32] = "unknown";
-    int64_t output, nusd = price_row(row, lookup, arg, &output, label, note, sizeof note);
-    if (output >= 0)
-        snprintf(tokens, sizeof tokens, "%" PRId64, output);
-    fprintf(out, "  %-32s %10" PRId64 " %14" PRId64 " %14s  %s%s%s%s\n", label, row->jobs,
-            row->input_tokens, tokens, price_usd_text(nusd, usd, sizeof usd), *note ? " (" : "",
-            note, *note ? ")" : "");
-    if (nusd < 0 || *total_nusd < 0 || __builtin_add_overflow(*total_nusd, nusd, total_nusd))
-        *total_nusd = -1;
+    int64_t own, sum;
+    if (row->unlimited == 0)
+        return row->limited_tokens;
+    if (model_max_tokens <= 0 || __builtin_mul_overflow(row->unlimited, model_max_tokens, &own) ||
+        __builtin_add_overflow(row->limited_tokens, own, &sum))
+        return -1;
+    return sum;
+}
+
+static void price_row(const struct row *row, estimate_lookup lookup, void *arg,
+                      struct priced *priced)
+{
+    struct batch_model model;
+    *priced = (struct priced){.output_tokens = output_limit(row, 0), .nusd = -1};
+    snprintf(priced->label, sizeof priced->label, "%s", row->name);
+    if (!find_model(row, lookup, arg, &model, priced))
+        return;
+    snprintf(priced->label, sizeof priced->label, "%s", model.label);
+    priced->output_tokens = output_limit(row, model.max_output_tokens);
+    if (!model.priced)
+        snprintf(priced->note, sizeof priced->note, "no price is in force");
+    else if (priced->output_tokens < 0)
+        snprintf(priced->note, sizeof priced->note,
+                 "%" PRId64 " jobs set no limit to the output: --max-output-tokens",
+                 row->unlimited);
+    else
+        priced->nusd =
+            estimate_cost_nusd(&model.price, row->jobs, row->input_tokens, priced->output_tokens);
+}
+
+static void print_row(const struct row *row, const struct priced *priced, FILE *out)
+{
+    char usd[32], tokens[32] = "unknown";
+    if (priced->output_tokens >= 0)
+        snprintf(tokens, sizeof tokens, "%" PRId64, priced->output_tokens);
+    fprintf(out, "  %-32s %10" PRId64 " %14" PRId64 " %14s  %s", priced->label, row->jobs,
+            row->input_tokens, tokens, price_usd_text(priced->nusd, usd, sizeof usd));
+    if (*priced->note)
+        fprintf(out, " (%s)", priced->note);
+    fputc('\n', out);
 }
 
 void estimate_print(const struct estimate *e, estimate_lookup lookup, void *arg, FILE *out)
@@ -176,8 +193,14 @@ void estimate_print(const struct estimate *e, estimate_lookup lookup, void *arg,
     fprintf(out, "  %-32s %10s %14s %14s  %s\n", "model", "jobs", "input tokens", "output tokens",
             "cost in USD, at most");
     fprintf(out, "  %-32s %10s %14s %14s\n", "", "", "(estimated)", "(at most)");
-    for (int i = 0; i < e->row_count; i++)
-        print_row(&e->rows[i], lookup, arg, &total_nusd, out);
+    for (int i = 0; i < e->row_count; i++) {
+        struct priced priced;
+        price_row(&e->rows[i], lookup, arg, &priced);
+        print_row(&e->rows[i], &priced, out);
+        if (priced.nusd < 0 || total_nusd < 0 ||
+            __builtin_add_overflow(total_nusd, priced.nusd, &total_nusd))
+            total_nusd = -1;
+    }
     fprintf(out, "\ncost at most, one call a job: %s%s\n",
             price_usd_text(total_nusd, usd, sizeof usd), total_nusd < 0 ? "" : " USD");
     if (e->sample_count > 0)

@@ -129,6 +129,8 @@ static enum rc read_names(DIR *dir, struct level *level, struct err *err)
     buf_init(&text, TREE_NAMES_BYTES_MAX);
     for (;;) {
         errno = 0;
+        /* glibc's readdir is safe for one stream in one thread; readdir_r is deprecated. */
+        /* cppcheck-suppress readdirCalled */
         const struct dirent *entry = readdir(dir);
         if (!entry)
             break;
