@@ -85,7 +85,7 @@ const struct pg_stmt store_sql_claim[] = {
          " priority, number, attempts, reasks, spent_nusd, waited_us, model_us, reason, topic,"
          " partition, record_offset, record_at, payload, headers)"
          " SELECT u.job_id, u.batch_id, now() + u.wait_us * interval '1 microsecond', u.deadline_at,"
-         " CASE WHEN u.runs THEN $1 END, u.wait_key, u.priority, u.number, u.attempts, u.reasks,"
+         " CASE WHEN u.runs THEN $1::int8 END, u.wait_key, u.priority, u.number, u.attempts, u.reasks,"
          " u.spent_nusd, u.waited_us, u.model_us, u.reason, u.topic, u.partition, u.record_offset,"
          " u.record_at, u.payload, u.headers"
          " FROM unnest($2::uuid[], $3::uuid[], $4::int8[], $5::timestamptz[], $6::bool[],"
