@@ -1,14 +1,13 @@
 /*
- * store_sql.c - see store_sql.h. Statements name the parents of partitions, join every key column to
- * the arrays, and never add range parameters; a test EXPLAINs each on big tables.
+ * store_sql.c - see store_sql.h. Statements name the parents of partitions, join every key column
+ * to the arrays, and never add range parameters; a test EXPLAINs each on big tables.
  */
 #include "worker/store_sql.h"
 
-#define PLANNER                                                                      \
-    "SET plan_cache_mode = force_generic_plan", "SET enable_seqscan = off",          \
-        "SET enable_hashjoin = off", "SET enable_mergejoin = off",                   \
-        "SET enable_bitmapscan = off", "SET enable_material = off", "SET jit = off", \
-        "SET enable_partitionwise_join = off"
+#define PLANNER                                                                                   \
+    "SET plan_cache_mode = force_generic_plan", "SET enable_seqscan = off",                       \
+        "SET enable_hashjoin = off", "SET enable_mergejoin = off", "SET enable_bitmapscan = off", \
+        "SET enable_material = off", "SET jit = off", "SET enable_partitionwise_join = off"
 
 const char *const store_settings_sync[] = {PLANNER, "SET synchronous_commit = on", NULL};
 const char *const store_settings_keep[] = {PLANNER, "SET synchronous_commit = off",
@@ -16,19 +15,21 @@ const char *const store_settings_keep[] = {PLANNER, "SET synchronous_commit = of
 
 /* $1 worker; arrays $2 job, $3 number, $4 kind, $5 batch, $6 model version, $7 endpoint, $8 price,
  * $9 estimated, $10 upper, $11 from_parked */
-#define CLAIM_HEAD                                                                              \
-    "INSERT INTO inferq.call (job_id, number, worker_id, kind, batch_id, model_version_id,"     \
-    " endpoint_id, price_id, estimated_nusd, upper_nusd)"                                       \
-    " SELECT u.job_id, u.number, $1, u.kind, u.batch_id, u.model_version_id, u.endpoint_id,"    \
-    " u.price_id, u.estimated_nusd, u.upper_nusd"                                               \
-    " FROM unnest($2::uuid[], $3::int2[], $4::int2[], $5::uuid[], $6::int4[], $7::int4[],"      \
-    " $8::int4[], $9::int8[], $10::int8[], $11::bool[])"                                        \
-    " AS u (job_id, number, kind, batch_id, model_version_id, endpoint_id, price_id,"           \
-    " estimated_nusd, upper_nusd, from_parked)"                                                 \
-    " WHERE EXISTS (SELECT FROM inferq.worker w"                                                \
-    "   WHERE w.worker_id = $1 AND w.lease_until > now() AND NOT w.fenced)"                     \
-    " AND NOT EXISTS (SELECT FROM inferq.result r WHERE r.job_id = u.job_id)"                   \
-    " AND (u.from_parked OR NOT EXISTS (SELECT FROM inferq.parked p WHERE p.job_id = u.job_id))"
+/* `parked` is joined, not asked by EXISTS: within an OR that became a scan of all parked rows. */
+#define CLAIM_HEAD                                                                           \
+    "INSERT INTO inferq.call (job_id, number, worker_id, kind, batch_id, model_version_id,"  \
+    " endpoint_id, price_id, estimated_nusd, upper_nusd)"                                    \
+    " SELECT u.job_id, u.number, $1, u.kind, u.batch_id, u.model_version_id, u.endpoint_id," \
+    " u.price_id, u.estimated_nusd, u.upper_nusd"                                            \
+    " FROM unnest($2::uuid[], $3::int2[], $4::int2[], $5::uuid[], $6::int4[], $7::int4[],"   \
+    " $8::int4[], $9::int8[], $10::int8[], $11::bool[])"                                     \
+    " AS u (job_id, number, kind, batch_id, model_version_id, endpoint_id, price_id,"        \
+    " estimated_nusd, upper_nusd, from_parked)"                                              \
+    " LEFT JOIN inferq.parked p ON p.job_id = u.job_id"                                      \
+    " WHERE EXISTS (SELECT FROM inferq.worker w"                                             \
+    "   WHERE w.worker_id = $1 AND w.lease_until > now() AND NOT w.fenced)"                  \
+    " AND NOT EXISTS (SELECT FROM inferq.result r WHERE r.job_id = u.job_id)"                \
+    " AND (u.from_parked OR p.job_id IS NULL)"
 
 #define CLAIM_TAIL \
     " ORDER BY u.job_id ON CONFLICT (job_id, number) DO NOTHING RETURNING job_id, number"
@@ -36,12 +37,11 @@ const char *const store_settings_keep[] = {PLANNER, "SET synchronous_commit = of
 const struct pg_stmt store_sql_claim[] = {
     [SQL_CLAIM] = {"claim", CLAIM_HEAD CLAIM_TAIL},
     /* $1 jobs, $2 seconds past the lease */
-    [SQL_FENCE] =
-        {"fence",
-         "UPDATE inferq.worker w SET fenced = true"
-         " WHERE NOT w.fenced AND w.lease_until < now() - $2::int8 * interval '1 second'"
-         " AND w.worker_id IN (SELECT c.worker_id FROM inferq.call c"
-         "   WHERE c.job_id = ANY ($1::uuid[]) AND c.done_at IS NULL)"},
+    [SQL_FENCE] = {"fence",
+                   "UPDATE inferq.worker w SET fenced = true"
+                   " WHERE NOT w.fenced AND w.lease_until < now() - $2::int8 * interval '1 second'"
+                   " AND w.worker_id IN (SELECT c.worker_id FROM inferq.call c"
+                   "   WHERE c.job_id = ANY ($1::uuid[]) AND c.done_at IS NULL)"},
     /* $1 jobs, $2 worker, $3 classes that do not count as attempts */
     [SQL_FACTS] =
         {"facts",
@@ -69,10 +69,10 @@ const struct pg_stmt store_sql_claim[] = {
          " FROM unnest($1::uuid[]) AS u (job_id), inferq.worker w"
          " WHERE c.job_id = u.job_id AND c.done_at IS NULL AND w.worker_id = c.worker_id"
          " AND w.fenced"},
-    [SQL_TAKE] = {"take",
-                  CLAIM_HEAD
-                  " AND NOT EXISTS (SELECT FROM inferq.call k JOIN inferq.worker w USING (worker_id)"
-                  "   WHERE k.job_id = u.job_id AND k.done_at IS NULL AND NOT w.fenced)" CLAIM_TAIL},
+    [SQL_TAKE] =
+        {"take", CLAIM_HEAD
+         " AND NOT EXISTS (SELECT FROM inferq.call k JOIN inferq.worker w USING (worker_id)"
+         "   WHERE k.job_id = u.job_id AND k.done_at IS NULL AND NOT w.fenced)" CLAIM_TAIL},
     /* $1 jobs */
     [SQL_DROP_DONE] = {"drop_done",
                        "DELETE FROM inferq.parked p USING unnest($1::uuid[]) AS u (job_id)"
@@ -81,24 +81,29 @@ const struct pg_stmt store_sql_claim[] = {
     /* $1 worker; arrays $2 job .. $21 taken. A row that somebody else holds is left as it is. */
     [SQL_PARK] =
         {"park",
-         "INSERT INTO inferq.parked AS q (job_id, batch_id, next_at, deadline_at, taken_by, wait_key,"
+         "INSERT INTO inferq.parked AS q (job_id, batch_id, next_at, deadline_at, taken_by, "
+         "wait_key,"
          " priority, number, attempts, reasks, spent_nusd, waited_us, model_us, reason, topic,"
          " partition, record_offset, record_at, payload, headers)"
-         " SELECT u.job_id, u.batch_id, now() + u.wait_us * interval '1 microsecond', u.deadline_at,"
-         " CASE WHEN u.runs THEN $1::int8 END, u.wait_key, u.priority, u.number, u.attempts, u.reasks,"
+         " SELECT u.job_id, u.batch_id, now() + u.wait_us * interval '1 microsecond', "
+         "u.deadline_at,"
+         " CASE WHEN u.runs THEN $1::int8 END, u.wait_key, u.priority, u.number, u.attempts, "
+         "u.reasks,"
          " u.spent_nusd, u.waited_us, u.model_us, u.reason, u.topic, u.partition, u.record_offset,"
          " u.record_at, u.payload, u.headers"
          " FROM unnest($2::uuid[], $3::uuid[], $4::int8[], $5::timestamptz[], $6::bool[],"
          " $7::int4[], $8::int2[], $9::int2[], $10::int2[], $11::int2[], $12::int8[], $13::int8[],"
          " $14::int8[], $15::int2[], $16::text[], $17::int4[], $18::int8[], $19::timestamptz[],"
          " $20::bytea[], $21::bytea[])"
-         " AS u (job_id, batch_id, wait_us, deadline_at, runs, wait_key, priority, number, attempts,"
+         " AS u (job_id, batch_id, wait_us, deadline_at, runs, wait_key, priority, number, "
+         "attempts,"
          " reasks, spent_nusd, waited_us, model_us, reason, topic, partition, record_offset,"
          " record_at, payload, headers)"
          " WHERE NOT EXISTS (SELECT FROM inferq.result r WHERE r.job_id = u.job_id)"
          " ORDER BY u.job_id ON CONFLICT (job_id) DO UPDATE SET next_at = excluded.next_at,"
          " taken_by = excluded.taken_by, wait_key = excluded.wait_key, number = excluded.number,"
-         " attempts = excluded.attempts, reasks = excluded.reasks, spent_nusd = excluded.spent_nusd,"
+         " attempts = excluded.attempts, reasks = excluded.reasks, spent_nusd = "
+         "excluded.spent_nusd,"
          " waited_us = excluded.waited_us, model_us = excluded.model_us, reason = excluded.reason"
          " WHERE q.taken_by = $1"},
     /* $1 worker, $2 key, $3 priority, $4 rows */
@@ -135,13 +140,15 @@ const struct pg_stmt store_sql_store[] = {
          " reasoning_tokens, model_version_id, generation, status, class, call_number, http_status,"
          " validation, priority, app, task, team, custom_id, url, finish_reason, model_reported,"
          " prompt_version, context_version, trace_id, body)"
-         " SELECT u.* FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::int8[], $5::int8[],"
+         " SELECT u.* FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::int8[], "
+         "$5::int8[],"
          " $6::int8[], $7::int8[], $8::int8[], $9::int4[], $10::int4[], $11::int4[], $12::int4[],"
          " $13::int4[], $14::int4[], $15::int2[], $16::int2[], $17::int2[], $18::int2[],"
          " $19::int2[], $20::int2[], $21::text[], $22::text[], $23::text[], $24::text[],"
          " $25::text[], $26::text[], $27::text[], $28::text[], $29::text[], $30::text[],"
          " $31::bytea[])"
-         " AS u (job_id, batch_id, created_at, cost_nusd, queue_us, throttle_us, model_us, store_us,"
+         " AS u (job_id, batch_id, created_at, cost_nusd, queue_us, throttle_us, model_us, "
+         "store_us,"
          " input_tokens, cached_tokens, output_tokens, reasoning_tokens, model_version_id,"
          " generation, status, class, call_number, http_status, validation, priority, app, task,"
          " team, custom_id, url, finish_reason, model_reported, prompt_version, context_version,"
@@ -193,18 +200,17 @@ const struct pg_stmt store_sql_keep[] = {
                       " VALUES ($1, $2, $3, now() + $4::int8 * interval '1 second')"
                       " RETURNING worker_id, (extract(epoch FROM clock_timestamp()) * 1000)::int8"},
     /* $1 worker, $2 lease seconds */
-    [SQL_HEARTBEAT] = {"heartbeat",
-                       "UPDATE inferq.worker SET lease_until ="
-                       " now() + $2::int8 * interval '1 second'"
-                       " WHERE worker_id = $1 AND NOT fenced"
-                       " RETURNING worker_id, (extract(epoch FROM clock_timestamp()) * 1000)::int8"},
-    [SQL_STOP] = {"stop",
-                  "UPDATE inferq.worker SET stopped_at = now(), fenced = true WHERE worker_id = $1"},
+    [SQL_HEARTBEAT] =
+        {"heartbeat", "UPDATE inferq.worker SET lease_until ="
+                      " now() + $2::int8 * interval '1 second'"
+                      " WHERE worker_id = $1 AND NOT fenced"
+                      " RETURNING worker_id, (extract(epoch FROM clock_timestamp()) * 1000)::int8"},
+    [SQL_STOP] =
+        {"stop", "UPDATE inferq.worker SET stopped_at = now(), fenced = true WHERE worker_id = $1"},
     [SQL_STOP_FREE] = {"stop_free", "UPDATE inferq.parked SET taken_by = NULL WHERE taken_by = $1"},
     /* $1 seconds past the lease */
-    [SQL_FENCE_DEAD] = {"fence_dead",
-                        "UPDATE inferq.worker SET fenced = true WHERE NOT fenced"
-                        " AND lease_until < now() - $1::int8 * interval '1 second'"},
+    [SQL_FENCE_DEAD] = {"fence_dead", "UPDATE inferq.worker SET fenced = true WHERE NOT fenced"
+                                      " AND lease_until < now() - $1::int8 * interval '1 second'"},
     [SQL_FREE_TAKEN] = {"free_taken",
                         "UPDATE inferq.parked p SET taken_by = NULL FROM inferq.worker w"
                         " WHERE p.taken_by IS NOT NULL AND w.worker_id = p.taken_by AND w.fenced"},
