@@ -19,25 +19,27 @@ enum { CATALOGUE_BYTES_MAX = 4 << 20, CATALOGUE_ENTRIES_MAX = 4096, CATALOGUE_NA
 
 enum adapter { ADAPTER_OPENAI = 0 }; /* the protocol spoken at an endpoint; more come later */
 enum version_state {
-    VERSION_TEST = 1, VERSION_APPROVED = 2, VERSION_DEPRECATED = 3,
+    VERSION_TEST = 1,
+    VERSION_APPROVED = 2,
+    VERSION_DEPRECATED = 3,
     VERSION_RETIRED = 4, /* no new calls */
     VERSION_BLOCKED = 5, /* no calls at all */
 };
 
 struct cat_endpoint {
-    int index;        /* position in the catalogue: dense, from 0 */
-    int32_t db_id;    /* endpoint.endpoint_id; 0 until applied */
-    char *name;       /* "openai-eu" */
-    int version;      /* >= 1 */
-    char *base_url;   /* "https://host[:port][/prefix]", no trailing slash, no userinfo */
+    int index;      /* position in the catalogue: dense, from 0 */
+    int32_t db_id;  /* endpoint.endpoint_id; 0 until applied */
+    char *name;     /* "openai-eu" */
+    int version;    /* >= 1 */
+    char *base_url; /* "https://host[:port][/prefix]", no trailing slash, no userinfo */
     enum adapter adapter;
-    char *credential; /* "env:NAME", "file:PATH" or "" */
-    char *ca_file;    /* "" : the system's */
-    int max_in_flight;        /* 1 .. 100000: calls in flight from one worker */
-    int64_t timeout_us;       /* whole transfer, 1 s .. 1 h */
+    char *credential;   /* "env:NAME", "file:PATH" or "" */
+    char *ca_file;      /* "" : the system's */
+    int max_in_flight;  /* 1 .. 100000: calls in flight from one worker */
+    int64_t timeout_us; /* whole transfer, 1 s .. 1 h */
     int64_t connect_timeout_us;
-    bool send_ids;            /* x-inferq-job and x-inferq-call headers */
-    bool idempotency_key;     /* the server understands Idempotency-Key */
+    bool send_ids;        /* x-inferq-job and x-inferq-call headers */
+    bool idempotency_key; /* the server understands Idempotency-Key */
 };
 
 struct cat_price {
@@ -48,14 +50,14 @@ struct cat_price {
 
 struct cat_model_version {
     int index;
-    int32_t db_id;        /* model_version.model_version_id */
-    char *model;          /* catalogue name: what body.model says */
+    int32_t db_id; /* model_version.model_version_id */
+    char *model;   /* catalogue name: what body.model says */
     char *version;
     char *label;          /* "model@version" */
     char *upstream_model; /* what the endpoint calls it */
     int endpoint;         /* index of its endpoint */
     enum version_state state;
-    char *provider, *owner; /* "" when not said */
+    char *provider, *owner;                    /* "" when not said */
     int64_t context_tokens, max_output_tokens; /* 0: not said */
     struct cat_price *prices;
     int price_count;
@@ -80,8 +82,8 @@ struct catalogue {
     int model_count;
     struct cat_default *defaults;
     int default_count;
-    char *name;                  /* the catalogue's own name, for the audit log */
-    unsigned char sha256[32];    /* of the file */
+    char *name;               /* the catalogue's own name, for the audit log */
+    unsigned char sha256[32]; /* of the file */
 };
 
 /* RC_REJECT: "FILE:LINE: what, and how to mend it". returns owned */

@@ -13,11 +13,11 @@
 #include "common/span.h"
 
 struct dead_msg {
-    int64_t dead_id;      /* dead_letter.dead_id */
-    struct jobid job_id;  /* all zero: the record had no job */
+    int64_t dead_id;     /* dead_letter.dead_id */
+    struct jobid job_id; /* all zero: the record had no job */
     struct span app, task, custom_id;
-    int class_code;       /* enum class */
-    struct span reason;   /* for people, scrubbed */
+    int class_code;     /* enum class */
+    struct span reason; /* for people, scrubbed */
     int attempts;
     struct span model_version; /* "name@version"; absent allowed */
     struct span topic;

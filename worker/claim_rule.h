@@ -21,9 +21,9 @@ struct claim_facts {
 
 /* What the job knows of itself. */
 struct claim_ask {
-    bool ask_only;    /* a verdict that yielded: it wants no call */
+    bool ask_only; /* a verdict that yielded: it wants no call */
     bool from_parked;
-    bool claim_sent;  /* a claim of `number` left and its answer never came */
+    bool claim_sent; /* a claim of `number` left and its answer never came */
     int number;
     int max_attempts;
 };

@@ -2,8 +2,8 @@
  * http.c - libcurl's multi handles on the loop: descriptors, timers, starts and ends.
  *
  * Happy path: http_start puts a call's transfer on the pool with the least to do; libcurl names the
- * descriptors and the time it waits for; libuv wakes it (on_poll, on_timer); each time, `reap` takes
- * what has ended off its multi handle and calls `done`.
+ * descriptors and the time it waits for; libuv wakes it (on_poll, on_timer); each time, `reap`
+ * takes what has ended off its multi handle and calls `done`.
  *
  * Why several multi handles: each searches its connections one by one, so that with 10,000 in
  * flight on one handle nearly all time goes into that search.
@@ -16,9 +16,7 @@
 #include "worker/http.h"
 
 #include <assert.h>
-#include <ctype.h>
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -150,8 +148,7 @@ curl_socket_t http_open_socket(void *arg, curlsocktype purpose, struct curl_sock
     int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
     if (fd >= 0 && sock_new(t->pool, fd, true))
         return fd;
-    t->no_fd = fd >= 0 || errno == EMFILE || errno == ENFILE || errno == ENOMEM ||
-               errno == ENOBUFS;
+    t->no_fd = fd >= 0 || errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS;
     if (fd >= 0)
         close(fd);
     return CURL_SOCKET_BAD;
@@ -182,8 +179,8 @@ static int on_interest(CURL *easy, curl_socket_t fd, int what, void *arg, void *
         sock = sock_new(pool, fd, false);
     if (!sock)
         return -1;
-    sock->wanted = (what & CURL_POLL_IN ? UV_READABLE : 0) |
-                   (what & CURL_POLL_OUT ? UV_WRITABLE : 0);
+    sock->wanted =
+        (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0);
     sock_watch(sock, sock->wanted);
     return 0;
 }
@@ -385,124 +382,4 @@ enum rc http_new(struct uv_loop_s *loop, const struct http_conf *conf, struct ht
     }
     *ret_http = h;
     return RC_OK;
-}
-
-/* ---- targets --------------------------------------------------------------------------------- */
-
-static bool url_has(CURLU *url, CURLUPart part)
-{
-    char *text = NULL;
-    bool has = curl_url_get(url, part, &text, 0) == CURLUE_OK && text && *text;
-    curl_free(text);
-    return has;
-}
-
-static enum rc check_url(const char *text, struct err *err)
-{
-    CURLU *url = curl_url();
-    char *scheme = NULL;
-    enum rc rc = RC_OK;
-    if (!url)
-        return err_set(err, RC_NOMEM, "no memory for a URL");
-    /* Messages do not repeat it: it may hold a password. */
-    if (curl_url_set(url, CURLUPART_URL, text, CURLU_NON_SUPPORT_SCHEME) != CURLUE_OK ||
-        curl_url_get(url, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK ||
-        (strcmp(scheme, "http") != 0 && strcmp(scheme, "https") != 0))
-        rc = err_set(err, RC_REJECT, "base_url is not a URL: https://HOST[:PORT][/PATH]");
-    else if (url_has(url, CURLUPART_USER) || url_has(url, CURLUPART_PASSWORD))
-        rc = err_set(err, RC_REJECT, "base_url holds a user or password: use `credential`");
-    else if (url_has(url, CURLUPART_QUERY) || url_has(url, CURLUPART_FRAGMENT))
-        rc = err_set(err, RC_REJECT, "base_url holds a query or a fragment");
-    curl_free(scheme);
-    curl_url_cleanup(url);
-    return rc;
-}
-
-static enum rc check_file(const char *path, struct err *err)
-{
-    FILE *file = fopen(path, "re");
-    if (!file)
-        return err_set(err, RC_REJECT, "ca_file %s: %s", path, strerror(errno));
-    fclose(file);
-    return RC_OK;
-}
-
-static bool add_header(struct http_target *t, const char *line)
-{
-    struct curl_slist *grown = curl_slist_append(t->headers, line);
-    if (grown)
-        t->headers = grown;
-    return grown != NULL;
-}
-
-static enum rc add_credential(struct http_target *t, const struct secret *credential,
-                              struct err *err)
-{
-    struct span value = secret_value(credential);
-    for (size_t i = 0; i < value.n; i++)
-        if (iscntrl((unsigned char)value.p[i]))
-            return err_set(err, RC_REJECT, "the credential holds control characters");
-    size_t bytes = value.n + sizeof "Authorization: Bearer ";
-    char *line = malloc(bytes);
-    if (!line)
-        return err_set(err, RC_NOMEM, "no memory for an endpoint");
-    (void)snprintf(line, bytes, "Authorization: Bearer %s", value.p);
-    bool added = add_header(t, line);
-    explicit_bzero(line, bytes);
-    free(line);
-    return added ? RC_OK : err_set(err, RC_NOMEM, "no memory for an endpoint");
-}
-
-static enum rc fill_target(struct http_target *t, const struct http_target_conf *conf,
-                           struct err *err)
-{
-    size_t n = strlen(conf->base_url);
-    while (n > 0 && conf->base_url[n - 1] == '/')
-        n--;
-    t->base_url = strndup(conf->base_url, n);
-    if (*conf->ca_file)
-        t->ca_file = strdup(conf->ca_file);
-    /* "Expect:" without a value takes the header out: no round trip before large bodies. */
-    if (!t->base_url || (*conf->ca_file && !t->ca_file) || !add_header(t, "Expect:") ||
-        !add_header(t, "Content-Type: application/json") ||
-        !add_header(t, "Accept: application/json") || !add_header(t, "User-Agent: inferq"))
-        return err_set(err, RC_NOMEM, "no memory for an endpoint");
-    return conf->credential ? add_credential(t, conf->credential, err) : RC_OK;
-}
-
-enum rc http_target_new(struct http *h, const struct http_target_conf *conf,
-                        struct http_target **ret_target, struct err *err)
-{
-    enum rc rc = check_url(conf->base_url, err);
-    if (rc == RC_OK && *conf->ca_file)
-        rc = check_file(conf->ca_file, err);
-    if (rc != RC_OK)
-        return rc;
-    struct http_target *t = calloc(1, sizeof *t);
-    if (!t)
-        return err_set(err, RC_NOMEM, "no memory for an endpoint");
-    t->serial = ++h->target_count;
-    t->timeout_ms = (long)((conf->timeout_us + 999) / 1000);
-    t->connect_timeout_ms = (long)((conf->connect_timeout_us + 999) / 1000);
-    t->send_ids = conf->send_ids;
-    t->idempotency_key = conf->idempotency_key;
-    rc = fill_target(t, conf, err);
-    if (rc != RC_OK) {
-        http_target_free(t);
-        return rc;
-    }
-    *ret_target = t;
-    return RC_OK;
-}
-
-void http_target_free(struct http_target *t)
-{
-    if (!t)
-        return;
-    for (struct curl_slist *line = t->headers; line; line = line->next)
-        explicit_bzero(line->data, strlen(line->data)); /* one holds the credential */
-    curl_slist_free_all(t->headers);
-    free(t->base_url);
-    free(t->ca_file);
-    free(t);
 }

@@ -4,7 +4,8 @@
  * One request per call, sent once: bodies go through a read callback whose seek refuses, so that
  * libcurl cannot send one again behind our back; redirects are not followed; HTTP/1.1 only.
  * Transfers are spread over several multi handles (about one per 256 in flight). A gate is asked
- * right before the first byte of each request.
+ * right before the first byte of each request. A connection on which an error (status 400 or more)
+ * or a failure came is not used again: many servers reset or hang the request behind it.
  */
 #ifndef INFERQ_WORKER_HTTP_H
 #define INFERQ_WORKER_HTTP_H
@@ -35,17 +36,17 @@ struct http_target_conf {
 struct http_call {
     /* set by the caller; borrowed until done */
     struct http_target *target;
-    struct span url_path;      /* "/v1/chat/completions", appended to the base URL */
-    struct buf request;        /* the body; the caller fills it, http frees its memory when sent or
-                                  done */
+    struct span url_path; /* "/v1/chat/completions", appended to the base URL */
+    struct buf request;   /* the body; the caller fills it, http frees its memory when sent or
+                             done */
     size_t reply_max_bytes;
-    char job_text[37];         /* UUID text */
+    char job_text[37]; /* UUID text */
     int number;
-    struct span traceparent;   /* absent: none */
-    void *arg;                 /* for the callbacks: the job */
+    struct span traceparent; /* absent: none */
+    void *arg;               /* for the callbacks: the job */
     /* filled in by the edge */
-    struct http_facts facts;   /* facts.body points into `reply` */
-    struct buf reply;          /* owned by the call; buf_done by the caller */
+    struct http_facts facts;                    /* facts.body points into `reply` */
+    struct buf reply;                           /* owned by the call; buf_done by the caller */
     int64_t started_us, first_byte_us, done_us; /* monotonic; first_byte_us: request's, 0 unsent */
     /* the edge's own */
     void *transfer;
@@ -70,12 +71,11 @@ enum rc http_target_new(struct http *h, const struct http_target_conf *conf,
                         struct http_target **ret_target, struct err *err) MUST_CHECK;
 void http_target_free(struct http_target *t);
 
-/* RC_NOMEM, RC_RETRY (descriptors): nothing was started, `done` will not be called. */
+/* RC_NOMEM, RC_RETRY (closing), RC_REJECT (url_path is no path): nothing was started, `done` will
+ * not be called. Out of descriptors: `done` comes with HTTP_FAULT_LOCAL. */
 enum rc http_start(struct http *h, struct http_call *call, struct err *err) MUST_CHECK;
 /* Ends it with HTTP_FAULT_ABORTED; `done` comes from the loop. */
 void http_abort(struct http *h, struct http_call *call);
-/* The connection this done call used is not used again: say so from within `done`. */
-void http_drop_connection(struct http *h, struct http_call *call);
 int http_in_flight(const struct http *h);
 
 #endif

@@ -22,8 +22,8 @@
 #include "common/clock.h"
 
 enum {
-    RECEIVE_BYTES = 2 << 10, /* per transfer while it runs: libcurl's default is 16 KiB */
-    SEND_BYTES = 16 << 10,   /* libcurl's least; its default is 64 KiB */
+    RECEIVE_BYTES = 2 << 10,   /* per transfer while it runs: libcurl's default is 16 KiB */
+    SEND_BYTES = 16 << 10,     /* libcurl's least; its default is 64 KiB */
     HINT_MAX_BYTES = 64 << 10, /* reserved at most because a server says so */
     KEEPALIVE_IDLE_S = 60,
     KEEPALIVE_EVERY_S = 30,
@@ -379,8 +379,8 @@ static enum http_fault judge_unsent(const struct transfer *t, CURLcode code)
         CURLE_SSL_PINNEDPUBKEYNOTMATCH, CURLE_SSL_CLIENTCERT,
     };
     static const CURLcode local[] = {
-        CURLE_OUT_OF_MEMORY, CURLE_FAILED_INIT, CURLE_BAD_FUNCTION_ARGUMENT, CURLE_URL_MALFORMAT,
-        CURLE_UNSUPPORTED_PROTOCOL,
+        CURLE_OUT_OF_MEMORY, CURLE_FAILED_INIT,          CURLE_BAD_FUNCTION_ARGUMENT,
+        CURLE_URL_MALFORMAT, CURLE_UNSUPPORTED_PROTOCOL,
     };
     if (t->no_fd || IS_ONE_OF(code, local))
         return HTTP_FAULT_LOCAL;

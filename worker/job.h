@@ -40,11 +40,11 @@ enum job_state {
 enum claim_answer {
     CLAIM_NONE = 0,
     CLAIM_GRANTED,
-    CLAIM_DONE,   /* a result stands */
-    CLAIM_PARKED, /* its payload is in `parked`, not taken by us */
-    CLAIM_LIVE,   /* another live worker has an open call for it */
-    CLAIM_SPENT,  /* max_attempts calls stand in the ledger */
-    CLAIM_FREE,   /* (asked only) nothing stands in the way */
+    CLAIM_DONE,     /* a result stands */
+    CLAIM_PARKED,   /* its payload is in `parked`, not taken by us */
+    CLAIM_LIVE,     /* another live worker has an open call for it */
+    CLAIM_SPENT,    /* max_attempts calls stand in the ledger */
+    CLAIM_FREE,     /* (asked only) nothing stands in the way */
     CLAIM_NO_LEASE, /* our own lease is over: nothing may be claimed until it is back */
 };
 
@@ -63,13 +63,13 @@ struct job {
     uint64_t ticket; /* in its partition's offsets */
     bool has_ticket; /* the watermark waits for it */
     int64_t offset, timestamp_ms;
-    bool from_parked;   /* its payload stands in `parked`, taken by us */
-    bool parking;       /* its payload is being parked while it runs */
+    bool from_parked; /* its payload stands in `parked`, taken by us */
+    bool parking;     /* its payload is being parked while it runs */
 
     /* what it is: `payload` is owned, msg's spans point into it */
     char *payload;
     size_t payload_bytes, reserved_bytes; /* of the global byte budget */
-    struct span signature, traceparent; /* header values, in the same memory behind the payload */
+    struct span signature, traceparent;   /* header values, in the same memory behind the payload */
     struct job_msg msg;
 
     /* how it is served */
@@ -82,15 +82,15 @@ struct job {
 
     /* its calls */
     enum call_kind kind;
-    int number;        /* of the current or next call */
-    int attempts;      /* calls that count against max_attempts */
-    int uncounted;     /* consecutive calls that do not */
+    int number;    /* of the current or next call */
+    int attempts;  /* calls that count against max_attempts */
+    int uncounted; /* consecutive calls that do not */
     int server_errors;
     int reasks;
     int64_t claimed_by; /* worker_id of the open or last call's row; 0: none */
-    bool claim_sent;   /* a claim of (job, number) left and its answer was lost */
-    bool ask_only;     /* CLAIM only asks how the job stands: a verdict without a call yielded */
-    bool begun;        /* its endpoint counts it as in flight */
+    bool claim_sent;    /* a claim of (job, number) left and its answer was lost */
+    bool ask_only;      /* CLAIM only asks how the job stands: a verdict without a call yielded */
+    bool begun;         /* its endpoint counts it as in flight */
     enum claim_answer claim_answer;
     int64_t estimated_nusd, upper_nusd; /* of the current call; -1 unknown */
     int64_t spent_nusd;                 /* by ended calls; -1: not known */
@@ -104,19 +104,19 @@ struct job {
     /* how it ends (STATUS_NONE: only the call's outcome is stored, then RETRY or PARK) */
     enum status status;
     enum class class;
-    int verdict_call;  /* number of the call that gave the ending; 0: none */
-    char *reason;      /* owned, for people: dead letters */
-    bool stored;       /* STORE's answer: this very row was inserted */
-    bool bare;         /* Postgres refused the row as it was: store it without the reply's texts */
+    int verdict_call; /* number of the call that gave the ending; 0: none */
+    char *reason;     /* owned, for people: dead letters */
+    bool stored;      /* STORE's answer: this very row was inserted */
+    bool bare;        /* Postgres refused the row as it was: store it without the reply's texts */
     enum after_store { AFTER_NOTHING, AFTER_RETRY, AFTER_PARK, AFTER_REASK } after_store;
 
     /* when: monotonic us */
     int heap_index; /* deadlines.h */
     int64_t due_us;
     int64_t fetched_us, waiting_since_us, dispatched_us, outcome_us;
-    int64_t retry_at_us;   /* not before */
+    int64_t retry_at_us; /* not before */
     int64_t queue_us, throttle_us, model_us;
-    int waits;             /* times it heard "live elsewhere" */
+    int waits;        /* times it heard "live elsewhere" */
     int32_t park_key; /* endpoint_id that a parked job waits for; 0: only for retry_at_us */
     enum class park_reason;
 };

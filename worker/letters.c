@@ -1,5 +1,6 @@
 /*
- * letters.c - see letters.h. The producer is polled by a timer that runs only while letters are out.
+ * letters.c - see letters.h. The producer is polled by a timer that runs only while letters are
+ * out.
  */
 #include "worker/letters.h"
 
@@ -53,8 +54,7 @@ enum rc letters_new(struct uv_loop_s *loop, const struct config *config, const c
     l->done = done;
     l->arg = arg;
     buf_init(&l->value, 2 * (size_t)JOB_MSG_BYTES_MAX);
-    enum rc rc =
-        kafka_producer_new(config, "inferq-worker-dead", delivered, l, &l->producer, err);
+    enum rc rc = kafka_producer_new(config, "inferq-worker-dead", delivered, l, &l->producer, err);
     if (rc != RC_OK) {
         free(l);
         return rc;

@@ -1,8 +1,8 @@
 /*
  * letters.h - dead letters to the dead topic: rows first, then the topic, then `published_at`.
  *
- * At least once: a crash between the delivery report and the mark publishes a letter again under the
- * same dead_id.
+ * At least once: a crash between the delivery report and the mark publishes a letter again under
+ * the same dead_id.
  */
 #ifndef INFERQ_WORKER_LETTERS_H
 #define INFERQ_WORKER_LETTERS_H

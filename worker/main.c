@@ -74,8 +74,8 @@ static int run(struct config *c, int argc, char **argv)
     struct err err = {0};
     bool print = false;
     int code = read_flags(c, argc, argv, &print, &err);
-    if (code == GO_ON && (config_load_env(c, &err) != RC_OK ||
-                          (!print && settings_check(c, &err) != RC_OK)))
+    if (code == GO_ON &&
+        (config_load_env(c, &err) != RC_OK || (!print && settings_check(c, &err) != RC_OK)))
         code = EXIT_USAGE;
     if (code == EXIT_USAGE)
         fprintf(stderr, "inferq-worker: %s\n", err.text);

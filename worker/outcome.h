@@ -100,7 +100,6 @@ struct decision {
     int64_t delay_us;       /* ACTION_RETRY */
     int64_t pause_us;       /* > 0: the endpoint takes no new calls for so long */
     bool alert;             /* an operator must act: credential, billing, certificate, model gone */
-    bool drop_connection;   /* never reuse the connection */
 };
 
 struct decision outcome_decide(const struct outcome *o, const struct job_facts *f);

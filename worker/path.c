@@ -5,11 +5,11 @@
  *                                   ^                                     |
  *                                   +------------- RETRY <----------------+---> PARK -> SETTLED
  *
- * A job is in one state at a time, and the state is the list that holds it; only `path_move` changes it.
- * `path_advance` takes a job as far as it can go now and leaves it where it waits: in a lane (THROTTLE),
- * with an edge (CLAIM, CALL, STORE, PARK, BURY) or for a time (RETRY, WAIT). Edges hand it back
- * through the path_* events (path_flow.c). Above each state stands what happens if the process dies
- * there.
+ * A job is in one state at a time, and the state is the list that holds it; only `path_move`
+ * changes it. `path_advance` takes a job as far as it can go now and leaves it where it waits: in a
+ * lane (THROTTLE), with an edge (CLAIM, CALL, STORE, PARK, BURY) or for a time (RETRY, WAIT). Edges
+ * hand it back through the path_* events (path_flow.c). Above each state stands what happens if the
+ * process dies there.
  *
  * What makes that safe is outside this process: the record stays at or above the watermark in Kafka
  * (or its payload in `parked`) until the job is SETTLED, and the ledger (`call`) and `result` in
@@ -161,7 +161,7 @@ static bool fetched(struct path *p, struct job *job)
     struct err err = {0};
     int class = CLASS_NONE;
     if (job_msg_decode(job->payload, job->payload_bytes, &job->msg, &class, &err) != RC_OK)
-        return bury(p, job, (enum class)class, err.text);
+        return bury(p, job, (enum class) class, err.text);
     if (!job_msg_id_matches(&job->msg))
         return bury(p, job, CLASS_FORGED_ID,
                     "the job id does not follow from app, batch, custom_id and generation");
@@ -244,8 +244,10 @@ static void estimate(struct job *job)
         return;
     int64_t worst = worst_output_tokens(job);
     int64_t likely = worst >= 0 && worst < UNSAID_OUTPUT_TOKENS ? worst : UNSAID_OUTPUT_TOKENS;
-    struct usage usage = {.input = job->request.input_tokens, .cached = -1,
-                          .output = job->api == API_EMBEDDINGS ? 0 : likely, .reasoning = -1};
+    struct usage usage = {.input = job->request.input_tokens,
+                          .cached = -1,
+                          .output = job->api == API_EMBEDDINGS ? 0 : likely,
+                          .reasoning = -1};
     job->estimated_nusd = price_cost_nusd(&job->price->price, &usage);
     if (worst < 0)
         return;
@@ -473,8 +475,7 @@ static bool parse(struct path *p, struct job *job)
     job->outcome_open = true;
     job->outcome_us = job->call.done_us;
     job->model_us += job->call.done_us - job->call.started_us;
-    job->spent_nusd =
-        o->cost_nusd < 0 || job->spent_nusd < 0 ? -1 : job->spent_nusd + o->cost_nusd;
+    job->spent_nusd = o->cost_nusd < 0 || job->spent_nusd < 0 ? -1 : job->spent_nusd + o->cost_nusd;
     bool counts = outcome_counts(o->class);
     job->attempts += counts;
     job->uncounted = counts ? 0 : job->uncounted + 1;
@@ -488,8 +489,8 @@ static bool parse(struct path *p, struct job *job)
 
 static const struct outspec *spec_of(struct path *p, const struct job *job, struct err *err)
 {
-    struct span key = job->msg.output_kind == OUTPUT_JSON ? job->msg.output_schema
-                                                          : job->msg.output_labels;
+    struct span key =
+        job->msg.output_kind == OUTPUT_JSON ? job->msg.output_schema : job->msg.output_labels;
     if (p->spec && span_eq(key, buf_span(&p->spec_key)))
         return p->spec;
     outspec_free(p->spec);
@@ -538,8 +539,6 @@ static void close_endpoint(struct path *p, struct job *job, const struct decisio
     struct endpoint *e = &p->endpoints[job->endpoint];
     bool paused = endpoint_end(e, job->outcome.class, d, now, p->edges.random(p->edges.arg));
     job->begun = false;
-    if (d->drop_connection)
-        p->edges.drop_connection(p->edges.arg, job);
     p->edges.seen(p->edges.arg, SIGHT_CALL_ENDED, job);
     if (paused)
         p->edges.seen(p->edges.arg, SIGHT_PAUSED, job);
@@ -579,14 +578,15 @@ static bool check(struct path *p, struct job *job)
         break;
     case ACTION_RETRY:
         job->retry_at_us = now + d.delay_us;
-        job->park_key = endpoint_free_at(&p->endpoints[job->endpoint], now) > now
-                            ? job->endpoint_id : 0;
+        job->park_key =
+            endpoint_free_at(&p->endpoints[job->endpoint], now) > now ? job->endpoint_id : 0;
         job->park_reason = job->outcome.class;
         job->after_store = AFTER_RETRY;
         break;
     }
     job->verdict_call = 0;
-    path_move(p, job, JOB_STORE); /* this call's outcome, before anything else is done for the job */
+    path_move(p, job,
+              JOB_STORE); /* this call's outcome, before anything else is done for the job */
     p->edges.store(p->edges.arg, job);
     return false;
 }
@@ -676,14 +676,30 @@ void path_advance(struct path *p, struct job *job)
     bool goes_on = true;
     while (goes_on) {
         switch (job->state) {
-        case JOB_FETCHED: goes_on = fetched(p, job); break;
-        case JOB_ADMIT: goes_on = admit(p, job); break;
-        case JOB_ROUTE: goes_on = route(p, job); break;
-        case JOB_THROTTLE: goes_on = throttle(p, job); break;
-        case JOB_CLAIM: goes_on = claimed(p, job); break;
-        case JOB_PARSE: goes_on = parse(p, job); break;
-        case JOB_CHECK: goes_on = check(p, job); break;
-        case JOB_STORE: goes_on = stored(p, job); break;
+        case JOB_FETCHED:
+            goes_on = fetched(p, job);
+            break;
+        case JOB_ADMIT:
+            goes_on = admit(p, job);
+            break;
+        case JOB_ROUTE:
+            goes_on = route(p, job);
+            break;
+        case JOB_THROTTLE:
+            goes_on = throttle(p, job);
+            break;
+        case JOB_CLAIM:
+            goes_on = claimed(p, job);
+            break;
+        case JOB_PARSE:
+            goes_on = parse(p, job);
+            break;
+        case JOB_CHECK:
+            goes_on = check(p, job);
+            break;
+        case JOB_STORE:
+            goes_on = stored(p, job);
+            break;
         case JOB_CALL:    /* the HTTP edge has it */
         case JOB_RETRY:   /* time */
         case JOB_WAIT:    /* time */

@@ -21,12 +21,12 @@
 enum path_sight {
     SIGHT_FETCHED,
     SIGHT_BURIED,
-    SIGHT_CALL_ENDED,   /* job->outcome */
-    SIGHT_ENDED,        /* job->status, class: a result row was inserted */
-    SIGHT_NOTHING_NEW,  /* delivered again, already done or parked */
+    SIGHT_CALL_ENDED,  /* job->outcome */
+    SIGHT_ENDED,       /* job->status, class: a result row was inserted */
+    SIGHT_NOTHING_NEW, /* delivered again, already done or parked */
     SIGHT_PARKED,
-    SIGHT_PAUSED,       /* job's endpoint was paused by its outcome */
-    SIGHT_ALERT,        /* an operator must act: job->outcome.class says why */
+    SIGHT_PAUSED, /* job's endpoint was paused by its outcome */
+    SIGHT_ALERT,  /* an operator must act: job->outcome.class says why */
 };
 
 /* Edges answer later, from the loop, through the path_* events; never from within the call. */
@@ -36,17 +36,16 @@ struct path_edges {
     void (*store_offset)(void *arg, int lane, int32_t partition, uint32_t epoch, int64_t next);
     void (*release)(void *arg); /* the partitions may be given back now */
 
-    bool (*may_claim)(void *arg); /* Postgres answers and our lease stands */
-    void (*claim)(void *arg, struct job *job);        /* -> path_claimed */
-    void (*store)(void *arg, struct job *job);        /* -> path_stored or path_store_refused */
-    void (*park)(void *arg, struct job *job);         /* -> path_parked; also while it runs
-                                                         (job->parking), the job then stays ours */
-    void (*bury)(void *arg, struct job *job);         /* -> path_buried */
+    bool (*may_claim)(void *arg);              /* Postgres answers and our lease stands */
+    void (*claim)(void *arg, struct job *job); /* -> path_claimed */
+    void (*store)(void *arg, struct job *job); /* -> path_stored or path_store_refused */
+    void (*park)(void *arg, struct job *job);  /* -> path_parked; also while it runs
+                                                  (job->parking), the job then stays ours */
+    void (*bury)(void *arg, struct job *job);  /* -> path_buried */
     void (*pull)(void *arg, int32_t wait_key, int priority, int max_rows); /* -> path_pulled ... */
 
     enum rc (*call)(void *arg, struct job *job, struct err *err); /* -> path_called */
     void (*abort)(void *arg, struct job *job);
-    void (*drop_connection)(void *arg, struct job *job);
     /* Blanks the endpoint's credential in text that is to be kept. */
     void (*scrub)(void *arg, int endpoint, char *text, size_t n);
 

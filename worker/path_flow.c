@@ -38,8 +38,8 @@ enum rc path_new(const struct path_conf *conf, const struct path_edges *edges,
     p->conf = *conf;
     p->edges = *edges;
     buf_init(&p->spec_key, JOB_MSG_BYTES_MAX);
-    enum rc rc = lanes_new(conf->lanes, conf->lane_count, conf->catalogue->endpoint_count,
-                           &p->lanes, err);
+    enum rc rc =
+        lanes_new(conf->lanes, conf->lane_count, conf->catalogue->endpoint_count, &p->lanes, err);
     if (rc == RC_OK)
         rc = make_endpoints(p, err);
     p->partitions = partitions_new();
@@ -397,8 +397,8 @@ static void park_behind(struct path *p, int64_t now)
 static void pause_full_lanes(struct path *p)
 {
     for (int lane = 0; lane < p->conf.lane_count; lane++) {
-        bool full = lanes_full(p->lanes, lane) ||
-                    partitions_span(p->partitions) > p->conf.offset_span;
+        bool full =
+            lanes_full(p->lanes, lane) || partitions_span(p->partitions) > p->conf.offset_span;
         if (full == p->lane_paused[lane])
             continue;
         p->lane_paused[lane] = full;
@@ -463,8 +463,8 @@ void path_abort_calls(struct path *p)
 
 bool path_idle(const struct path *p)
 {
-    static const enum job_state busy[] = {JOB_CLAIM, JOB_CALL, JOB_STORE, JOB_PARK, JOB_BURY,
-                                          JOB_SETTLED};
+    static const enum job_state busy[] = {JOB_CLAIM, JOB_CALL, JOB_STORE,
+                                          JOB_PARK,  JOB_BURY, JOB_SETTLED};
     for (size_t i = 0; i < sizeof busy / sizeof busy[0]; i++)
         if (p->in_state[busy[i]].count)
             return false;
@@ -476,11 +476,11 @@ bool path_idle(const struct path *p)
 const char *job_state_name(enum job_state state)
 {
     static const char *const names[JOB_STATE_COUNT] = {
-        [JOB_FETCHED] = "fetched", [JOB_ADMIT] = "admit", [JOB_ROUTE] = "route",
-        [JOB_THROTTLE] = "throttle", [JOB_CLAIM] = "claim", [JOB_CALL] = "call",
-        [JOB_PARSE] = "parse", [JOB_CHECK] = "check", [JOB_RETRY] = "retry", [JOB_PARK] = "park",
-        [JOB_STORE] = "store", [JOB_WAIT] = "wait", [JOB_BURY] = "bury",
-        [JOB_SETTLED] = "settled",
+        [JOB_FETCHED] = "fetched",   [JOB_ADMIT] = "admit",     [JOB_ROUTE] = "route",
+        [JOB_THROTTLE] = "throttle", [JOB_CLAIM] = "claim",     [JOB_CALL] = "call",
+        [JOB_PARSE] = "parse",       [JOB_CHECK] = "check",     [JOB_RETRY] = "retry",
+        [JOB_PARK] = "park",         [JOB_STORE] = "store",     [JOB_WAIT] = "wait",
+        [JOB_BURY] = "bury",         [JOB_SETTLED] = "settled",
     };
     return names[state];
 }

@@ -1,6 +1,6 @@
 /*
- * path_internal.h - what path.c (the path of one job) and path_flow.c (records in, time, partitions,
- * lanes) share. Nobody else includes it.
+ * path_internal.h - what path.c (the path of one job) and path_flow.c (records in, time,
+ * partitions, lanes) share. Nobody else includes it.
  */
 #ifndef INFERQ_WORKER_PATH_INTERNAL_H
 #define INFERQ_WORKER_PATH_INTERNAL_H

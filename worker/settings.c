@@ -9,15 +9,41 @@
 #define MIB (INT64_C(1) << 20)
 
 /* Each lane's keys, with what differs. */
-#define LANE(name, weight)                                                                        \
-    {"lane." name ".weight", CONFIG_INT, weight, 1, 1000, NULL, false, false, "",                 \
-     "Share of dispatches of this lane beside the others"},                                       \
-    {"lane." name ".min_share", CONFIG_INT, "50", 0, 333, NULL, false, false, "permille",         \
-     "What this lane gets at least while it has jobs"},                                           \
-    {"lane." name ".max_jobs", CONFIG_INT, "20000", 100, 1000000, NULL, false, false, "jobs",     \
-     "Jobs held in memory; a full lane pauses its partitions until it is half empty"},            \
-    {"lane." name ".max_bytes", CONFIG_BYTES, "64MiB", MIB, INT64_MAX, NULL, false, false, "bytes", \
-     "The same bound in bytes of payload"}
+#define LANE(name, weight)                                                                    \
+    {"lane." name ".weight",                                                                  \
+     CONFIG_INT,                                                                              \
+     weight,                                                                                  \
+     1,                                                                                       \
+     1000,                                                                                    \
+     NULL,                                                                                    \
+     false,                                                                                   \
+     false,                                                                                   \
+     "",                                                                                      \
+     "Share of dispatches of this lane beside the others"},                                   \
+        {"lane." name ".min_share",                                                           \
+         CONFIG_INT,                                                                          \
+         "50",                                                                                \
+         0,                                                                                   \
+         333,                                                                                 \
+         NULL,                                                                                \
+         false,                                                                               \
+         false,                                                                               \
+         "permille",                                                                          \
+         "What this lane gets at least while it has jobs"},                                   \
+        {"lane." name ".max_jobs",                                                            \
+         CONFIG_INT,                                                                          \
+         "20000",                                                                             \
+         100,                                                                                 \
+         1000000,                                                                             \
+         NULL,                                                                                \
+         false,                                                                               \
+         false,                                                                               \
+         "jobs",                                                                              \
+         "Jobs held in memory; a full lane pauses its partitions until it is half empty"},    \
+    {                                                                                         \
+        "lane." name ".max_bytes", CONFIG_BYTES, "64MiB", MIB, INT64_MAX, NULL, false, false, \
+            "bytes", "The same bound in bytes of payload"                                     \
+    }
 
 const struct config_key settings_keys[] = {
     {"prefix", CONFIG_TEXT, "inferq", 1, 64, NULL, false, false, "",
@@ -69,10 +95,11 @@ static enum rc lanes_fit(const struct config *c, struct err *err)
                     config_int(c, "lane.low.max_bytes");
     int64_t memory = config_int(c, "memory.max_bytes");
     if (lanes > memory / 2)
-        return err_set(err, RC_REJECT,
-                       "the lanes' max_bytes together (%lld) are more than half of memory.max_bytes "
-                       "(%lld): lower lane.*.max_bytes or raise memory.max_bytes",
-                       (long long)lanes, (long long)memory);
+        return err_set(
+            err, RC_REJECT,
+            "the lanes' max_bytes together (%lld) are more than half of memory.max_bytes "
+            "(%lld): lower lane.*.max_bytes or raise memory.max_bytes",
+            (long long)lanes, (long long)memory);
     if (memory / 2 < config_int(c, "reply.max_bytes") + 2 * MIB)
         return err_set(err, RC_REJECT,
                        "half of memory.max_bytes does not hold one call with a reply of "

@@ -24,7 +24,8 @@ enum {
     STATEMENT_TIMEOUT_MS = 30 * 1000,
 };
 
-/* ---- queues and batches ----------------------------------------------------------------------- */
+/* ---- queues and batches -----------------------------------------------------------------------
+ */
 
 static struct job **link_of(const struct job_queue *q, struct job *job)
 {
@@ -110,7 +111,8 @@ void store_batch_done(struct store_batch *b)
     b->limit = b->limit * 2 < STORE_ROWS_MAX ? b->limit * 2 : STORE_ROWS_MAX;
 }
 
-/* ---- what several batches need ------------------------------------------------------------------ */
+/* ---- what several batches need ------------------------------------------------------------------
+ */
 
 void store_source_of(const struct store *s, const struct job *job, unsigned char out[32])
 {
@@ -155,7 +157,8 @@ void store_unpack_headers(struct span headers, struct span *ret_signature,
     *ret_traceparent = line_of(&headers);
 }
 
-/* ---- handing over ------------------------------------------------------------------------------- */
+/* ---- handing over -------------------------------------------------------------------------------
+ */
 
 void store_claim(struct store *s, struct job *job)
 {
@@ -202,7 +205,8 @@ void store_flush(struct store *s)
     store_flush_pulls(s);
 }
 
-/* ---- the lease ---------------------------------------------------------------------------------- */
+/* ---- the lease ----------------------------------------------------------------------------------
+ */
 
 bool store_is_up(const struct store *s)
 {
@@ -247,7 +251,8 @@ size_t store_queued(const struct store *s)
            s->parks.waiting.count + s->buries.waiting.count;
 }
 
-/* ---- making and unmaking -------------------------------------------------------------------------- */
+/* ---- making and unmaking
+ * -------------------------------------------------------------------------- */
 
 static void conn_up(void *arg)
 {

@@ -30,17 +30,17 @@ struct store_letter {
 
 struct store_conf {
     const char *conninfo;
-    const char *host, *build; /* for the worker's row */
-    const char *cluster;      /* names the Kafka cluster in sources of dead letters */
+    const char *host, *build;  /* for the worker's row */
+    const char *cluster;       /* names the Kafka cluster in sources of dead letters */
     const char *const *topics; /* per lane */
     int lane_count;
-    int max_attempts;         /* where the job does not say */
-    int64_t lease_us;          /* 15 s */
-    int64_t heartbeat_us;      /* 3 s */
-    int64_t lease_margin_us;   /* 3 s: no first byte with less of the lease left */
-    int64_t fence_after_us;    /* 5 s past its end */
-    int64_t unbroken_us;       /* 20 s: only a connection that stood so long may fence */
-    bool skip_claims;          /* tests only: shows that the witness catches it */
+    int max_attempts;        /* where the job does not say */
+    int64_t lease_us;        /* 15 s */
+    int64_t heartbeat_us;    /* 3 s */
+    int64_t lease_margin_us; /* 3 s: no first byte with less of the lease left */
+    int64_t fence_after_us;  /* 5 s past its end */
+    int64_t unbroken_us;     /* 20 s: only a connection that stood so long may fence */
+    bool skip_claims;        /* tests only: shows that the witness catches it */
     void *arg;
     void (*claimed)(void *arg, struct job *job);
     void (*stored)(void *arg, struct job *job);
@@ -73,14 +73,15 @@ void store_batch_seen(struct store *s, const struct job_msg *msg, int lane);
 void store_flush(struct store *s);
 
 bool store_may_claim(const struct store *s);
-/* Before a first byte: more than the margin is left of the lease under which `worker_id` claimed. */
+/* Before a first byte: more than the margin is left of the lease under which `worker_id` claimed.
+ */
 bool store_may_send(const struct store *s, int64_t worker_id);
 bool store_is_up(const struct store *s);
-int64_t store_worker_id(const struct store *s);      /* 0: none yet */
+int64_t store_worker_id(const struct store *s); /* 0: none yet */
 int64_t store_lease_left_us(const struct store *s);
 int64_t store_clock_offset_ms(const struct store *s); /* Postgres's clock minus ours */
 int64_t store_parked_due(const struct store *s);
-size_t store_queued(const struct store *s);           /* jobs waiting for a statement here */
+size_t store_queued(const struct store *s); /* jobs waiting for a statement here */
 /* Says good-bye: once true is returned the row says stopped, and store_free may follow. */
 void store_stop(struct store *s, void (*stopped)(void *arg), void *arg);
 

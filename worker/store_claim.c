@@ -1,9 +1,10 @@
 /*
  * store_claim.c - claims, and the rows of `parked` and of dead letters without a job.
  *
- * A claim goes out in a batch; the granted come back. The others take the slow path: owners of their
- * open calls are fenced if their lease is over, the ledger says how each job stands (claim_rule.c),
- * and what is free is taken with the next number after the fenced owner's call was marked lost.
+ * A claim goes out in a batch; the granted come back. The others take the slow path: owners of
+ * their open calls are fenced if their lease is over, the ledger says how each job stands
+ * (claim_rule.c), and what is free is taken with the next number after the fenced owner's call was
+ * marked lost.
  */
 #include <assert.h>
 #include <string.h>
@@ -17,7 +18,8 @@
 
 enum { PARK_HEADERS_BYTES_MAX = 8192 };
 
-/* ---- the fast path ------------------------------------------------------------------------------ */
+/* ---- the fast path ------------------------------------------------------------------------------
+ */
 
 static void add_nusd(struct pg_params *p, int64_t nusd)
 {
@@ -136,7 +138,8 @@ void store_flush_claims(struct store *s)
     (void)send(s, s->claim_conn, &step, 1, claims_answered, b);
 }
 
-/* ---- the slow path ------------------------------------------------------------------------------ */
+/* ---- the slow path ------------------------------------------------------------------------------
+ */
 
 static void job_ids(struct pg_params *p, struct job *const *rows, int n)
 {
@@ -195,7 +198,8 @@ static void dropped(void *arg, const struct pg_answer *answer)
         log_event(LOG_WARN, "left a parked row of an ended job", LF_STR("why", answer->err.text));
 }
 
-/* Parked rows of jobs that ended are left over from a crossing: nobody waits for this to be done. */
+/* Parked rows of jobs that ended are left over from a crossing: nobody waits for this to be done.
+ */
 static void drop_done(struct store *s, const struct pg_rows *r)
 {
     int ids = 0;
@@ -269,10 +273,12 @@ void store_flush_slow(struct store *s)
     /* After an outage owners come first: only a connection that stood long enough may fence. */
     int64_t up_since = pg_up_since_us(s->claim_conn);
     bool may_fence = up_since && clock_mono_us() - up_since >= s->conf.unbroken_us;
-    (void)send(s, s->claim_conn, may_fence ? steps : steps + 1, may_fence ? 2 : 1, facts_answered, b);
+    (void)send(s, s->claim_conn, may_fence ? steps : steps + 1, may_fence ? 2 : 1, facts_answered,
+               b);
 }
 
-/* ---- parking ------------------------------------------------------------------------------------ */
+/* ---- parking ------------------------------------------------------------------------------------
+ */
 
 static void park_when(struct pg_params *p, struct job *const *rows, int n)
 {
@@ -397,7 +403,8 @@ void store_flush_parks(struct store *s)
     (void)send(s, s->claim_conn, &step, 1, parks_answered, b);
 }
 
-/* ---- pulling ------------------------------------------------------------------------------------ */
+/* ---- pulling ------------------------------------------------------------------------------------
+ */
 
 static void pulled(void *arg, const struct pg_answer *answer)
 {
@@ -443,7 +450,8 @@ void store_flush_pulls(struct store *s)
     s->pull_count = 0; /* what could not be sent is told again a second later */
 }
 
-/* ---- dead letters without a job ------------------------------------------------------------------- */
+/* ---- dead letters without a job
+ * ------------------------------------------------------------------- */
 
 static void buries_answered(void *arg, const struct pg_answer *answer)
 {

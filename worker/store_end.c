@@ -1,9 +1,9 @@
 /*
  * store_end.c - endings and outcomes: one transaction a batch.
  *
- * Happy path: `result` rows for jobs that end (with their dead letters, progress and the deletion of
- * their parked rows, all from the rows really inserted), and the outcome of every call, in one Sync.
- * Lost reply: the same batch is sent again, and all of it is a no-op.
+ * Happy path: `result` rows for jobs that end (with their dead letters, progress and the deletion
+ * of their parked rows, all from the rows really inserted), and the outcome of every call, in one
+ * Sync. Lost reply: the same batch is sent again, and all of it is a no-op.
  */
 #include <string.h>
 
@@ -34,13 +34,13 @@ static struct span text_or_null(const char *text)
 }
 
 /* One column over the rows. */
-#define COLUMN(p, type, rows, n, add)              \
-    do {                                           \
-        pg_array((p), (type));                     \
-        for (int i_ = 0; i_ < (n); i_++) {         \
-            const struct job *job = (rows)[i_];    \
-            add;                                   \
-        }                                          \
+#define COLUMN(p, type, rows, n, add)           \
+    do {                                        \
+        pg_array((p), (type));                  \
+        for (int i_ = 0; i_ < (n); i_++) {      \
+            const struct job *job = (rows)[i_]; \
+            add;                                \
+        }                                       \
     } while (0)
 
 /* The trace id within "00-<32 hex>-<16 hex>-<flags>". */
@@ -51,7 +51,8 @@ static struct span trace_id(const struct job *job)
 
 static struct span reply_body(const struct job *job)
 {
-    return job->verdict_call && !job->bare && job->call.facts.body.n ? job->call.facts.body : absent;
+    return job->verdict_call && !job->bare && job->call.facts.body.n ? job->call.facts.body
+                                                                     : absent;
 }
 
 static void result_numbers(struct pg_params *p, struct job *const *rows, int n, int64_t now)
@@ -101,7 +102,8 @@ static void result_texts(struct pg_params *p, struct job *const *rows, int n)
     COLUMN(p, PG_BYTEA, rows, n, pg_elem_span(p, reply_body(job)));
 }
 
-static void letter_source(const struct store *s, struct pg_params *p, struct job *const *rows, int n)
+static void letter_source(const struct store *s, struct pg_params *p, struct job *const *rows,
+                          int n)
 {
     unsigned char source[32];
     pg_array(p, PG_BYTEA);
@@ -139,8 +141,7 @@ static void letters(const struct store *s, struct pg_params *p, struct job *cons
     COLUMN(p, PG_INT4, rows, n, add_known(p, job->partition));
     COLUMN(p, PG_INT8, rows, n, add_known(p, job->partition < 0 ? -1 : job->offset));
     COLUMN(p, PG_TIMESTAMPTZ, rows, n, pg_elem_time_ms(p, job->timestamp_ms));
-    COLUMN(p, PG_BYTEA, rows, n,
-           pg_elem_span(p, (struct span){job->payload, job->payload_bytes}));
+    COLUMN(p, PG_BYTEA, rows, n, pg_elem_span(p, (struct span){job->payload, job->payload_bytes}));
     COLUMN(p, PG_BYTEA, rows, n,
            (store_pack_headers(job, &headers), pg_elem_span(p, buf_span(&headers))));
     buf_done(&headers);

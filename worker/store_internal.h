@@ -33,7 +33,7 @@ struct store_batch {
     struct job_queue waiting;
     struct job *rows[STORE_ROWS_MAX]; /* sorted by job id */
     int row_count;
-    int limit;        /* rows of the next batch: shrinks to find a guilty row, grows back */
+    int limit; /* rows of the next batch: shrinks to find a guilty row, grows back */
     bool under_way;
     int64_t hold_until_us; /* after a refusal that is nobody's fault */
     struct store *store;
@@ -68,19 +68,19 @@ struct store {
     int pulling; /* pulls under way */
 
     /* the lease */
-    int64_t worker_id;           /* 0: not registered */
-    int64_t lease_until_us;      /* CLOCK_BOOTTIME, counted from when the renewal was sent */
-    int64_t renewal_sent_us;     /* CLOCK_BOOTTIME of the one under way */
+    int64_t worker_id;       /* 0: not registered */
+    int64_t lease_until_us;  /* CLOCK_BOOTTIME, counted from when the renewal was sent */
+    int64_t renewal_sent_us; /* CLOCK_BOOTTIME of the one under way */
     bool renewing;
     int64_t clock_offset_ms;
 
     /* housekeeping */
     struct uv_timer_s *timer;
     int64_t next_heartbeat_us, next_second_us, next_slow_us;
-    bool keeper;        /* holds the advisory lock: partitions, roll-up, letters */
-    int keeping;        /* housekeeping transactions under way */
+    bool keeper; /* holds the advisory lock: partitions, roll-up, letters */
+    int keeping; /* housekeeping transactions under way */
     bool second_busy, slow_busy, letters_busy, cancel_busy, seen_busy;
-    int letters_out;    /* handed over and not yet answered */
+    int letters_out; /* handed over and not yet answered */
     int64_t published[STORE_ROWS_MAX];
     int published_count;
     int64_t parked_due;

@@ -19,10 +19,10 @@ enum {
     TIMER_MS = 100,
     SECOND_US = 1000 * 1000,
     SLOW_US = 5 * 1000 * 1000,
-    DUE_MAX = 1000,       /* due rows are counted up to this, per key */
-    EXPIRED_MAX = 500,    /* parked rows woken by their deadline, a second */
-    LETTERS_MAX = 200,    /* dead letters on their way to the topic */
-    ROLL_UP_ROWS = 200,   /* progress rows of a batch before they are rolled up */
+    DUE_MAX = 1000,     /* due rows are counted up to this, per key */
+    EXPIRED_MAX = 500,  /* parked rows woken by their deadline, a second */
+    LETTERS_MAX = 200,  /* dead letters on their way to the topic */
+    ROLL_UP_ROWS = 200, /* progress rows of a batch before they are rolled up */
     CLOCK_ALERT_MS = 1000,
 };
 
@@ -41,7 +41,8 @@ static void warn(const char *what, const struct pg_answer *answer)
                   LF_STR("sqlstate", answer->sqlstate), LF_STR("why", answer->err.text));
 }
 
-/* ---- the lease ---------------------------------------------------------------------------------- */
+/* ---- the lease ----------------------------------------------------------------------------------
+ */
 
 static void take_time(struct store *s, int64_t postgres_ms)
 {
@@ -94,7 +95,8 @@ static void renew(struct store *s)
     keep_txn(s, &step, 1, lease_answered, &s->renewing);
 }
 
-/* ---- every second -------------------------------------------------------------------------------- */
+/* ---- every second
+ * -------------------------------------------------------------------------------- */
 
 static void second_answered(void *arg, const struct pg_answer *answer)
 {
@@ -146,7 +148,8 @@ static void look_for_cancelled(struct store *s)
         keep_txn(s, &step, 1, cancelled_answered, &s->cancel_busy);
 }
 
-/* ---- batches that are new to us ------------------------------------------------------------------ */
+/* ---- batches that are new to us
+ * ------------------------------------------------------------------ */
 
 static void seen_answered(void *arg, const struct pg_answer *answer)
 {
@@ -219,7 +222,8 @@ void store_batch_seen(struct store *s, const struct job_msg *msg, int lane)
     seen->created_ms = msg->created_at_ms;
 }
 
-/* ---- every five seconds ------------------------------------------------------------------------- */
+/* ---- every five seconds -------------------------------------------------------------------------
+ */
 
 static void oldest_answered(void *arg, const struct pg_answer *answer)
 {
@@ -227,8 +231,7 @@ static void oldest_answered(void *arg, const struct pg_answer *answer)
     s->slow_busy = false;
     warn("fence", answer);
     if (answer->rc == RC_OK)
-        s->conf.oldest_live(s->conf.arg,
-                            pg_get_int(answer->rows[answer->step_count - 1], 0, 0));
+        s->conf.oldest_live(s->conf.arg, pg_get_int(answer->rows[answer->step_count - 1], 0, 0));
 }
 
 static void fence_and_free(struct store *s)
@@ -244,7 +247,8 @@ static void fence_and_free(struct store *s)
     keep_txn(s, may_fence ? steps : steps + 2, may_fence ? 3 : 1, oldest_answered, &s->slow_busy);
 }
 
-/* ---- the keeper's work --------------------------------------------------------------------------- */
+/* ---- the keeper's work
+ * --------------------------------------------------------------------------- */
 
 static void elected(void *arg, const struct pg_answer *answer)
 {
@@ -342,7 +346,8 @@ void store_published(struct store *s, int64_t dead_id, bool ok)
         mark_published(s);
 }
 
-/* ---- the timer, and the connection's comings and goings ------------------------------------------- */
+/* ---- the timer, and the connection's comings and goings
+ * ------------------------------------------- */
 
 static void on_timer(uv_timer_t *timer)
 {
@@ -409,7 +414,8 @@ void store_keep_free(struct store *s)
     s->timer = NULL;
 }
 
-/* ---- good-bye --------------------------------------------------------------------------------------- */
+/* ---- good-bye
+ * --------------------------------------------------------------------------------------- */
 
 static void stop_answered(void *arg, const struct pg_answer *answer)
 {

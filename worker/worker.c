@@ -81,7 +81,8 @@ struct worker {
     int exit_code;
 };
 
-/* ---- the path's edges --------------------------------------------------------------------------- */
+/* ---- the path's edges ---------------------------------------------------------------------------
+ */
 
 static void edge_pause_lane(void *arg, int lane, bool on)
 {
@@ -177,7 +178,8 @@ static void edge_seen(void *arg, enum path_sight what, const struct job *job)
     watch_sight(((struct worker *)arg)->watch, what, job, clock_mono_us());
 }
 
-/* ---- what edges tell the path --------------------------------------------------------------------- */
+/* ---- what edges tell the path
+ * --------------------------------------------------------------------- */
 
 static void on_record(void *arg, const struct record *record)
 {
@@ -281,7 +283,8 @@ static void on_called(void *arg, struct http_call *call)
     path_called(((struct worker *)arg)->path, call->arg);
 }
 
-/* ---- the loop ----------------------------------------------------------------------------------- */
+/* ---- the loop -----------------------------------------------------------------------------------
+ */
 
 static void on_timer(uv_timer_t *timer)
 {
@@ -354,7 +357,8 @@ static void on_signal(uv_signal_t *handle, int signum)
     }
 }
 
-/* ---- /metrics, /readyz ---------------------------------------------------------------------------- */
+/* ---- /metrics, /readyz
+ * ---------------------------------------------------------------------------- */
 
 static void before_metrics(void *arg)
 {
@@ -396,7 +400,8 @@ static bool is_ready(void *arg, char *why, int why_bytes)
     return !reason;
 }
 
-/* ---- making ------------------------------------------------------------------------------------- */
+/* ---- making -------------------------------------------------------------------------------------
+ */
 
 static void name_things(struct worker *w)
 {
@@ -658,7 +663,8 @@ static enum rc make_all(struct worker *w, struct err *err)
     return rc == RC_OK ? make_ops(w, err) : rc;
 }
 
-/* ---- unmaking ----------------------------------------------------------------------------------- */
+/* ---- unmaking -----------------------------------------------------------------------------------
+ */
 
 static void close_handle(uv_handle_t *handle, void *arg)
 {
