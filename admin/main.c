@@ -172,7 +172,7 @@ static int usage_error(void)
 int main(int argc, char **argv)
 {
     out_setup();
-    log_setup("inferq", LOG_WARN, LOG_KV);
+    log_setup("inferq", LOG_ERROR, LOG_KV);
     if (argc < 2)
         return usage_error();
     if (is_word(argv[1], "--help", "-h"))

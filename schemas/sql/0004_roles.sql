@@ -9,8 +9,8 @@ BEGIN
                                 'inferq_reviewer', 'inferq_reader'] LOOP
         BEGIN
             EXECUTE format('CREATE ROLE %I NOLOGIN', role);
-        EXCEPTION WHEN duplicate_object THEN
-            NULL;                           -- roles belong to the cluster: another database made it
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN
+            NULL;          -- roles belong to the cluster: another database made it, perhaps just now
         END;
         EXECUTE format('GRANT USAGE ON SCHEMA inferq TO %I', role);
     END LOOP;
@@ -45,8 +45,8 @@ GRANT UPDATE (next_at, wait_key) ON parked TO inferq_operator;
 GRANT INSERT ON audit_log TO inferq_operator;
 
 GRANT SELECT ON batch, result, call, worker, parked, dead_letter, review_event, code, endpoint,
-    model, model_version, price, prompt_version, result_text, result_current, batch_progress
-    TO inferq_reviewer;
+    model, model_version, price, prompt_version, result_text, result_current, batch_progress,
+    progress, partition_span TO inferq_reviewer;
 GRANT UPDATE (state) ON dead_letter TO inferq_reviewer;
 GRANT UPDATE (total) ON batch TO inferq_reviewer;          -- a requeue is one more accepted job
 GRANT INSERT ON parked, review_event TO inferq_reviewer;
