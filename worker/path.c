@@ -145,7 +145,7 @@ bool path_park(struct path *p, struct job *job, int32_t key, enum class reason, 
     job->park_key = key;
     job->park_reason = reason;
     job->retry_at_us = next_us;
-    job->throttle_us += next_us > 0 ? p->edges.mono_us(p->edges.arg) - job->waiting_since_us : 0;
+    job->throttle_us += p->edges.mono_us(p->edges.arg) - job->waiting_since_us;
     deadlines_clear(p->due, job);
     path_move(p, job, JOB_PARK);
     p->edges.park(p->edges.arg, job);
@@ -277,8 +277,10 @@ static bool route(struct path *p, struct job *job)
         return verdict(p, job, STATUS_DEAD, CLASS_OVER_COST,
                        "one call may cost more than the job's max_cost");
     job->waiting_since_us = p->edges.mono_us(p->edges.arg);
-    if (!job->queue_us)
-        job->queue_us = (p->edges.wall_ms(p->edges.arg) - job->msg.created_at_ms) * 1000;
+    /* A parked job comes by again: what it waited and ran meanwhile is told apart. */
+    int64_t age_us = (p->edges.wall_ms(p->edges.arg) - job->msg.created_at_ms) * 1000;
+    int64_t queue_us = age_us - job->throttle_us - job->model_us;
+    job->queue_us = queue_us > 0 ? queue_us : 0;
     path_move(p, job, JOB_THROTTLE);
     return true;
 }
@@ -596,9 +598,14 @@ static bool check(struct path *p, struct job *job)
  * comes again and CLAIM answers `done`; or, for a stored outcome without an ending, the ledger
  * knows the attempts and the next worker claims the next number. */
 
+size_t path_record_bytes(const struct job *job)
+{
+    return sizeof *job + job->payload_bytes + job->signature.n + job->traceparent.n;
+}
+
 static void give_back_call_memory(struct path *p, struct job *job)
 {
-    size_t kept = job->payload_bytes + job->answer.cap;
+    size_t kept = path_record_bytes(job) + job->answer.cap;
     buf_done(&job->call.request);
     buf_done(&job->call.reply);
     if (job->reserved_bytes > kept) {

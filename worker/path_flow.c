@@ -118,7 +118,7 @@ static struct job *make_job(struct path *p, struct span payload, struct span sig
     job->number = 1;
     job->fetched_us = job->waiting_since_us = p->edges.mono_us(p->edges.arg);
     outcome_init(&job->outcome);
-    path_reserve(p, job, sizeof *job + payload.n + signature.n + traceparent.n);
+    path_reserve(p, job, path_record_bytes(job));
     return job;
 }
 

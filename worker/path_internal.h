@@ -49,6 +49,8 @@ bool path_park(struct path *p, struct job *job, int32_t key, enum class reason, 
 void path_due_job(struct path *p, struct job *job);
 /* Claims what can run now. */
 void path_dispatch(struct path *p);
+/* What a job takes of the byte budget while no call is made for it. */
+size_t path_record_bytes(const struct job *job);
 void path_reserve(struct path *p, struct job *job, size_t bytes);
 void path_job_free(struct path *p, struct job *job);
 

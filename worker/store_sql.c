@@ -101,6 +101,7 @@ const struct pg_stmt store_sql_claim[] = {
          " record_at, payload, headers)"
          " WHERE NOT EXISTS (SELECT FROM inferq.result r WHERE r.job_id = u.job_id)"
          " ORDER BY u.job_id ON CONFLICT (job_id) DO UPDATE SET next_at = excluded.next_at,"
+         " parked_at = now(),"
          " taken_by = excluded.taken_by, wait_key = excluded.wait_key, number = excluded.number,"
          " attempts = excluded.attempts, reasks = excluded.reasks, spent_nusd = "
          "excluded.spent_nusd,"

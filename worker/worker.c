@@ -65,6 +65,7 @@ struct worker {
     struct secret **secrets;      /* per endpoint; NULL entries allowed */
     struct http_target **targets; /* per endpoint */
     struct sign_ring *ring;
+    int64_t oldest_live_ms; /* at start; the store edge tells of changes */
 
     struct consumer *consumer;
     struct http *http;
@@ -432,6 +433,17 @@ static enum rc raise_descriptors(const struct worker *w, struct err *err)
     return RC_OK;
 }
 
+/* Known before the first record comes: an older id has no partition to be stored in. */
+static enum rc ask_oldest_live(struct worker *w, struct pgc *conn, struct err *err)
+{
+    struct pg_rows *rows = NULL;
+    enum rc rc = pgc_exec(conn, "SELECT inferq.oldest_live_ms()", NULL, &rows, err);
+    if (rc == RC_OK)
+        w->oldest_live_ms = pg_get_int(rows, 0, 0);
+    pg_rows_free(rows);
+    return rc;
+}
+
 static enum rc load_catalogue(struct worker *w, struct err *err)
 {
     enum rc rc = catalogue_load(config_text(w->config, "catalogue"), &w->catalogue, err);
@@ -445,6 +457,8 @@ static enum rc load_catalogue(struct worker *w, struct err *err)
     rc = catalogue_apply(w->catalogue, conn, "inferq-worker", &made, err);
     if (rc == RC_REJECT && strcmp(pgc_sqlstate(conn), "42P01") == 0)
         err_prefix(err, rc, "the database is not migrated: run `inferq migrate`");
+    if (rc == RC_OK)
+        rc = ask_oldest_live(w, conn, err);
     pgc_close(conn);
     if (rc == RC_OK)
         log_event(LOG_INFO, "catalogue applied", LF_STR("name", w->catalogue->name),
@@ -580,7 +594,10 @@ static enum rc make_path(struct worker *w, struct err *err)
         .wall_ms = edge_wall_ms,
         .seen = edge_seen,
     };
-    return path_new(&conf, &edges, &w->path, err);
+    enum rc rc = path_new(&conf, &edges, &w->path, err);
+    if (rc == RC_OK)
+        path_oldest_live(w->path, w->oldest_live_ms);
+    return rc;
 }
 
 static enum rc make_kafka(struct worker *w, struct err *err)

@@ -1,0 +1,306 @@
+/*
+ * lanes.c - which waiting job is called next (pure).
+ *
+ * Happy path: jobs wait in one list per (lane, endpoint). lanes_next asks once per endpoint with
+ * waiting jobs whether it can run, meets that set with each lane's set of endpoints that have jobs
+ * (one bit each), and takes the lane with the least pass among those that meet. A lane that could
+ * not run a moment ago, because it was empty or its endpoints were busy, comes back at the pass of
+ * the lane dispatched last at the earliest: what it did not use is gone.
+ *
+ * Failure modes: only lanes_new can fail. Whether a lane is full is for the caller to ask; a push
+ * beyond the cap is taken (records that were already fetched have nowhere else to go).
+ */
+#include "worker/lanes.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "worker/job.h"
+
+enum { SHARE_WHOLE = 1000000, SHARE_LEAST = 100, WEIGHT_MAX = 1000, PERMILLE = 1000 };
+
+/* A pass moves by STRIDE_ONE / share a dispatch: at 100,000 dispatches a second 64 bits last for
+ * more than a thousand years. */
+#define STRIDE_ONE (UINT64_C(1) << 32)
+
+struct lane {
+    struct lane_conf conf;
+    struct job_list *of_endpoint;
+    uint64_t *waiting; /* bit i: endpoint i has jobs here */
+    size_t jobs, bytes;
+    uint64_t stride, pass;
+    bool runnable; /* at the last look */
+    bool full;
+};
+
+struct lanes {
+    int lane_count, endpoint_count;
+    size_t words;          /* of an endpoint set */
+    uint64_t *can_run;     /* lanes_next's scratch: an endpoint set */
+    size_t *endpoint_jobs; /* of all lanes */
+    uint64_t pass;         /* of the lane dispatched last, before its charge */
+    struct lane lanes[LANES_MAX];
+};
+
+/* ---- making and unmaking ------------------------------------------------------------------ */
+
+static enum rc check(const struct lane_conf *conf, int lane_count, int endpoint_count,
+                     struct err *err)
+{
+    int shares = 0;
+    if (lane_count < 1 || lane_count > LANES_MAX)
+        return err_set(err, RC_REJECT, "%d lanes: 1 to %d are possible", lane_count,
+                       (int)LANES_MAX);
+    if (endpoint_count < 0)
+        return err_set(err, RC_REJECT, "%d endpoints", endpoint_count);
+    for (int i = 0; i < lane_count; i++) {
+        const struct lane_conf *c = &conf[i];
+        if (c->weight < 1 || c->weight > WEIGHT_MAX)
+            return err_set(err, RC_REJECT, "lane %s: weight %d is not within 1 to %d", c->name,
+                           c->weight, (int)WEIGHT_MAX);
+        if (c->min_share_permille < 0 || c->min_share_permille > PERMILLE)
+            return err_set(err, RC_REJECT, "lane %s: minimum share %d is not within 0 to %d",
+                           c->name, c->min_share_permille, (int)PERMILLE);
+        if (!c->max_jobs || !c->max_bytes)
+            return err_set(err, RC_REJECT, "lane %s: it must hold at least one job and one byte",
+                           c->name);
+        shares += c->min_share_permille;
+    }
+    if (shares > PERMILLE)
+        return err_set(err, RC_REJECT, "minimum shares add up to %d permille: %d at most", shares,
+                       (int)PERMILLE);
+    return RC_OK;
+}
+
+/* Shares by weight; a lane that would get less than its minimum gets that, and the others share
+ * what is left by weight, until no lane falls below. */
+static void set_strides(struct lanes *l)
+{
+    bool fixed[LANES_MAX] = {false};
+    int64_t share[LANES_MAX] = {0};
+    for (bool again = true; again;) {
+        int64_t rest = SHARE_WHOLE, weights = 0;
+        for (int i = 0; i < l->lane_count; i++) {
+            rest -= fixed[i] ? share[i] : 0;
+            weights += fixed[i] ? 0 : l->lanes[i].conf.weight;
+        }
+        again = false;
+        for (int i = 0; i < l->lane_count; i++) {
+            int64_t least = (int64_t)l->lanes[i].conf.min_share_permille * (SHARE_WHOLE / PERMILLE);
+            if (fixed[i])
+                continue;
+            share[i] = rest * l->lanes[i].conf.weight / weights;
+            if (share[i] >= least)
+                continue;
+            share[i] = least;
+            fixed[i] = again = true;
+            break; /* the rest has changed: begin again */
+        }
+    }
+    for (int i = 0; i < l->lane_count; i++)
+        l->lanes[i].stride =
+            STRIDE_ONE / (uint64_t)(share[i] > SHARE_LEAST ? share[i] : SHARE_LEAST);
+}
+
+enum rc lanes_new(const struct lane_conf *conf, int lane_count, int endpoint_count,
+                  struct lanes **ret_lanes, struct err *err)
+{
+    enum rc rc = check(conf, lane_count, endpoint_count, err);
+    if (rc != RC_OK)
+        return rc;
+    struct lanes *l = calloc(1, sizeof *l);
+    if (!l)
+        return err_set(err, RC_NOMEM, "no memory for the lanes");
+    size_t endpoints = (size_t)endpoint_count + 1; /* never an allocation of 0 bytes */
+    l->lane_count = lane_count;
+    l->endpoint_count = endpoint_count;
+    l->words = endpoints / 64 + 1;
+    l->can_run = calloc(l->words, sizeof *l->can_run);
+    l->endpoint_jobs = calloc(endpoints, sizeof *l->endpoint_jobs);
+    bool ok = l->can_run && l->endpoint_jobs;
+    for (int i = 0; i < lane_count; i++) {
+        struct lane *lane = &l->lanes[i];
+        lane->conf = conf[i];
+        lane->of_endpoint = calloc(endpoints, sizeof *lane->of_endpoint);
+        lane->waiting = calloc(l->words, sizeof *lane->waiting);
+        ok = ok && lane->of_endpoint && lane->waiting;
+    }
+    if (!ok) {
+        lanes_free(l);
+        return err_set(err, RC_NOMEM, "no memory for the lanes");
+    }
+    set_strides(l);
+    *ret_lanes = l;
+    return RC_OK;
+}
+
+void lanes_free(struct lanes *l)
+{
+    if (!l)
+        return;
+    for (int i = 0; i < l->lane_count; i++) {
+        assert(l->lanes[i].jobs == 0);
+        free(l->lanes[i].of_endpoint);
+        free(l->lanes[i].waiting);
+    }
+    free(l->can_run);
+    free(l->endpoint_jobs);
+    free(l);
+}
+
+/* ---- in and out ------------------------------------------------------------------------------ */
+
+static struct lane *lane_of(struct lanes *l, const struct job *job)
+{
+    assert(job->lane >= 0 && job->lane < l->lane_count);
+    assert(job->endpoint >= 0 && job->endpoint < l->endpoint_count);
+    return &l->lanes[job->lane];
+}
+
+static uint64_t bit(int endpoint)
+{
+    return UINT64_C(1) << (endpoint % 64);
+}
+
+void lanes_push(struct lanes *l, struct job *job)
+{
+    struct lane *lane = lane_of(l, job);
+    job_list_push(&lane->of_endpoint[job->endpoint], job);
+    lane->waiting[job->endpoint / 64] |= bit(job->endpoint);
+    lane->jobs++;
+    lane->bytes += job->payload_bytes;
+    l->endpoint_jobs[job->endpoint]++;
+}
+
+void lanes_remove(struct lanes *l, struct job *job)
+{
+    struct lane *lane = lane_of(l, job);
+    struct job_list *list = &lane->of_endpoint[job->endpoint];
+    job_list_remove(list, job);
+    if (!list->count)
+        lane->waiting[job->endpoint / 64] &= ~bit(job->endpoint);
+    assert(lane->bytes >= job->payload_bytes);
+    lane->jobs--;
+    lane->bytes -= job->payload_bytes;
+    l->endpoint_jobs[job->endpoint]--;
+}
+
+/* ---- whose turn is it? ------------------------------------------------------------------------
+ */
+
+static void ask_endpoints(struct lanes *l, bool (*can_run)(void *arg, int endpoint), void *arg)
+{
+    for (size_t w = 0; w < l->words; w++)
+        l->can_run[w] = 0;
+    for (int i = 0; i < l->endpoint_count; i++) {
+        if (!l->endpoint_jobs[i] || !can_run(arg, i))
+            continue;
+        l->can_run[i / 64] |= bit(i);
+    }
+}
+
+static bool meets(const struct lanes *l, const struct lane *lane)
+{
+    for (size_t w = 0; w < l->words; w++)
+        if (lane->waiting[w] & l->can_run[w])
+            return true;
+    return false;
+}
+
+static struct lane *least_pass(struct lanes *l)
+{
+    struct lane *least = NULL;
+    for (int i = 0; i < l->lane_count; i++) {
+        struct lane *lane = &l->lanes[i];
+        bool runnable = meets(l, lane);
+        if (runnable && !lane->runnable && lane->pass < l->pass)
+            lane->pass = l->pass; /* it wakes: what it did not use is gone */
+        lane->runnable = runnable;
+        if (runnable && (!least || lane->pass < least->pass))
+            least = lane;
+    }
+    return least;
+}
+
+static struct job *older(struct job *a, struct job *b)
+{
+    return !a || (b && b->waiting_since_us < a->waiting_since_us) ? b : a;
+}
+
+/* The longest waiting head among the endpoints of `set`. */
+static struct job *oldest_head(const struct lanes *l, const struct lane *lane, const uint64_t *set)
+{
+    struct job *job = NULL;
+    for (size_t w = 0; w < l->words; w++) {
+        uint64_t left = lane->waiting[w] & (set ? set[w] : UINT64_MAX);
+        for (; left; left &= left - 1)
+            job = older(job, lane->of_endpoint[w * 64 + (size_t)__builtin_ctzll(left)].head);
+    }
+    return job;
+}
+
+struct job *lanes_next(struct lanes *l, bool (*can_run)(void *arg, int endpoint), void *arg)
+{
+    ask_endpoints(l, can_run, arg);
+    struct lane *lane = least_pass(l); /* also when nothing can run: lanes are seen to be idle */
+    if (!lane)
+        return NULL;
+    l->pass = lane->pass;
+    lane->pass += lane->stride;
+    return oldest_head(l, lane, l->can_run);
+}
+
+/* ---- looking ----------------------------------------------------------------------------------
+ */
+
+struct job *lanes_peek(const struct lanes *l, int lane, int endpoint)
+{
+    struct job *job = NULL;
+    for (int i = 0; i < l->lane_count; i++) {
+        if (lane >= 0 && lane != i)
+            continue;
+        const struct lane *at = &l->lanes[i];
+        job = older(job, endpoint >= 0 ? at->of_endpoint[endpoint].head : oldest_head(l, at, NULL));
+    }
+    return job;
+}
+
+void lanes_walk(struct lanes *l, void (*visit)(void *arg, struct job *job), void *arg)
+{
+    for (int i = 0; i < l->lane_count; i++) {
+        for (int e = 0; e < l->endpoint_count; e++) {
+            for (struct job *job = l->lanes[i].of_endpoint[e].head, *next; job; job = next) {
+                next = job->next;
+                visit(arg, job);
+            }
+        }
+    }
+}
+
+bool lanes_full(struct lanes *l, int lane)
+{
+    struct lane *at = &l->lanes[lane];
+    const struct lane_conf *c = &at->conf;
+    if (at->jobs >= c->max_jobs || at->bytes >= c->max_bytes)
+        at->full = true;
+    else if (at->jobs <= c->max_jobs / 2 && at->bytes <= c->max_bytes / 2)
+        at->full = false;
+    return at->full;
+}
+
+size_t lanes_jobs(const struct lanes *l, int lane)
+{
+    return l->lanes[lane].jobs;
+}
+
+size_t lanes_bytes(const struct lanes *l, int lane)
+{
+    return l->lanes[lane].bytes;
+}
+
+size_t lanes_waiting(const struct lanes *l, int lane, int endpoint)
+{
+    if (lane >= 0)
+        return l->lanes[lane].of_endpoint[endpoint].count;
+    return l->endpoint_jobs[endpoint];
+}
