@@ -8,9 +8,7 @@
 #include "worker/jobtable.h"
 
 #include <assert.h>
-#include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "worker/job.h"
 
@@ -46,10 +44,7 @@ void jobtable_free(struct jobtable *t)
 
 static size_t bucket_of(const struct jobid *id, size_t bucket_count)
 {
-    uint64_t tail;
-    memcpy(&tail, id->b + sizeof id->b - sizeof tail, sizeof tail);
-    tail *= UINT64_C(0x9e3779b97f4a7c15); /* the tail's first bits are the variant's: mix */
-    return (size_t)(tail >> 32) & (bucket_count - 1);
+    return (size_t)jobid_hash(id) & (bucket_count - 1);
 }
 
 struct job *jobtable_find(const struct jobtable *t, const struct jobid *id)
