@@ -4,7 +4,7 @@
  * Concurrency is the configured one. Faults that speak of the endpoint, not of the job (unsent,
  * overloaded, throttled, credential, billing, certificate) pause it: exponentially, with full
  * jitter, or as long as the server said; after a pause one probe goes alone, and its success opens
- * the endpoint again. The seam for rates and learned concurrency: nothing else decides.
+ * the endpoint again; a first fault pauses for a second at most. The seam for rates and learned concurrency: nothing else decides.
  */
 #ifndef INFERQ_WORKER_ENDPOINT_H
 #define INFERQ_WORKER_ENDPOINT_H
@@ -19,7 +19,9 @@ struct endpoint {
     int in_flight;
     int64_t paused_until_us; /* 0: not paused */
     bool probing;            /* after a pause: one call at a time until one succeeds */
+    bool probe_out;          /* that call is under way */
     int faults;              /* consecutive endpoint faults */
+    int doubts;              /* ends in a row that may be the endpoint's fault (500, reset, 502) */
     enum class paused_for;   /* class that paused it */
 };
 

@@ -53,6 +53,7 @@ struct outcome {
     struct usage usage;  /* -1 where absent */
     int64_t cost_nusd;   /* -1: NULL in the ledger */
     int64_t retry_after_us; /* the server's wish, -1 none; capped nowhere yet */
+    bool ours;              /* no fault of the endpoint: our lease, memory or descriptors */
     char finish_reason[OUTCOME_NAME_BYTES];
     char model_reported[OUTCOME_NAME_BYTES];
     char request_id[OUTCOME_NAME_BYTES];
@@ -71,7 +72,8 @@ void outcome_classify(const struct http_facts *facts, int64_t wall_ms, struct ou
  * `estimated_nusd`; `price` may be NULL (unknown). */
 void outcome_price(struct outcome *o, const struct price *price, int64_t estimated_nusd);
 
-/* Does a call of this class count against max_attempts? (401, 403, 429 and unsent do not.) */
+/* Does a call of this class count against max_attempts? Not when the job never had its chance:
+ * unsent, overloaded, throttled, credential, billing, certificate, model gone, given up by us. */
 bool outcome_counts(enum class class);
 
 enum action {
@@ -98,7 +100,8 @@ struct decision {
     enum action action;
     enum class why;         /* of the ending, when it ends */
     int64_t delay_us;       /* ACTION_RETRY */
-    int64_t pause_us;       /* > 0: the endpoint takes no new calls for so long */
+    int64_t pause_us;       /* > 0: the endpoint takes no new calls for at least so long */
+    bool ours;              /* the outcome says nothing of the endpoint */
     bool alert;             /* an operator must act: credential, billing, certificate, model gone */
 };
 
