@@ -109,7 +109,7 @@ static void add_price(struct buf *out, const struct pg_rows *c, int i)
     add_time(out, pg_get_time_ms(c, i, SC_PRICE_FROM));
     buf_add_text(out, ":");
     if (!pg_null(c, i, SC_PRICE_INPUT))
-        buf_addf(out, " %s in", fmt_usd_per_million(pg_get_int(c, i, SC_PRICE_INPUT), usd));
+        buf_addf(out, " %s in,", fmt_usd_per_million(pg_get_int(c, i, SC_PRICE_INPUT), usd));
     if (!pg_null(c, i, SC_PRICE_OUTPUT))
         buf_addf(out, " %s out", fmt_usd_per_million(pg_get_int(c, i, SC_PRICE_OUTPUT), usd));
     buf_add_text(out, " USD per million tokens");

@@ -15,7 +15,8 @@
 
 enum {
     PARTITIONS_DEFAULT = 12,
-    TIMEOUT_MS = 30000,
+    TIMEOUT_MS = 30000, /* to make a topic */
+    PING_TIMEOUT_MS = 10000,
     TOPIC_COUNT = PRIORITY_COUNT + 1,
     TOPIC_NAME_BYTES = 256,
 };
@@ -86,7 +87,7 @@ enum rc topics(struct ctx *ctx, struct err *err)
     enum rc rc =
         kafka_producer_new(ctx->config, "inferq-topics", nothing_is_produced, NULL, &producer, err);
     if (rc == RC_OK)
-        rc = kafka_producer_ping(producer, TIMEOUT_MS, err);
+        rc = kafka_producer_ping(producer, PING_TIMEOUT_MS, err);
     if (rc == RC_OK)
         rc = ensure_all(ctx, producer, err);
     kafka_producer_free(producer, 0);

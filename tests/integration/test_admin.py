@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import hmac
 import io
 import json
 import os
@@ -17,7 +18,7 @@ import msgpack
 import psycopg2
 import pytest
 
-from admin_fixture import (CANCELLED, CLASS, DEAD, DISCARDED, EXPIRED, INFERQ, REQUEUED, SQL_DIR,
+from admin_fixture import (CANCELLED, CLASS, DISCARDED, EXPIRED, INFERQ, REQUEUED, SQL_DIR,
                            Batch, Database, columns, peak_kb, run)
 
 KEY = "ab" * 32
@@ -634,13 +635,16 @@ def test_results_walk_the_index_of_their_partition_only(db):
 def test_dead_list_filters(db):
     b, other = db.batch("a", 3), db.batch("b", 1, app="other")
     db.dead(b, "one")
-    old = db.dead(b, "two", class_="bad_output", reason="tab\there \x1b[31mred", created_at="2026-01-01T00:00:00Z")
+    old = db.dead(b, "two", class_="bad_output", reason="tab\there \x1b[31mred",
+                  created_at="2026-01-01T00:00:00Z")
     db.dead(b, "three", state=DISCARDED)
     db.dead(other, "four")
     bad = db.letter(b, None, "malformed", payload=b"\xc1", job=False, reason="no msgpack")
 
     def ids(*flags):
-        return [row["dead_id"] for row in json.loads(works(db.inferq("dead", "list", "--json", *flags)))]
+        listed = works(db.inferq("dead", "list", "--json", *flags))
+        return [row["dead_id"] for row in json.loads(listed)]
+
     assert ids() == [5, 4, 2, 1] and bad == 5
     assert ids("--state", "all") == [5, 4, 3, 2, 1] and ids("--state", "discarded") == [3]
     assert ids("--batch", b.ref) == [2, 1] and ids("--app", "other") == [4]
@@ -706,7 +710,6 @@ def test_requeue_signs_with_the_key(db, tmp_path):
     done = db.inferq("dead", "requeue", dead_id, "--signing.key", f"file:{key}")
     works(done)
     payload, headers = db.rows("SELECT payload, headers FROM parked")[0]
-    import hmac
     digest = hmac.new(bytes.fromhex(KEY), bytes(payload), hashlib.sha256).hexdigest()
     assert bytes(headers) == f"v1:k7:{digest}\n\n".encode()
     assert KEY not in done.stdout + done.stderr
@@ -837,7 +840,7 @@ def test_explain_tells_the_whole_story(db):
     text = works(db.inferq("explain", str(b.job("a"))))
     assert text == works(db.inferq("explain", b.ref, "a"))
     for said in ("call 1 (primary) claimed by worker 1 (h1, pid 7, build b1): m@1 at eu version 1 "
-                 "<https://models.example>", "2.5 in 10 out USD per million tokens",
+                 "<https://models.example>", "2.5 in, 10 out USD per million tokens",
                  "call 1 ended: throttled, HTTP 429, took 12 ms", "its request id req-9",
                  "error: slow ?[1mdown", "cost 0.00013 USD (cost: exact)", "input tokens 12",
                  "in the queue 1.25 s", "1 min 1 s", "in the model 15 ms", "being stored 900 us",
@@ -899,4 +902,3 @@ def test_interrupted_watch_ends_by_the_signal(db):
     process.send_signal(signal.SIGINT)
     assert process.wait(10) == -signal.SIGINT
     process.stdout.close()
-    assert db.progress(b)[1] == 0 and DEAD == 2
