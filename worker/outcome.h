@@ -9,6 +9,7 @@
 #define INFERQ_WORKER_OUTCOME_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "common/codes.h"
@@ -62,6 +63,13 @@ struct outcome {
 
 void outcome_init(struct outcome *o);
 void outcome_done(struct outcome *o);
+
+/* Copies text from outside as a string that Postgres takes: invalid UTF-8 and NULs become '?', what
+ * does not fit is cut at a character boundary. An absent span gives "". */
+void outcome_text(struct span from, char *out, size_t out_bytes);
+/* Sets o->error to `what`, followed by ": " and `detail` unless that is absent or empty; cleaned and
+ * cut like outcome_text. Without memory there is no text. */
+void outcome_explain(struct outcome *o, const char *what, struct span detail);
 
 /* From facts alone: faults, statuses, error bodies of all six shapes (status, then error code, then
  * type, then message patterns), retry hints (`wall_ms`: now, for dates). A 2xx with a body gives

@@ -1,0 +1,101 @@
+/*
+ * json_walk.c - see json_walk.h. The text is known to be JSON, so a value ends where its brackets
+ * balance, and the only traps are brackets and quotes inside strings. The end of the text is looked
+ * at all the same: a wrong caller gets a short element, not a wild pointer.
+ */
+#include "worker/json_walk.h"
+
+static bool is_between(char c)
+{
+    return c == ' ' || c == '\n' || c == '\r' || c == '\t' || c == ',';
+}
+
+/* Behind the string that starts at p. */
+static const char *pass_string(const char *p, const char *end)
+{
+    for (p++; p < end && *p != '"'; p++)
+        if (*p == '\\')
+            p++;
+    return p < end ? p + 1 : end;
+}
+
+/* Behind the list or object that starts at p. */
+static const char *pass_nested(const char *p, const char *end)
+{
+    size_t depth = 0;
+    while (p < end) {
+        char c = *p;
+        if (c == '"') {
+            p = pass_string(p, end);
+            continue;
+        }
+        p++;
+        if (c == '{' || c == '[')
+            depth++;
+        else if ((c == '}' || c == ']') && --depth == 0)
+            break;
+    }
+    return p;
+}
+
+static const char *pass_plain(const char *p, const char *end)
+{
+    while (p < end && !is_between(*p))
+        p++;
+    return p;
+}
+
+static enum json_type type_of(char first)
+{
+    switch (first) {
+    case '{':
+        return JSON_TYPE_OBJECT;
+    case '[':
+        return JSON_TYPE_ARRAY;
+    case '"':
+        return JSON_TYPE_STRING;
+    case 't':
+        return JSON_TYPE_TRUE;
+    case 'f':
+        return JSON_TYPE_FALSE;
+    case 'n':
+        return JSON_TYPE_NULL;
+    default:
+        return JSON_TYPE_NUMBER;
+    }
+}
+
+struct span json_walk_begin(const struct json_value *list)
+{
+    if (list->type != JSON_TYPE_ARRAY)
+        return (struct span){NULL, 0};
+    return (struct span){list->text.p + 1, list->text.n - 2};
+}
+
+bool json_walk_next(struct span *rest, struct json_value *ret)
+{
+    if (!rest->p)
+        return false;
+    const char *p = rest->p, *end = rest->p + rest->n;
+    while (p < end && is_between(*p))
+        p++;
+    if (p == end)
+        return false;
+    const char *from = p;
+    ret->type = type_of(*p);
+    if (*p == '"')
+        p = pass_string(p, end);
+    else if (*p == '{' || *p == '[')
+        p = pass_nested(p, end);
+    else
+        p = pass_plain(p, end);
+    ret->text = (struct span){from, (size_t)(p - from)};
+    *rest = (struct span){p, (size_t)(end - p)};
+    return true;
+}
+
+struct span json_walk_text(const struct json_value *string, char *scratch, size_t scratch_bytes)
+{
+    struct span text = json_unquote(string->text, scratch, scratch_bytes);
+    return text.p ? text : (struct span){string->text.p + 1, string->text.n - 2};
+}
