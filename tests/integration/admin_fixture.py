@@ -218,3 +218,26 @@ def peak_kb(args, env, stdout):
 
 def columns(line):
     return re.split(r" {2,}", line.strip())
+
+
+def fails(done, code, *words):
+    assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
+    for word in words:
+        assert word in done.stderr, done.stderr
+    return done
+
+
+def works(done, code=0):
+    assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
+    return done.stdout
+
+
+def fill(db, name="night", **values):
+    """Four ended, one parked, one not seen: of each kind one."""
+    b = db.batch(name, 6, **values)
+    db.result(b, "ok")
+    db.dead(b, "dead")
+    db.result(b, "cancelled", CANCELLED, "cancelled", cost_nusd=0)
+    db.result(b, "expired", EXPIRED, "expired", cost_nusd=0)
+    db.parked(b, "parked")
+    return b
