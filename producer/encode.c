@@ -34,8 +34,6 @@ enum rc encoder_job(struct encoder *e, const struct draft *draft, struct span *r
     e->msg.body = draft->body;
     e->msg.job_id = jobid_make(e->msg.created_at_ms, e->msg.app, e->msg.batch, draft->custom_id,
                                e->msg.generation);
-    if (draft->body.n > e->value_bytes_max)
-        return too_large(e, draft->body.n, err);
     buf_reset(&e->out);
     enum rc rc = job_msg_encode(&e->msg, &e->out, err);
     if (rc != RC_OK)

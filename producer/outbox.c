@@ -59,23 +59,30 @@ static const char *const modest[][2] = {
     {"topic.metadata.propagation.max.ms", "5000"}, /* how soon a missing topic is told */
 };
 
+static enum rc set_kafka(struct config *settings, const char *name, const char *value,
+                         struct err *err)
+{
+    char key[160];
+    snprintf(key, sizeof key, "kafka.%s", name);
+    return config_set(settings, key, value, err);
+}
+
 /* A copy of the kafka.* settings with ours where the user's say nothing. */
-static enum rc kafka_settings(const struct config *config, struct config **ret_settings,
+static enum rc kafka_settings(const struct outbox_conf *conf, struct config **ret_settings,
                               struct err *err)
 {
     static const struct config_key no_keys[] = {{.name = NULL}};
-    char key[160];
+    char record_bytes_max[32];
     const char *name, *value;
     struct config *settings = config_new(no_keys);
-    enum rc rc = settings ? RC_OK : err_set(err, RC_NOMEM, "no memory");
-    for (size_t i = 0; rc == RC_OK && i < sizeof modest / sizeof modest[0]; i++) {
-        snprintf(key, sizeof key, "kafka.%s", modest[i][0]);
-        rc = config_set(settings, key, modest[i][1], err);
-    }
-    for (size_t i = 0; rc == RC_OK && config_kafka_entry(config, i, &name, &value); i++) {
-        snprintf(key, sizeof key, "kafka.%s", name);
-        rc = config_set(settings, key, value, err);
-    }
+    if (!settings)
+        return err_set(err, RC_NOMEM, "no memory");
+    snprintf(record_bytes_max, sizeof record_bytes_max, "%zu", conf->record_bytes_max);
+    enum rc rc = set_kafka(settings, "message.max.bytes", record_bytes_max, err);
+    for (size_t i = 0; rc == RC_OK && i < sizeof modest / sizeof modest[0]; i++)
+        rc = set_kafka(settings, modest[i][0], modest[i][1], err);
+    for (size_t i = 0; rc == RC_OK && config_kafka_entry(conf->config, i, &name, &value); i++)
+        rc = set_kafka(settings, name, value, err);
     if (rc != RC_OK) {
         config_free(settings);
         return rc;
@@ -93,7 +100,7 @@ enum rc outbox_new(const struct outbox_conf *conf, struct outbox **ret_outbox, s
     o->key = conf->key;
     o->app = conf->app;
     o->topic = conf->topic;
-    enum rc rc = kafka_settings(conf->config, &settings, err);
+    enum rc rc = kafka_settings(conf, &settings, err);
     if (rc == RC_OK)
         rc = kafka_producer_new(settings, "inferq-submit", delivered, o, &o->producer, err);
     config_free(settings);

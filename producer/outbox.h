@@ -4,6 +4,7 @@
 #ifndef INFERQ_PRODUCER_OUTBOX_H
 #define INFERQ_PRODUCER_OUTBOX_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "common/config.h"
@@ -20,6 +21,7 @@ struct outbox_conf {
     const struct sign_key *key;  /* borrowed */
     struct span app;             /* borrowed */
     const char *topic;           /* borrowed */
+    size_t record_bytes_max;
 };
 
 /* RC_RETRY: no broker answers within 10 s. returns owned */

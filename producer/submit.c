@@ -264,8 +264,11 @@ static enum rc compare(const struct submit *s, const struct pass_result *result,
 static enum rc connect_servers(struct submit *s, bool *ret_found, struct err *err)
 {
     int64_t now_ms, oldest_ms;
-    const struct outbox_conf outbox_conf = {
-        .config = s->conf.config, .key = &s->conf.key, .app = s->conf.app, .topic = s->conf.topic};
+    const struct outbox_conf outbox_conf = {.config = s->conf.config,
+                                            .key = &s->conf.key,
+                                            .app = s->conf.app,
+                                            .topic = s->conf.topic,
+                                            .record_bytes_max = s->conf.record_bytes_max};
     enum rc rc = pgc_open(config_text(s->conf.config, "postgres"), "inferq-submit", &s->conn, err);
     if (rc == RC_OK)
         rc = batch_db_clock(s->conn, &now_ms, &oldest_ms, err);
