@@ -23,41 +23,14 @@
 
 #include <assert.h>
 
+#include "worker/outcome_table.h"
+
 enum {
     PAUSE_BASE_US = 1000 * 1000,
     PAUSE_CAP_US = 60 * 1000 * 1000,
     DOUBTS_MAX = 8,
     FAULTS_MAX = 30, /* counted no further */
 };
-
-enum sign { SIGN_NOTHING, SIGN_LIFE, SIGN_DOUBT, SIGN_FAULT };
-
-static enum sign sign_of(enum class class)
-{
-    switch ((int)class) { /* int: the classes that no call ends with need no naming */
-    case CLASS_OK:
-    case CLASS_INVALID:
-    case CLASS_CONTEXT_TOO_LONG:
-    case CLASS_REFUSED:
-    case CLASS_BAD_OUTPUT:
-        return SIGN_LIFE;
-    case CLASS_AMBIGUOUS:
-    case CLASS_SERVER_ERROR:
-    case CLASS_BAD_REPLY:
-    case CLASS_UNKNOWN_STATUS:
-        return SIGN_DOUBT;
-    case CLASS_UNSENT:
-    case CLASS_OVERLOADED:
-    case CLASS_THROTTLED:
-    case CLASS_TLS_CONFIG:
-    case CLASS_CREDENTIAL:
-    case CLASS_BILLING:
-    case CLASS_NO_UPSTREAM_MODEL:
-        return SIGN_FAULT;
-    default:
-        return SIGN_NOTHING;
-    }
-}
 
 void endpoint_init(struct endpoint *e, int max_in_flight)
 {
@@ -133,7 +106,7 @@ bool endpoint_end(struct endpoint *e, enum class class, const struct decision *d
                   uint64_t seed)
 {
     leave(e);
-    switch (d->ours ? SIGN_NOTHING : sign_of(class)) {
+    switch (d->ours ? SIGN_NOTHING : outcome_rule(class)->sign) {
     case SIGN_LIFE:
         alive(e, now_us);
         return false;

@@ -50,6 +50,7 @@ void error_body_read(struct span body, struct error_body *ret)
         take_string(detail, ret->message, sizeof ret->message);
     else if (detail->type != JSON_TYPE_ABSENT)
         outcome_text(detail->text, ret->message, sizeof ret->message);
+    ret->is_list = detail->type == JSON_TYPE_ARRAY;
     if (!ret->message[0])
         outcome_text(body, ret->message, sizeof ret->message);
 }

@@ -4,6 +4,8 @@
 #ifndef INFERQ_WORKER_ERROR_BODY_H
 #define INFERQ_WORKER_ERROR_BODY_H
 
+#include <stdbool.h>
+
 #include "common/span.h"
 
 enum { ERROR_CODE_BYTES = 96, ERROR_MESSAGE_BYTES = 2049 };
@@ -13,6 +15,7 @@ struct error_body {
     char code[ERROR_CODE_BYTES]; /* "context_length_exceeded"; numbers are no codes */
     char type[ERROR_CODE_BYTES]; /* "invalid_request_error" */
     char message[ERROR_MESSAGE_BYTES];
+    bool is_list; /* of field errors: they quote the request */
 };
 
 /* Shapes: {"error":{"message","type","code"}}; the same with strings for null and numbers, or flat

@@ -115,12 +115,23 @@ struct decision {
 
 struct decision outcome_decide(const struct outcome *o, const struct job_facts *f);
 
+/* One row of the table, for people and for the test that holds schemas/errors.md against it; false
+ * past the end. */
+struct outcome_row {
+    const char *signal;
+    enum class class;
+    bool counts;
+    const char *action, *pause, *certainty;
+};
+bool outcome_row(int index, struct outcome_row *ret);
+
 /* Full jitter: uniform in [0, min(cap, base * 2^n)); n from 0. Source: M. Brooker, "Exponential
  * backoff and jitter", 2015. */
 int64_t backoff_us(int n, int64_t base_us, int64_t cap_us, uint64_t seed);
 
 /* The server's wish in microseconds from header texts; -1: none usable. Negative or past dates give
- * 0; above 30 days gives 30 days. Pure; `wall_ms` is only used where `date` is absent. */
+ * 0; above 30 days gives 30 days. Pure; `wall_ms` is only used where `date` is absent. The reset header
+ * counts only in a 429: servers send it with every answer. */
 int64_t retry_hint_us(const struct http_facts *facts, int64_t wall_ms);
 
 #endif
