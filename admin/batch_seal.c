@@ -62,7 +62,21 @@ static enum rc check_names(struct ctx *ctx, const struct batch *b, struct err *e
     return RC_OK;
 }
 
-/* Locks the batch and sets its total unless one stands; *ret_total: what stands now. */
+/* A requeue locks the batch too, so the requeues counted after this are all there are until the
+ * transaction ends. */
+static enum rc lock_batch(struct ctx *ctx, const struct batch *b, struct err *err)
+{
+    struct pg_params *p = pg_params_new();
+    enum rc rc = cmd_have(p, err);
+    if (rc != RC_OK)
+        return rc;
+    pg_add_uuid(p, &b->id);
+    rc = ctx_exec(ctx, "SELECT FROM batch WHERE batch_id = $1 FOR UPDATE", p, NULL, err);
+    pg_params_free(p);
+    return rc;
+}
+
+/* Sets the total unless one stands; *ret_total: what stands now. */
 static enum rc set_total(struct ctx *ctx, const struct batch *b, int64_t total, int64_t *ret_total,
                          struct err *err)
 {
@@ -131,6 +145,8 @@ static enum rc seal(struct ctx *ctx, struct batch *b, int64_t total, struct err 
     }
     if (rc == RC_OK)
         rc = check_names(ctx, b, err);
+    if (rc == RC_OK)
+        rc = lock_batch(ctx, b, err);
     if (rc == RC_OK)
         rc = requeues(ctx, b, &requeued, err);
     if (rc == RC_OK)

@@ -233,7 +233,8 @@ out:
     return rc;
 }
 
-/* One letter, in its transaction. Refused ones are told and counted; RC_OK then too. */
+/* One letter, in its transaction. RC_OK also for one that is refused, which is told and counted; a
+ * refusal of the database itself (a missing right) is not about this letter and stops the walk. */
 static enum rc requeue_one(struct requeue *q, int64_t dead_id, struct err *err)
 {
     struct err scratch;
@@ -241,18 +242,18 @@ static enum rc requeue_one(struct requeue *q, int64_t dead_id, struct err *err)
     if (rc != RC_OK)
         return rc;
     rc = requeue_letter(q, dead_id, err);
+    bool refused = rc == RC_REJECT && !*pgc_sqlstate(q->ctx->conn);
     if (rc == RC_OK && q->dry_run)
         (void)!ctx_end(q->ctx, RC_REJECT, &scratch); /* it would work: now undo it */
     else
         rc = ctx_end(q->ctx, rc, err);
-    if (rc == RC_OK) {
+    if (rc == RC_OK)
         q->done++;
-    } else if (rc == RC_REJECT && strcmp(pgc_sqlstate(q->ctx->conn), "") == 0) {
-        out_note("dead letter %" PRId64 ": %s", dead_id, err->text);
-        q->refused++;
-        rc = RC_OK;
-    }
-    return rc;
+    if (!refused)
+        return rc;
+    out_note("dead letter %" PRId64 ": %s", dead_id, err->text);
+    q->refused++;
+    return RC_OK;
 }
 
 /* ---- many --------------------------------------------------------------------------------- */
@@ -332,6 +333,7 @@ static enum rc load_key(struct requeue *q, struct err *err)
     struct secret *secret = NULL;
     if (!*ref)
         return RC_OK;
+    secret_harden_process();
     enum rc rc = secret_load(ref, &secret, err);
     if (rc == RC_OK)
         rc = sign_key_parse(secret_value(secret), &q->key, err);
@@ -357,15 +359,20 @@ static enum rc check(const struct opts *o, const struct dead_filter *f, struct e
     return RC_OK;
 }
 
-static enum rc report(struct requeue *q, struct err *err)
+/* What was done is told whether or not the rest failed. */
+static enum rc report(struct requeue *q, enum rc rc, struct err *err)
 {
-    enum rc rc = RC_OK;
-    if (table_rows(q->table) || opts_set(&q->ctx->opts, "json"))
-        rc = ctx_print_table(q->ctx, q->table, err);
+    struct err print_err;
+    enum rc printed = RC_OK;
+    if (table_rows(q->table) || (rc == RC_OK && opts_set(&q->ctx->opts, "json")))
+        printed = ctx_print_table(q->ctx, q->table, &print_err);
+    if (rc == RC_OK || q->done)
+        out_note("%s: %" PRId64 "; refused: %" PRId64,
+                 q->dry_run ? "would be requeued" : "requeued", q->done, q->refused);
     if (rc != RC_OK)
         return rc;
-    out_note("%s: %" PRId64 "; refused: %" PRId64, q->dry_run ? "would be requeued" : "requeued",
-             q->done, q->refused);
+    if (printed != RC_OK)
+        return err_set(err, printed, "%s", print_err.text);
     if (q->refused && !q->done)
         return err_set(err, RC_REJECT, "nothing was requeued");
     if (q->refused)
@@ -392,9 +399,7 @@ enum rc dead_requeue(struct ctx *ctx, struct err *err)
     if (rc == RC_OK)
         rc = check(&ctx->opts, &f, err);
     if (rc == RC_OK)
-        rc = ctx->opts.arg_count ? by_ids(&q, err) : by_filter(&q, &f, err);
-    if (rc == RC_OK)
-        rc = report(&q, err);
+        rc = report(&q, ctx->opts.arg_count ? by_ids(&q, err) : by_filter(&q, &f, err), err);
     dead_filter_done(&f);
     table_free(q.table);
     buf_done(&q.message);

@@ -26,6 +26,7 @@ INFERQ = os.path.join(BIN, "inferq")
 SUCCEEDED, DEAD, CANCELLED, EXPIRED = 1, 2, 3, 4
 CLASS = {"ok": 1, "malformed": 10, "expired": 15, "cancelled": 16, "ambiguous": 32, "throttled": 39,
          "refused": 42, "bad_output": 43}
+BODY = b'{"model":"m","messages":[{"role":"user","content":"hello"}]}'
 OPEN, CLAIMED, REQUEUED, DISCARDED = 1, 2, 3, 6
 
 
@@ -68,7 +69,7 @@ class Batch:
     def job(self, custom_id, generation=0):
         return job_id(self.created_ms, self.app, self.name, custom_id, generation)
 
-    def message(self, custom_id, generation=0, body=b'{"model":"m","messages":[]}', **more):
+    def message(self, custom_id, generation=0, body=BODY, **more):
         fields = {"v": 1, "job_id": self.job(custom_id, generation).bytes, "batch_id": self.id.bytes,
                   "batch": self.name, "custom_id": custom_id, "app": self.app, "task": "sum",
                   "team": "t", "url": "/v1/chat/completions", "body": body,

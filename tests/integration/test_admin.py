@@ -333,6 +333,27 @@ def test_two_batches_of_one_millisecond_are_told_apart(db):
     assert len(works(db.inferq("results", two.ref)).splitlines()) == 1
 
 
+def test_seal_waits_for_a_requeue_under_way(db):
+    """The requeue that it waited for is counted, though it was not there when the seal began."""
+    b = db.batch("s", None)
+    dead_id = db.dead(b, "a")
+    other = psycopg2.connect(dbname=db.name, options="-c search_path=inferq")
+    with other.cursor() as cursor:  # what a requeue does, half-way
+        cursor.execute("UPDATE batch SET total = total + 1 WHERE batch_id = %s", (b.id,))
+        cursor.execute("UPDATE dead_letter SET state = 3 WHERE dead_id = %s", (dead_id,))
+    process = subprocess.Popen([INFERQ, "batch", "seal", b.ref, "--total", "1"],
+                               env={**os.environ, **db.env}, stdout=subprocess.DEVNULL)
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
+    deadline = time.monotonic() + 20
+    while db.value(waiting, db.name) == 0 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert process.poll() is None
+    other.commit()
+    other.close()
+    assert process.wait(20) == 0
+    assert db.progress(b)[0] == 2
+
+
 def test_watch_prints_changes_and_exits_by_the_outcome(db):
     b = db.batch("w", 3)
     db.result(b, "a")

@@ -107,10 +107,10 @@ def test_a_requeue_that_succeeds_makes_the_batch_succeed(db):
     works(db.inferq("batch", "watch", b.ref), 0)
 
 
-def test_failed_requests_can_be_submitted_again(db):
+def test_failed_requests_can_be_submitted_again(db, tmp_path):
     b = db.batch("f", 6)
     db.result(b, "fine")
-    body = b'{"model": "m",\n "messages": [{"content": "a\\nb"}]}\r\n'
+    body = b'{"model": "m",\n "messages": [{"role": "user", "content": "a\\nb"}]}\r\n'
     db.dead(b, "dead", payload=b.message("dead", body=body))
     db.dead(b, "label", payload=b.message("label", output={"kind": "label", "labels": ["A", "B"]}))
     db.dead(b, "broken", payload=b"\xc1")
@@ -122,8 +122,13 @@ def test_failed_requests_can_be_submitted_again(db):
     assert rows["dead"] == {"custom_id": "dead", "method": "POST", "url": "/v1/chat/completions",
                             "body": json.loads(body)}
     for said in ("1 expired jobs", "1 cancelled jobs", "1 dead jobs whose letter",
-                 "2 requests; submit them under a new batch name (not 'f'", "--output again"):
+                 "2 requests; submit them under a new name, `inferq submit --app pipe --batch",
+                 "as 'f' nothing would run", "--output again"):
         assert said in done.stderr
+    (tmp_path / "failed.jsonl").write_text(done.stdout)
+    tried = db.inferq("submit", "--app", "pipe", "--batch", "f2", "--dry-run",
+                      str(tmp_path / "failed.jsonl"))
+    assert "jobs: 2," in works(tried)
     for row in db.rows("SELECT dead_id FROM dead_letter WHERE custom_id <> 'broken'"):
         works(db.inferq("dead", "requeue", str(row[0])))
     done = db.inferq("results", b.ref, "--failed")
@@ -364,7 +369,9 @@ def test_roles_can_do_their_part(db):
         works(db.inferq("dead", "requeue", letters[0], env=flags["reviewer"]))
         works(db.inferq("batch", "list", env=flags["reviewer"]))
         fails(db.inferq("batch", "cancel", b.ref, env=flags["reviewer"]), 2, "may not do that")
-        fails(db.inferq("dead", "requeue", letters[1], env=flags["operator"]), 2, "may not do that")
+        done = fails(db.inferq("dead", "requeue", letters[1], letters[1], env=flags["operator"]), 2,
+                     "may not do that")
+        assert done.stderr.count("may not do that") == 1, "a missing right stops at once"
         works(db.inferq("batch", "seal", b.ref, "--total", "2", env=flags["operator"]))
         works(db.inferq("batch", "show", b.ref, env=flags["operator"]))
         works(db.inferq("batch", "cancel", b.ref, env=flags["operator"]))
