@@ -212,9 +212,11 @@ const struct pg_stmt store_sql_keep[] = {
     /* $1 seconds past the lease */
     [SQL_FENCE_DEAD] = {"fence_dead", "UPDATE inferq.worker SET fenced = true WHERE NOT fenced"
                                       " AND lease_until < now() - $1::int8 * interval '1 second'"},
+    /* A subquery and no join: from the rows taken to their owners, never from all workers ever. */
     [SQL_FREE_TAKEN] = {"free_taken",
-                        "UPDATE inferq.parked p SET taken_by = NULL FROM inferq.worker w"
-                        " WHERE p.taken_by IS NOT NULL AND w.worker_id = p.taken_by AND w.fenced"},
+                        "UPDATE inferq.parked p SET taken_by = NULL WHERE p.taken_by IS NOT NULL"
+                        " AND (SELECT w.fenced FROM inferq.worker w"
+                        "   WHERE w.worker_id = p.taken_by)"},
     /* A loose walk over the keys that are there, and how many rows of each are due, up to $1. */
     [SQL_DUE] =
         {"due",
