@@ -1,0 +1,182 @@
+"""The checks that every test of the whole path ends with: the guarantees, asked of Postgres, Kafka
+and the witness at once.
+
+check(world) at any moment when no batch is pending; check(world, stopped=True) after the workers
+have stopped, for then their offsets are committed; crashed=True where something was killed, for then
+a claim may stand without a call.
+
+Every check collects what it found wrong; all are reported together.
+"""
+import json
+import re
+import uuid
+
+import msgpack
+
+import harness
+import reference  # made findable by harness
+
+# A call beside the one that gave the result must say why it was made or what became of it.
+EXPLAINED = {"unsent", "tls_config", "ambiguous", "credential", "no_upstream_model", "billing",
+             "conflict", "throttled", "server_error", "overloaded", "bad_output", "bad_reply",
+             "unknown_status", "lost", "aborted"}
+# Markers under which modelsim does not answer with the function of the request.
+OTHER_ANSWER = re.compile(r"\[\[sim:[^\]]*\b(answer|content|refusal|body|wrong|finish|size)=")
+
+
+def conservation(world):
+    """Accepted = succeeded + dead + cancelled + expired + pending, and progress = results."""
+    for row in world.rows("SELECT name, accepted, succeeded, dead, cancelled, expired, pending"
+                          " FROM batch_progress WHERE accepted IS NOT NULL"):
+        if row[6] < 0 or row[1] != sum(row[2:]):
+            yield f"batch {row[0]} does not add up: {row[1:]}"
+    uneven = world.rows(
+        "SELECT * FROM (SELECT batch_id, status, sum(n) AS n, sum(cost_nusd) AS cost FROM progress"
+        " GROUP BY 1, 2) p FULL JOIN (SELECT batch_id, status, count(*) AS n,"
+        " sum(cost_nusd) AS cost FROM result GROUP BY 1, 2) r USING (batch_id, status)"
+        " WHERE (p.n, p.cost) IS DISTINCT FROM (r.n, r.cost)")
+    for row in uneven:
+        yield f"progress is not the count of results: {row}"
+    over = world.rows("SELECT b.name, b.total, count(*) FROM batch b JOIN result USING (batch_id)"
+                      " GROUP BY 1, 2 HAVING count(*) > b.total")
+    for row in over:
+        yield f"more results than accepted jobs: {row}"
+
+
+def one_ending(world):
+    """One terminal row per job, and none beside a parked one."""
+    for row in world.rows("SELECT batch_id, custom_id, generation, count(*) FROM result"
+                          " GROUP BY 1, 2, 3 HAVING count(*) > 1"):
+        yield f"a job ended twice: {row}"
+    for row in world.rows("SELECT job_id FROM result JOIN parked USING (job_id)"):
+        yield f"ended, and still parked: {row[0]}"
+    for row in world.rows("SELECT r.job_id FROM result r LEFT JOIN dead_letter d USING (job_id)"
+                          " WHERE r.status = 2 AND d.job_id IS NULL"):
+        yield f"dead without a letter: {row[0]}"
+
+
+def witnessed(world, crashed):
+    """The model saw no call that the ledger does not know, none before its row was committed, and
+    no two of a job at once."""
+    summary = world.sim.summary()
+    if summary["overlaps"]:
+        yield f"two calls of a job at once: {summary['overlapping'][:5]}"
+    if summary["ledger_missing"]:
+        yield f"calls before their row was committed: {summary['missing'][:5]}"
+    if summary["without_job"]:
+        yield f"{summary['without_job']} calls did not say whose they are"
+    seen = {(line["job"], line["call"]) for line in world.sim.lines("begin")}
+    known = {(str(job), number): outcome for job, number, outcome in world.rows(
+        "SELECT job_id, number, code_name('class', class) FROM call")}
+    for job, number in sorted(seen - known.keys())[:5]:
+        yield f"the model saw a call that is in no row: {job} {number}"
+    if crashed:
+        return
+    silent = {key for key in known.keys() - seen if known[key] != "unsent"}
+    for job, number in sorted(silent)[:5]:
+        yield f"a row without a call, and nothing crashed: {job} {number} {known[job, number]}"
+
+
+def calls_explained(world, crashed):
+    """Every call has its outcome once its job has ended; numbers have no holes; what is beside the
+    one that counts says why."""
+    by_job = {}
+    for row in world.rows(
+            "SELECT c.job_id, c.number, code_name('call_kind', c.kind),"
+            " code_name('class', c.class), c.done_at IS NOT NULL, c.cost_nusd, r.call_number,"
+            " code_name('status', r.status), r.cost_nusd, w.fenced"
+            " FROM call c JOIN result r USING (job_id) LEFT JOIN worker w USING (worker_id)"
+            " ORDER BY 1, 2"):
+        by_job.setdefault(row[0], []).append(row[1:])
+    for job, calls in by_job.items():
+        if [c[0] for c in calls] != list(range(1, len(calls) + 1)):
+            yield f"{job}: numbers of calls with holes: {[c[0] for c in calls]}"
+        for number, kind, outcome, done, _, counts, status, _, fenced in calls:
+            if not done:
+                yield f"{job}: ended, and call {number} is open (owner fenced: {fenced})"
+            elif number == counts:
+                if (outcome == "ok") != (status == "succeeded"):
+                    yield f"{job}: {status}, by call {number} of class {outcome}"
+            elif outcome not in EXPLAINED and not (crashed and outcome == "ok"):
+                yield f"{job}: extra call {number} of class {outcome}"
+            if (number == 1) != (kind == "primary"):
+                yield f"{job}: call {number} is of kind {kind}"
+        costs = [c[4] for c in calls]
+        late = crashed and any(c[2] == "ok" and c[0] != c[5] for c in calls)
+        if None not in costs and sum(costs) != calls[0][7] and not late:
+            yield f"{job}: costs {calls[0][7]}, its calls {costs}"
+
+
+def prices(world):
+    """What the ledger knows exactly is what the model charged."""
+    charged = {(line["job"], line["call"]): line for line in world.sim.lines("end")
+               if line["job"] and line["outcome"] == "replied"}
+    for job, number, cost in world.rows("SELECT job_id, number, cost_nusd FROM call"
+                                        " WHERE certainty = 1"):
+        line = charged.get((str(job), number))
+        if line and abs(cost * 1000 - line["price_pusd"]) > 500:
+            yield f"{job} {number}: cost {cost} nano-USD, charged {line['price_pusd']} pico-USD"
+
+
+def learn_messages(world, records):
+    """What was asked, by job, from the jobs topics themselves."""
+    for record in records:
+        try:
+            message = msgpack.unpackb(record["value"])
+            world.messages[uuid.UUID(bytes=message["job_id"])] = (
+                message["url"], json.loads(message["body"]), message["custom_id"],
+                message["batch_id"])
+        except (ValueError, KeyError, TypeError, msgpack.exceptions.UnpackException):
+            continue
+
+
+def answers(world):
+    """Each stored answer is the function of what was asked."""
+    asked = {(uuid.UUID(bytes=b), c): (url, body) for url, body, c, b in world.messages.values()}
+    for batch, custom_id, text, validation in world.rows(
+            "SELECT batch_id, custom_id, answer, validation FROM result_text"
+            " WHERE status = 'succeeded'"):
+        url, body = asked.get((batch, custom_id), (None, None))
+        if url is None:
+            yield f"a result of a job that nobody sent: {batch} {custom_id}"
+        elif url.endswith("/embeddings"):
+            if not json.loads(text):
+                yield f"{custom_id}: no vectors"
+        elif validation != "reasked" and not OTHER_ANSWER.search(json.dumps(body)):
+            want = reference.expect(url, body)["choices"][0][0].replace("\0", "\ufffd")
+            if text != want:
+                yield f"{custom_id}: stored {text!r}, the model's answer is {want!r}"
+
+
+def offsets(world, records):
+    """No committed offset lies beyond a job that has neither ended nor its payload in Postgres."""
+    safe = {str(row[0]) for row in world.rows(
+        "SELECT job_id FROM result UNION SELECT job_id FROM parked")}
+    buried = set(world.rows("SELECT topic, partition, record_offset FROM dead_letter"))
+    committed = {(c["topic"], c["partition"]): c for c in world.committed()}
+    for record in records:
+        place = (record["topic"], record["partition"])
+        if record["offset"] >= committed[place]["committed"]:
+            continue
+        try:
+            job = str(uuid.UUID(bytes=msgpack.unpackb(record["value"])["job_id"]))
+        except (ValueError, KeyError, TypeError, msgpack.exceptions.UnpackException):
+            job = None
+        if job not in safe and (*place, record["offset"]) not in buried:
+            yield f"committed {committed[place]['committed']} beyond {place} {record['offset']}"
+    pending = world.value("SELECT sum(pending) FROM batch_progress")
+    for place, c in committed.items():
+        if not pending and max(c["committed"], c["low"]) != c["high"]:
+            yield f"all done, and {place} is committed to {c['committed']} of {c['high']}"
+
+
+def check(world, stopped=False, crashed=False):
+    """All of it; see above."""
+    records = world.records(*[world.topic(lane) for lane in harness.LANES])
+    learn_messages(world, records)
+    problems = [*conservation(world), *one_ending(world), *witnessed(world, crashed),
+                *calls_explained(world, crashed), *prices(world), *answers(world)]
+    if stopped:
+        problems += offsets(world, records)
+    shown = "\n  ".join(problems[:20])
+    assert not problems, f"{len(problems)} problems:\n  {shown}"

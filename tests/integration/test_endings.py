@@ -1,0 +1,144 @@
+"""How jobs end otherwise than by an answer: cancelled, expired, dead; and how the dead run again."""
+import json
+
+import msgpack
+import pytest
+
+import make_vectors  # made findable by harness
+from checks import check
+from harness import Message, model, wait_for
+
+
+@pytest.fixture(scope="module")
+def world(worlds):
+    made = worlds(models=[model("narrow", max_in_flight=4), model("narrow2", max_in_flight=4),
+                          model("away")])
+    made.start_worker()
+    return made
+
+
+def texts(count, sim):
+    return [f"[[sim: {sim}]] text {i}" for i in range(count)]
+
+
+def test_cancel_ends_what_has_not_started(world):
+    batch = world.ask(*texts(200, "latency=200ms"), model="narrow")
+    wait_for(lambda: world.counts(batch)["succeeded"] >= 4, what="a few results")
+    world.inferq("batch", "cancel", str(batch))
+    counts = world.wait_ended(batch)
+    assert counts["succeeded"] >= 4 and counts["cancelled"] >= 100
+    assert counts["succeeded"] + counts["cancelled"] == 200
+    cancelled = world.value("SELECT count(*) FROM result r JOIN call USING (job_id)"
+                            " WHERE r.batch_id = %s AND r.status = 3", batch)
+    assert cancelled == 0, "cancelled jobs were not called"
+    check(world)
+
+
+def test_cancel_reaches_parked_jobs(world):
+    batch = world.ask(*texts(5, "status=429 retry-after=600"), model="away")
+    wait_for(lambda: world.value("SELECT count(*) FROM parked WHERE batch_id = %s", batch) == 5,
+             what="five parked jobs")
+    world.inferq("batch", "cancel", str(batch))
+    assert world.wait_ended(batch)["cancelled"] == 5
+    assert world.value("SELECT count(*) FROM parked") == 0
+    check(world)
+
+
+def test_jobs_submitted_to_a_cancelled_batch_are_not_called(world):
+    message = Message()
+    world.produce(message.pack("early"))
+    wait_for(lambda: message.batch_id and world.value(
+        "SELECT count(*) FROM result WHERE batch_id = %s", message.batch_id) == 1, what="the first")
+    world.inferq("batch", "cancel", str(message.batch_id))
+    wait_for(lambda: world.value("SELECT cancel_requested_at IS NOT NULL FROM batch"
+                                 " WHERE batch_id = %s", message.batch_id), what="the request")
+    probe = world.ask("a probe")  # notifications come in order: the worker has heard by now
+    world.wait_ended(probe)
+    world.produce(message.pack("late"))
+    wait_for(lambda: world.value("SELECT count(*) FROM result WHERE batch_id = %s",
+                                 message.batch_id) == 2, what="the second")
+    assert world.results(message.batch_id)["late"]["status"] == "cancelled"
+    check(world)
+
+
+def test_a_deadline_ends_what_waits_and_nothing_is_called_after_it(world):
+    batch = world.ask(*texts(120, "latency=300ms"), model="narrow2", options=("--deadline", "+4s"))
+    counts = world.wait_ended(batch)
+    assert counts["expired"] >= 20 and counts["succeeded"] >= 4
+    assert counts["expired"] + counts["succeeded"] == 120
+    assert world.value("SELECT count(*) FROM call c JOIN batch b USING (batch_id)"
+                       " WHERE batch_id = %s AND c.claimed_at > b.deadline_at", batch) == 0
+    check(world)
+
+
+def test_a_wait_past_the_deadline_is_not_waited_for(world):
+    batch = world.ask("[[sim: status=503]] never", model="away", options=("--deadline", "+5s"))
+    counts = world.wait_ended(batch)
+    assert counts["expired"] == 1
+    check(world)
+
+
+def test_a_job_that_names_no_known_model_dies_with_the_reason(world):
+    batch = world.ask("which model?", model="unheard-of")
+    assert world.wait_ended(batch)["dead"] == 1
+    assert world.calls(batch) == []
+    [letter] = world.letters(batch)
+    assert letter["class"] == "no_model" and letter["reason"]
+    check(world)
+
+
+def test_a_job_that_may_cost_too_much_is_not_called(world):
+    batch = world.ask("expensive", options=("--max-cost", "0.000001"))
+    assert world.wait_ended(batch)["dead"] == 1
+    assert world.calls(batch) == [] and world.letters(batch)[0]["class"] == "over_cost"
+    check(world)
+
+
+def test_dead_jobs_are_requeued_as_a_new_generation(world):
+    world.sim.control('contains="poor model" status=400 message="it is broken"')
+    batch = world.ask("poor model one", "poor model two", "a good one", batch="requeue",
+                      options=("--task", "sum"))
+    counts = world.wait_ended(batch)
+    assert (counts["dead"], counts["succeeded"]) == (2, 1)
+    listed = json.loads(world.inferq("dead", "list", "--batch", str(batch), "--json").stdout)
+    letters = world.letters(batch)
+    assert len(listed) == 2 and all("it is broken" in x["reason"] for x in letters)
+    world.sim.control("")
+    world.inferq("dead", "requeue", "--batch", str(batch), "--yes")
+    counts = world.wait_ended(batch)
+    assert counts["accepted"] == 5 and (counts["dead"], counts["succeeded"]) == (2, 3)
+    first = next(r for r in world.results(batch).values() if r["custom_id"] == "job-0")
+    assert (first["generation"], first["status"]) == (1, "succeeded")
+    assert first["answer"] == "Extract: poor model one"
+    created = world.value("SELECT created_ms FROM batch WHERE batch_id = %s", batch)
+    assert first["job_id"].bytes == make_vectors.job_id(created, "pipe", "requeue", "job-0", 1)
+    assert world.rows("SELECT status FROM (SELECT DISTINCT status FROM result_current"
+                      " WHERE batch_id = %s) s", batch) == [(1,)]
+    assert world.value("SELECT count(*) FROM review_event WHERE action LIKE '%%requeue%%'") == 2
+    again = world.inferq("dead", "requeue", "--batch", str(batch), "--yes")
+    assert world.counts(batch)["accepted"] == 5, again.stdout
+    check(world)
+
+
+def test_letters_of_dead_jobs_are_on_the_dead_topic(world):
+    wait_for(lambda: world.value("SELECT count(*) FROM dead_letter WHERE published_at IS NULL") == 0,
+             what="all letters published")
+    published = {}
+    for record in world.records(f"{world.name}.dead"):
+        letter = msgpack.unpackb(record["value"])
+        published[letter["dead_id"]] = (record, letter)
+    rows = world.rows("SELECT dead_id, job_id, custom_id, class, reason, attempts, model_version,"
+                      " payload FROM dead_letter WHERE job_id IS NOT NULL")
+    assert len(rows) >= 4
+    for dead_id, job_id, custom_id, code, reason, attempts, version, payload in rows:
+        record, letter = published[dead_id]
+        assert record["key"] == job_id.bytes == letter["job_id"]
+        assert (letter["custom_id"], letter["class"], letter["reason"], letter["attempts"],
+                letter.get("model_version")) == (custom_id, code, reason, attempts, version)
+        assert msgpack.unpackb(letter["payload"])["custom_id"] == custom_id
+        assert letter["payload"] == bytes(payload)
+
+
+def test_at_the_end_everything_is_committed(world):
+    world.stop_workers()
+    check(world, stopped=True)

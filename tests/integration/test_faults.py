@@ -1,0 +1,180 @@
+"""What models do wrong, row by row of the table of outcomes: how often each is called, what the
+ledger says of every call, how the job ends.
+
+Each case has a model on an endpoint of its own, since most faults pause the endpoint; all cases are
+submitted at once and run side by side, and each test waits for its own.
+"""
+import collections
+
+import pytest
+
+from checks import check
+from harness import model, wait_for
+
+OK = ("ok", "exact")
+
+# What modelsim is told; what the ledger must say of each call; how it ends.
+Case = collections.namedtuple("Case", "sim calls status outcome endpoint options",
+                              defaults=("succeeded", "ok", {}, ()))
+AMBIGUOUS_ONCE = [("ambiguous", "estimated"), OK]
+THROTTLED_ONCE = [("throttled", "none"), OK]
+CASES = {
+    "timeout": Case("fault=hang times=1", AMBIGUOUS_ONCE, endpoint={"timeout": "1s"}),
+    "half an answer, then silence": Case("fault=hang-within times=1", AMBIGUOUS_ONCE,
+                                         endpoint={"timeout": "1s"}),
+    "reset before the reply": Case("fault=reset-before times=1", AMBIGUOUS_ONCE),
+    "reset within the reply": Case("fault=reset-within times=1", AMBIGUOUS_ONCE),
+    "closed before the reply": Case("fault=close-before times=1", AMBIGUOUS_ONCE),
+    "closed within the reply": Case("fault=close-within times=1", AMBIGUOUS_ONCE),
+    "truncated": Case("truncate=40 close=1 times=1", AMBIGUOUS_ONCE),
+    "502": Case("status=502 error=text times=1", AMBIGUOUS_ONCE),
+    "504": Case("status=504 error=text times=1", AMBIGUOUS_ONCE),
+    "attempts spent": Case("fault=reset-before", [("ambiguous", "estimated")] * 3, "dead",
+                           "attempts_spent", options=("--max-attempts", "3")),
+    "400": Case("status=400", [("invalid", "none")], "dead", "invalid"),
+    "413": Case("status=413", [("invalid", "none")], "dead", "invalid"),
+    "422": Case("status=422 error=detail-list", [("invalid", "none")], "dead", "invalid"),
+    "context too long": Case("status=400 code=context_length_exceeded",
+                             [("context_too_long", "none")], "dead", "context_too_long"),
+    "401": Case("status=401 times=1", [("credential", "none"), OK]),
+    "403": Case("status=403 error=string times=1", [("credential", "none"), OK]),
+    "404 of the model": Case("status=404 code=model_not_found times=1",
+                             [("no_upstream_model", "none"), OK]),
+    "408": Case("status=408 times=1", [("conflict", "estimated"), OK]),
+    "429 for a second": Case("status=429 retry-after=1 times=1", THROTTLED_ONCE),
+    "429 in milliseconds": Case("status=429 retry-after=1200ms retry-form=ms times=1",
+                                THROTTLED_ONCE),
+    "429 with a date": Case("status=429 retry-after=2 retry-form=date times=1", THROTTLED_ONCE),
+    "429 without a hint": Case("status=429 retry-form=none times=1", THROTTLED_ONCE),
+    "429 for long": Case("status=429 retry-after=7 times=1", THROTTLED_ONCE),
+    "500 once": Case("status=500 times=1", [("server_error", "unknown"), OK]),
+    "500 always": Case("status=500", [("server_error", "unknown")] * 2, "dead", "server_error"),
+    "503": Case("status=503 times=1", [("overloaded", "none"), OK]),
+    "529": Case("status=529 times=1", [("overloaded", "none"), OK]),
+    "refusal in the message": Case("refusal=message", [("refused", "exact")], "dead", "refused"),
+    "refusal by a filter": Case("refusal=content-filter", [("refused", "exact")], "dead", "refused"),
+    "the server dies after an error": Case("status=500 fault=die-hang times=1",
+                                           [("server_error", "unknown"), OK],
+                                           endpoint={"timeout": "3s"}),
+}
+
+
+def slug(name):
+    return "f-" + name.replace(" ", "-").replace(",", "")
+
+
+@pytest.fixture(scope="module")
+def world(worlds):
+    models = [model(slug(name), **case.endpoint) for name, case in CASES.items()]
+    gone = model("f-gone", base_url="http://127.0.0.1:9")  # the discard port: nobody listens
+    made = worlds(models=[*models, gone, model("f-alert", credential="env:SIM_KEY")])
+    made.start_worker(env={"SIM_KEY": "sk-planted-0123456789"})
+    made.batches = {name: made.ask(f"[[sim: {case.sim}]] case {name}", model=slug(name),
+                                   batch=slug(name), options=case.options)
+                    for name, case in CASES.items()}
+    return made
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_fault(world, name):
+    case, batch = CASES[name], world.batches[name]
+    world.wait_ended(batch, 60)
+    result = world.results(batch)["job-0"]
+    calls = world.calls(batch)
+    assert [(c["class"], c["certainty"]) for c in calls] == case.calls
+    assert (result["status"], result["class"]) == (case.status, case.outcome)
+    for call in calls:
+        if call["certainty"] == "none":
+            assert call["cost_nusd"] == 0
+        elif call["certainty"] == "unknown":
+            assert call["cost_nusd"] is None
+        elif call["certainty"] == "estimated":
+            assert call["cost_nusd"] == call["estimated_nusd"] > 0
+        else:
+            assert call["cost_nusd"] > 0
+    if any(call["cost_nusd"] is None for call in calls):
+        assert result["cost_nusd"] is None, "absent is not zero"
+    letters = world.letters(batch)
+    assert [x["class"] for x in letters] == ([case.outcome] if case.status == "dead" else [])
+
+
+def gaps(world, name):
+    """Seconds between the end of each call and the claim of the next."""
+    rows = world.rows("SELECT extract(epoch FROM lead(claimed_at) OVER (ORDER BY number) - done_at)"
+                      " FROM call WHERE batch_id = %s ORDER BY number", world.batches[name])
+    return [float(row[0]) for row in rows[:-1]]
+
+
+@pytest.mark.parametrize("name, seconds", [("429 for a second", 1), ("429 in milliseconds", 1.2),
+                                           ("429 for long", 7)])
+def test_the_servers_delay_is_kept(world, name, seconds):
+    world.wait_ended(world.batches[name], 60)
+    # Stored a moment after the answer came: that moment may be missing from the gap.
+    assert gaps(world, name)[0] > seconds - 0.3
+
+
+def test_a_long_delay_parks_and_returns(world):
+    world.wait_ended(world.batches["429 for long"], 60)
+    parked = sum(w.metric("inferq_jobs_parked_total", **{"class": "throttled"})
+                 for w in world.workers)
+    assert parked >= 1
+    assert world.results(world.batches["429 for long"])["job-0"]["throttle_us"] > 6_500_000
+    assert world.value("SELECT count(*) FROM parked WHERE batch_id = %s",
+                       world.batches["429 for long"]) == 0
+
+
+def test_a_reply_that_came_whole_counts_even_if_the_connection_is_reset(world):
+    """The reset may overtake the reply within the kernel; then the call is ambiguous and repeated."""
+    batch = world.ask("[[sim: fault=reset-after times=1]] whole", model="m")
+    assert world.wait_ended(batch)["succeeded"] == 1
+    assert [c["class"] for c in world.calls(batch)] in (["ok"], ["ambiguous", "ok"])
+
+
+def test_oversized_and_foreign_replies_die_after_bounded_tries(world):
+    """A reply past reply.max_bytes, and 200s that are no reply of the protocol."""
+    batch = world.ask("[[sim: size=3m]] large", "[[sim: wrong=html]] html",
+                      "[[sim: wrong=cut-json]] cut", "[[sim: wrong=empty]] empty", model="m")
+    counts = world.wait_ended(batch, 60)
+    assert counts["dead"] == 4
+    for calls in (world.calls(batch, f"job-{i}") for i in range(4)):
+        assert 1 <= len(calls) <= 5
+        assert all(c["class"] in ("bad_reply", "bad_output", "ambiguous") for c in calls)
+
+
+def test_an_alert_is_counted_and_the_key_is_nowhere(world):
+    """A 401 that echoes the key: an operator is told, and the key stays secret."""
+    batch = world.ask("[[sim: status=401 echo-key=1 times=1]] whose key", model="f-alert")
+    assert world.wait_ended(batch, 60)["succeeded"] == 1
+    worker = world.workers[0]
+    assert worker.metric("inferq_alerts_total", endpoint="at-f-alert", **{"class": "credential"}) >= 1
+    key = "planted-0123456789"
+    assert key not in worker.log() and key not in worker.get("/metrics")[1]
+    stored = world.rows("SELECT error FROM call WHERE batch_id = %s AND class <> 1", batch)
+    assert stored and all(key not in (row[0] or "") for row in stored)
+    for table in ("result", "call", "dead_letter", "endpoint", "audit_log", "parked"):
+        assert world.value(f"SELECT count(*) FROM {table} t WHERE t::text LIKE %s"
+                           f" OR t::text LIKE %s", f"%{key}%", f"%{key.encode().hex()}%") == 0
+
+
+def test_an_endpoint_that_nobody_listens_at(world):
+    """Nothing was sent: such calls cost nothing and are no attempts; the deadline ends the job, and
+    neighbours in the same lane do not wait for it."""
+    gone = world.ask(*[f"never {i}" for i in range(40)], model="f-gone",
+                     options=("--deadline", "+8s", "--max-attempts", "1"))
+    healthy = world.ask(*[f"soon {i}" for i in range(40)])
+    assert world.wait_ended(healthy)["succeeded"] == 40
+    assert world.wait_ended(gone, 60)["expired"] == 40
+    calls = world.calls(gone)
+    assert calls and {(c["class"], c["certainty"], c["cost_nusd"]) for c in calls} == {
+        ("unsent", "none", 0)}
+    assert not world.value("SELECT count(*) FROM call c JOIN batch b USING (batch_id)"
+                           " WHERE batch_id = %s AND c.claimed_at > b.deadline_at", gone)
+
+
+def test_no_fault_broke_a_guarantee(world):
+    for batch in world.batches.values():
+        world.wait_ended(batch, 60)
+    wait_for(lambda: not world.value("SELECT count(*) FROM parked"), what="no parked job")
+    check(world)
+    world.stop_workers()
+    check(world, stopped=True)

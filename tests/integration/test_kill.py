@@ -1,0 +1,192 @@
+"""Killing: workers at random, Postgres, Kafka, submit. Afterwards every guarantee is asked for.
+
+A kill of workers counts only with at least 50 calls in flight, as the witness sees it. The seed is
+printed; INFERQ_KILL_SEED repeats it, INFERQ_KILL_ROUNDS sets the number of kills, INFERQ_KILL_JOBS
+that of jobs.
+"""
+import collections
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+
+import pytest
+
+from checks import check
+from harness import BIN, QUICK_LEASE, model, stack, wait_for
+
+ROUNDS = int(os.environ.get("INFERQ_KILL_ROUNDS", "8"))
+JOBS = int(os.environ.get("INFERQ_KILL_JOBS", "5000"))
+SEED = int(os.environ.get("INFERQ_KILL_SEED", str(time.time_ns() % 1_000_000)))
+IN_FLIGHT_MIN = 50
+# Postgres is asked for work by workers that come back: the fence waits for a steady connection.
+RECOVERY_S = 150
+
+ours = pytest.mark.skipif("INFERQ_STACK_PG" not in os.environ or
+                          "INFERQ_STACK_KAFKA" not in os.environ,
+                          reason="the servers are not the stack's own: they are left alone")
+
+
+def requests(tmp_path, count, name):
+    path = tmp_path / "requests.jsonl"
+    with open(path, "w", encoding="utf-8") as file:
+        for i in range(count):
+            label = "Labels: yes, no, maybe\n" if i % 3 == 0 else ""
+            file.write(json.dumps({"custom_id": f"{name}-{i}", "model": "busy", "max_tokens": 100,
+                                   "messages": [{"role": "user",
+                                                 "content": f"{label}text {i} of {name}"}]}) + "\n")
+    return path
+
+
+def busy_world(lone_world, workers=3, latency="uniform:150ms:250ms"):
+    world = lone_world(models=[model("busy", max_in_flight=40)], latency=latency, partitions=4,
+                       conf={**QUICK_LEASE, "kafka.session.timeout.ms": "6000"})
+    for _ in range(workers):
+        world.start_worker()
+    return world
+
+
+def ended(world, batch):
+    counts = world.counts(batch)
+    return counts["accepted"] - counts["pending"] if counts.get("accepted") is not None else 0
+
+
+def many_in_flight(world, batch):
+    """Calls in flight when they are enough; None when there are not; "over" near the end."""
+    now = world.sim.summary()["in_flight"]
+    if now >= IN_FLIGHT_MIN:
+        return now
+    return "over" if JOBS - ended(world, batch) < IN_FLIGHT_MIN else None
+
+
+def report(world, batch, what, capsys):
+    """What a note about this run should say."""
+    extra = collections.Counter(
+        (kind, outcome) for kind, outcome in world.rows(
+            "SELECT code_name('call_kind', c.kind), code_name('class', c.class) FROM call c"
+            " JOIN result r USING (job_id) WHERE c.batch_id = %s"
+            " AND r.call_number IS DISTINCT FROM c.number", batch))
+    seen = world.sim.summary()["requests"]
+    with capsys.disabled():
+        print(f"\n{what}: {world.counts(batch)['succeeded']} jobs, {seen} calls seen by the model,"
+              f" {sum(extra.values())} extra calls in the ledger: {dict(extra)}")
+
+
+def test_kill_random_workers_while_5000_jobs_run(lone_world, tmp_path, capsys):
+    rng = random.Random(SEED)
+    world = busy_world(lone_world)
+    batch = world.submit(requests(tmp_path, JOBS, "kill"))
+    kills, killed_in_flight = 0, []
+    while kills < ROUNDS:
+        flying = wait_for(lambda: many_in_flight(world, batch), 90, "50 calls in flight", 0.01)
+        if flying == "over":
+            break
+        victim = rng.choice(world.live_workers())
+        victim.kill()
+        kills += 1
+        killed_in_flight.append(flying)
+        world.start_worker(ready=False)
+        goal = min(ended(world, batch) + rng.randrange(50, JOBS // (2 * ROUNDS)), JOBS)
+        wait_for(lambda g=goal: ended(world, batch) >= g, 90, f"{goal} ended jobs")
+    counts = world.wait_ended(batch, RECOVERY_S)
+    with capsys.disabled():
+        print(f"\nseed {SEED}: {kills} kills, with {killed_in_flight} calls in flight")
+    assert kills == ROUNDS and counts["succeeded"] == JOBS
+    report(world, batch, "kill -9 of workers", capsys)
+    world.stop_workers()
+    check(world, stopped=True, crashed=True)
+
+
+def run_through(world, batch, jobs, capsys, what, fault):
+    """Lets a third of the jobs end, does what is to be done to the servers, lets the rest end."""
+    wait_for(lambda: ended(world, batch) > jobs // 3, what="a third of the jobs")
+    wait_for(lambda: world.sim.summary()["in_flight"] >= IN_FLIGHT_MIN, what="50 calls in flight")
+    fault()
+    assert world.wait_ended(batch, RECOVERY_S)["succeeded"] == jobs
+    assert len(world.live_workers()) == len(world.workers), "no worker gave up"
+    report(world, batch, what, capsys)
+    world.stop_workers()
+    check(world, stopped=True, crashed=True)
+
+
+@ours
+def test_postgres_is_restarted(lone_world, tmp_path, capsys):
+    world = busy_world(lone_world, workers=2)
+    batch = world.submit(requests(tmp_path, 1500, "restart"))
+    run_through(world, batch, 1500, capsys, "Postgres restarted", lambda: stack("restart", "postgres"))
+
+
+@ours
+def test_postgres_is_killed(lone_world, tmp_path, capsys):
+    world = busy_world(lone_world, workers=2)
+
+    def fault():
+        stack("kill", "postgres")
+        # Away for long enough that every worker has noticed.
+        wait_for(lambda: all(not w.ready() for w in world.workers), what="workers that are not ready")
+        stack("start", "postgres")
+
+    batch = world.submit(requests(tmp_path, 1500, "pgkill"))
+    run_through(world, batch, 1500, capsys, "Postgres killed", fault)
+
+
+@ours
+def test_kafka_is_restarted(lone_world, tmp_path, capsys):
+    world = busy_world(lone_world, workers=2)
+    batch = world.submit(requests(tmp_path, 1500, "kafka"))
+    run_through(world, batch, 1500, capsys, "Kafka restarted", lambda: stack("restart", "kafka"))
+
+
+# ---- submit --------------------------------------------------------------------------------------
+
+
+def records_sent(world):
+    return sum(c["high"] - c["low"] for c in world.committed())
+
+
+def test_submit_killed_half_way_and_run_again(lone_world, tmp_path):
+    """Half of the input has certainly been sent when it is killed; the second run sends it all."""
+    world = lone_world(models=[model("busy")])
+    lines = requests(tmp_path, 3000, "half").read_text().splitlines(keepends=True)
+    command = [str(BIN / "inferq-submit"), "--app", "pipe", "--batch", "half", "--format", "jsonl", "-"]
+    first = subprocess.Popen(command, stdin=subprocess.PIPE, env={**os.environ, **world.env})
+    first.stdin.write("".join(lines[:1500]).encode())
+    first.stdin.flush()
+    wait_for(lambda: records_sent(world) > 0, what="records of the first run")
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    first.stdin.close()
+    assert 0 < records_sent(world) <= 1500
+    assert world.value("SELECT sealed_at FROM batch WHERE name = 'half'") is None
+    world.start_worker()
+    batch = world.submit("--format", "jsonl", "-", batch="half", stdin="".join(lines))
+    assert world.wait_ended(batch, 60) == {"accepted": 3000, "succeeded": 3000, "dead": 0,
+                                           "cancelled": 0, "expired": 0, "pending": 0}
+    assert len(world.calls(batch)) == 3000
+    assert records_sent(world) > 3000, "some were sent twice, and nothing was done twice"
+    world.stop_workers()
+    check(world, stopped=True)
+
+
+def test_submit_killed_at_any_moment(lone_world, tmp_path):
+    """Of a file, killed wherever it happens to be, several times; then finished."""
+    rng = random.Random(SEED)
+    world = lone_world(models=[model("busy")])
+    world.start_worker()
+    path = requests(tmp_path, 2000, "any")
+    command = [str(BIN / "inferq-submit"), "--app", "pipe", "--batch", "any", str(path)]
+    for _ in range(5):
+        victim = subprocess.Popen(command, env={**os.environ, **world.env},
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            victim.wait(rng.uniform(0.0, 0.15))
+        except subprocess.TimeoutExpired:
+            victim.kill()
+            victim.wait()
+    batch = world.submit(path, batch="any")
+    assert world.wait_ended(batch, 60)["succeeded"] == 2000
+    assert len(world.calls(batch)) == 2000
+    world.stop_workers()
+    check(world, stopped=True)
