@@ -1,11 +1,11 @@
 /*
  * http.h - the HTTP edge: libcurl's multi interface on the loop.
  *
- * One request per call, sent once: bodies go through a read callback whose seek refuses, so that
- * libcurl cannot send one again behind our back; redirects are not followed; HTTP/1.1 only.
- * Transfers are spread over several multi handles (about one per 256 in flight). A gate is asked
- * right before the first byte of each request. A connection on which an error (status 400 or more)
- * or a failure came is not used again: many servers reset or hang the request behind it.
+ * One request per call, sent once: each time libcurl is about to send, it asks us first, and a
+ * second time it hears no (its silent re-sends end there); redirects are not followed; HTTP/1.1
+ * only. Transfers are spread over several multi handles (about one per 256 in flight). A gate is
+ * asked right before the first byte of each request. A connection on which an error (status 400 or
+ * more) or a failure came is not used again: many servers reset or hang the request behind it.
  */
 #ifndef INFERQ_WORKER_HTTP_H
 #define INFERQ_WORKER_HTTP_H

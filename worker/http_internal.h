@@ -71,8 +71,6 @@ struct transfer {
     struct curl_slist *headers; /* as libcurl has them */
     struct curl_slist own[CALL_HEADERS];
     char lines[CALL_HEADERS][HEADER_LINE_BYTES];
-    size_t sent;       /* bytes of the body handed to libcurl */
-    size_t body_bytes; /* of all */
     size_t reply_hint; /* Content-Length */
     bool released;     /* the gate said yes: a byte may have left */
     bool refused;      /* the gate said no */

@@ -2,14 +2,17 @@
  * http_transfer.c - one request on an easy handle: its options, its bytes out and in, its facts.
  *
  * Happy path: transfer_set gives a used easy handle what differs from its last request; libcurl
- * connects, asks the gate (on_ready) when the connection stands and no byte has left, reads the
- * body (on_read), hands over headers and body of the reply; transfer_report names what happened.
+ * connects, asks the gate (on_ready) when the connection stands and no byte has left, sends head
+ * and body in one piece, hands over headers and body of the reply; transfer_report names what
+ * happened.
  *
  * Failure modes: from the gate's yes on, every failure counts as "a byte may have left". libcurl
- * sends a request again by itself when a kept connection proves dead; once a byte of the body was
- * read it must rewind for that, which on_seek refuses. A server that answers with an error often
- * resets or hangs the next request on the same connection, so the status line of an error ends the
- * connection's use.
+ * sends a request again by itself when a kept connection proves dead; every way to the wire passes
+ * on_ready first, which lets each request through once. (Feeding the body through a read callback
+ * whose seek refuses would do as well, but costs a second packet and a second wake-up of the
+ * server: 35 instead of 25 us of our CPU a call, and 16 KiB more memory each.) A server that
+ * answers with an error often resets or hangs the next request on the same connection, so the
+ * status line of an error ends the connection's use.
  */
 #include "worker/http_internal.h"
 
@@ -34,41 +37,19 @@ enum {
 
 /* ---- callbacks of libcurl: none of them calls the multi interface ---------------------------- */
 
-/* The connection stands and not one byte of the request has left. */
+/* The connection stands and not one byte of the request has left. Asked again when libcurl means to
+ * send the request once more on another connection: that never happens here. */
 static int on_ready(void *arg, char *to_ip, char *from_ip, int to_port, int from_port)
 {
     struct transfer *t = arg;
     struct http *h = t->http;
     (void)to_ip, (void)from_ip, (void)to_port, (void)from_port;
-    t->refused = !h->conf.gate(h->conf.arg, t->call);
+    t->refused = t->released || !h->conf.gate(h->conf.arg, t->call);
     if (t->refused)
         return CURL_PREREQFUNC_ABORT;
     t->released = true;
     t->call->first_byte_us = clock_mono_us();
     return CURL_PREREQFUNC_OK;
-}
-
-static size_t on_read(char *to, size_t size, size_t count, void *arg)
-{
-    struct transfer *t = arg;
-    size_t n = t->body_bytes - t->sent;
-    if (n > size * count)
-        n = size * count;
-    if (n == 0)
-        return 0;
-    memcpy(to, t->call->request.p + t->sent, n);
-    t->sent += n;
-    if (t->sent == t->body_bytes)
-        buf_done(&t->call->request); /* it is never sent again */
-    return n;
-}
-
-/* libcurl wants to send it again. */
-static int on_seek(void *arg, curl_off_t offset, int origin)
-{
-    const struct transfer *t = arg;
-    return t->sent == 0 && offset == 0 && origin == SEEK_SET ? CURL_SEEKFUNC_OK
-                                                             : CURL_SEEKFUNC_FAIL;
 }
 
 static size_t on_body(char *from, size_t size, size_t count, void *arg)
@@ -192,10 +173,6 @@ static bool set_constants(struct transfer *t)
     SET(CURLOPT_BUFFERSIZE, (long)RECEIVE_BYTES);
     SET(CURLOPT_UPLOAD_BUFFERSIZE, (long)SEND_BYTES);
     SET(CURLOPT_POST, 1L);
-    SET(CURLOPT_READFUNCTION, on_read);
-    SET(CURLOPT_READDATA, t);
-    SET(CURLOPT_SEEKFUNCTION, on_seek);
-    SET(CURLOPT_SEEKDATA, t);
     SET(CURLOPT_WRITEFUNCTION, on_body);
     SET(CURLOPT_WRITEDATA, t);
     SET(CURLOPT_HEADERFUNCTION, on_header);
@@ -294,6 +271,19 @@ static struct curl_slist *chain_headers(struct transfer *t, const struct http_ca
     return n > 0 ? &t->own[0] : target->headers;
 }
 
+/* Asked once per target: libcurl would look at eight variables for each call. */
+static bool environment_has_proxy(void)
+{
+    static const char *const names[] = {"http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy",
+                                        "ALL_PROXY"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const char *value = getenv(names[i]);
+        if (value && *value)
+            return true;
+    }
+    return false;
+}
+
 static bool set_target(struct transfer *t, const struct http_target *target)
 {
     CURL *easy = t->easy;
@@ -304,6 +294,7 @@ static bool set_target(struct transfer *t, const struct http_target *target)
     const curl_version_info_data *system = curl_version_info(CURLVERSION_NOW);
     SET(CURLOPT_CAINFO, target->ca_file ? target->ca_file : system->cainfo);
     SET(CURLOPT_CAPATH, target->ca_file ? NULL : system->capath);
+    SET(CURLOPT_PROXY, environment_has_proxy() ? NULL : ""); /* NULL: as the environment says */
     SET(CURLOPT_TIMEOUT_MS, target->timeout_ms);
     SET(CURLOPT_CONNECTTIMEOUT_MS, target->connect_timeout_ms);
     if (ok)
@@ -339,14 +330,14 @@ enum rc transfer_set(struct transfer *t, struct http_call *call, struct err *err
     if (headers != t->headers)
         SET(CURLOPT_HTTPHEADER, headers);
     SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->request.n);
+    SET(CURLOPT_POSTFIELDS, buf_span(&call->request).p); /* borrowed, not copied */
     if (!ok || !set_target(t, call->target) || !set_url(t, call)) {
         t->headers = NULL;
         return err_set(err, RC_NOMEM, "no memory for a request");
     }
     t->headers = headers;
     t->call = call;
-    t->body_bytes = call->request.n;
-    t->sent = t->reply_hint = 0;
+    t->reply_hint = 0;
     t->released = t->refused = t->oversized = t->no_fd = t->forbids = t->aborted = false;
     t->requests_left = true;
     t->tokens_reset = false;
