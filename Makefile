@@ -246,8 +246,9 @@ test: deps
 	@$(MAKE) --no-print-directory check
 	@BUILD='$(BUILD)' tests/run --unit asan --live asan --integration $(INTEGRATION_VARIANTS)
 
-demo:
-	@deploy/demo
+demo: deps
+	@$(MAKE) --no-print-directory VARIANT=release all
+	@BUILD='$(BUILD)' KEEP='$(KEEP)' deploy/demo
 bench: deps
 	@$(MAKE) --no-print-directory VARIANT=release all
 	@BUILD='$(BUILD)' tests/bench/run
@@ -258,7 +259,8 @@ bench: deps
 install:
 	@$(MAKE) --no-print-directory VARIANT=dist install-dist
 # EXAMPLES: configuration and catalogue examples, installed as they are.
-EXAMPLES := $(wildcard schemas/*.example.* schemas/*/*.example.* deploy/*.example.*)
+EXAMPLES := $(wildcard schemas/*.example.* schemas/*/*.example.* deploy/*.example.* \
+    deploy/*/*.example.*)
 install-dist: $(addprefix $(BIN)/,$(INSTALLED))
 	@install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/share/inferq/sql'
 	@$(if $(INSTALLED),install -m 755 $(addprefix $(BIN)/,$(INSTALLED)) '$(DESTDIR)$(PREFIX)/bin/')
@@ -277,6 +279,7 @@ help:
 	@echo '  deps         install the packages that are missing (as root, or with sudo)'
 	@echo '  all          build the programs into $(BUILD)/bin (the default)'
 	@echo '  demo         install, build, start Kafka and Postgres, and run a few hundred jobs'
+	@echo '               (KEEP=1 leaves it running; deploy/demo stop stops it)'
 	@echo '  test         deps, build, check, unit tests, integration tests'
 	@echo '  unit         unit tests of one variant'
 	@echo '  integration  integration tests of one variant, on the local stack'

@@ -1,0 +1,272 @@
+"""The README against the programs, the schema and the tests: what it says is so, or a test fails.
+
+Happy path: each table between markers is what the code prints, each query runs on a migrated
+database, each flag stands in its program's help, each link and each named test exists. After a
+change of settings or metrics, `tests/integration/test_docs.py` as a program (INFERQ_BIN set, or
+build/bin) writes the tables anew.
+"""
+import re
+import subprocess
+import sys
+import uuid
+
+import pytest
+
+from harness import BIN, ROOT, Database, run
+
+README = ROOT / "README.md"
+EXAMPLE_CONF = ROOT / "deploy" / "local" / "worker.example.conf"
+EXAMPLE_CATALOGUE = ROOT / "deploy" / "local" / "catalogue.example.yaml"
+GUARANTEES = ["G1", "G2", "G3", "G4", "G5", "G6", "G7", "G8"]
+# `inferq batch seal --total`: the command's words, and what follows them on the line.
+COMMAND = re.compile(r"(?<![\w./-])(inferq-worker|inferq-submit|"
+                     r"inferq(?: (?:submit|batch|results|dead|explain|migrate|topics)"
+                     r"(?: (?:list|show|watch|cancel|seal|requeue))?)?)\b([^`\n]*)")
+SETTING = re.compile(r"^  (\S+)  \((.*)\)\n +(.*)$", re.MULTILINE)
+METRIC = re.compile(r'\{"(inferq_\w+)",\s*METRIC_(\w+),\s*\{([^}]*)\},\s*\w+,\s*((?:"[^"]*"\s*)+)\}')
+
+
+def readme():
+    return README.read_text(encoding="utf-8")
+
+
+# ---- tables that the code prints ----------------------------------------------------------------
+
+def help_of(*words):
+    return run(BIN / words[0], *words[1:]).stdout
+
+
+def plain_settings(text):
+    """A table made of the settings as --help lists them: inferq-submit and inferq have few."""
+    lines = ["| Key | Value | Meaning |", "|---|---|---|"]
+    for key, value, meaning in SETTING.findall(text):
+        if key != "kafka.*":
+            cells = (f"`{key}`", value, meaning.rstrip("."))
+            lines.append("| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |")
+    assert len(lines) > 2, "no settings found in the help"
+    return "\n".join(lines)
+
+
+def submit_settings():
+    return plain_settings(help_of("inferq-submit", "--help").partition("\nSettings")[2])
+
+
+def metric_table():
+    lines = ["| Metric | Kind | Labels | Meaning |", "|---|---|---|---|"]
+    for name, kind, labels, parts in METRIC.findall((ROOT / "worker" / "watch.c").read_text()):
+        label_text = ", ".join(f"`{label}`" for label in re.findall(r'"(\w+)"', labels))
+        meaning = "".join(re.findall(r'"([^"]*)"', parts))
+        lines.append(f"| `{name}` | {kind.lower()} | {label_text} | {meaning} |")
+    assert len(lines) > 2, "no metrics found in the source"
+    return "\n".join(lines)
+
+
+TABLES = {
+    "settings:inferq-worker": lambda: help_of("inferq-worker", "--markdown").strip(),
+    "settings:inferq-submit": submit_settings,
+    "settings:inferq": lambda: plain_settings(help_of("inferq", "help", "config")),
+    "metrics": metric_table,
+}
+
+
+def between(name):
+    """(start, end) of what stands between the markers of this table."""
+    found = re.search(rf"<!-- {name} -->\n(.*?)<!-- /{name.split(':')[0]} -->", readme(), re.DOTALL)
+    assert found, f"README.md has no markers for {name}"
+    return found.span(1)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_are_what_the_code_prints(name):
+    start, end = between(name)
+    assert readme()[start:end].strip() == TABLES[name](), "run tests/integration/test_docs.py"
+
+
+def test_every_metric_is_found_in_the_source():
+    """The pattern that reads watch.c misses none."""
+    source = (ROOT / "worker" / "watch.c").read_text()
+    assert len(METRIC.findall(source)) == len(re.findall(r"^ +\[M_\w+\] =", source, re.MULTILINE))
+
+
+# ---- programs and their flags -------------------------------------------------------------------
+
+@pytest.mark.parametrize("program", ["inferq", "inferq-submit", "inferq-worker"])
+def test_help_and_version(program):
+    for flag in ("--help", "--version"):
+        done = run(BIN / program, flag)
+        assert done.stdout and not done.stderr, (program, flag)
+
+
+def code_of_readme():
+    """All code of the README, a line or a span at a time."""
+    text = readme()
+    blocks = re.findall(r"```\w*\n(.*?)```", text, re.DOTALL)
+    spans = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+    return [line for block in blocks for line in block.splitlines()] + spans
+
+
+def commands_of_readme():
+    found = {}
+    for code in code_of_readme():
+        for command, rest in COMMAND.findall(code.partition(" #")[0]):
+            found.setdefault(command, set()).update(re.findall(r"(--[\w.-]+)", rest))
+    return found
+
+
+def help_for(command):
+    words = command.split()
+    if command in ("inferq submit", "inferq-submit"):
+        return help_of("inferq-submit", "--help")
+    if len(words) == 1:
+        return help_of(words[0], "--help")
+    return help_of("inferq", "help", *words[1:])
+
+
+def test_every_flag_of_the_readme_stands_in_the_help():
+    commands = commands_of_readme()
+    assert {"inferq submit", "inferq-worker", "inferq migrate", "inferq topics",
+            "inferq batch watch"} <= set(commands)
+    missing = []
+    for command, flags in commands.items():
+        said = help_for(command)
+        for flag in flags - {"--kafka.NAME", "--key"}:
+            # A setting may be written as a flag, and is listed without the dashes.
+            if not re.search(rf"{flag}\b", said) and not re.search(rf"^  {flag[2:]}  \(", said, re.M):
+                missing.append((command, flag))
+    assert not missing
+
+
+def test_make_targets_exist():
+    said = run("make", "-s", "-C", ROOT, "help").stdout
+    for target in set(re.findall(r"\bmake ([a-z]+)", "\n".join(code_of_readme()))) - {"help"}:
+        assert re.search(rf"^  {target} ", said, re.MULTILINE), target
+
+
+# ---- examples -----------------------------------------------------------------------------------
+
+def settings_in(text):
+    """{key: (value, whether it is commented out)}"""
+    found = {}
+    for hidden, key, value in re.findall(r"^(# )?([a-z][\w.]*) = (.*)$", text, re.MULTILINE):
+        found[key] = (value, bool(hidden))
+    return found
+
+
+def test_the_example_configuration_loads_and_names_every_setting():
+    done = run(BIN / "inferq-worker", "--config", EXAMPLE_CONF, "--print-config")
+    example = settings_in(EXAMPLE_CONF.read_text())
+    for key, (value, hidden) in example.items():
+        if not hidden:
+            assert f"\n{key} = {value}\n" in done.stdout, key
+    table = help_of("inferq-worker", "--markdown")
+    assert set(re.findall(r"^\| `([\w.]+)`", table, re.MULTILINE)) <= set(example)
+
+
+def test_the_example_configuration_shows_the_defaults():
+    """What is commented out as a default is the default; examples of text settings are not."""
+    example = settings_in(EXAMPLE_CONF.read_text())
+    for key, kind, default in re.findall(r"^\| `([\w.]+)` \| (\w+) \| `([^`]*)` \|",
+                                         help_of("inferq-worker", "--markdown"), re.MULTILINE):
+        value, hidden = example[key]
+        if hidden and key != "signature.check":
+            assert value == default, (key, kind)
+
+
+def test_the_example_catalogue_loads(tmp_path):
+    document = tmp_path / "a.txt"
+    document.write_text("some words")
+    done = run(BIN / "inferq-submit", "--dry-run", "--app", "docs", "--model", "large",
+               "--prompt", "{document}", "--catalogue", EXAMPLE_CATALOGUE, document,
+               env={"MODEL_URL": "http://127.0.0.1:1"})
+    assert "large@2025-11" in done.stdout + done.stderr
+
+
+# ---- tables, queries, classes -------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def database():
+    made = Database(f"docs_{uuid.uuid4().hex[:12]}")
+    yield made
+    made.drop()
+
+
+QUERIES = re.findall(r"```sql\n(.*?)```", readme(), re.DOTALL)
+
+
+def test_there_are_queries():
+    assert len(QUERIES) >= 8
+
+
+@pytest.mark.parametrize("query", QUERIES, ids=lambda q: "-".join(re.findall(r"\w+", q)[1:4]))
+def test_queries_run_as_those_who_report(database, query):
+    """On empty tables: planned and executed, with no more rights than the role has."""
+    role = "inferq_operator" if re.search(r"inferq\.(parked|dead_letter)", query) else "inferq_reader"
+    database.rows(f"GRANT {role} TO CURRENT_USER")
+    database.rows(f"SET ROLE {role}")
+    try:
+        assert database.rows(query) == []
+    finally:
+        database.rows("RESET ROLE")
+
+
+def test_tables_and_views_exist(database):
+    have = {name for name, in database.rows(
+        "SELECT relname FROM pg_class WHERE relnamespace = 'inferq'::regnamespace")}
+    section = readme().partition("## What a report reads")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert named and named <= have
+    views = {name for name, in database.rows(
+        "SELECT viewname FROM pg_views WHERE schemaname = 'inferq'")}
+    assert views <= named, "a view that the README does not name"
+
+
+def test_error_classes_are_described(database):
+    text = (ROOT / "schemas" / "errors.md").read_text()
+    assert "(schemas/errors.md)" in readme()
+    for name, in database.rows("SELECT name FROM code WHERE kind = 'class'"):
+        assert f"`{name}`" in text, f"schemas/errors.md does not say what {name} is"
+
+
+# ---- links, anchors, guarantees -----------------------------------------------------------------
+
+def anchors(text):
+    return {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-")
+            for head in re.findall(r"^#+ (.*)$", text, re.MULTILINE)}
+
+
+def test_links_lead_somewhere():
+    text = readme()
+    links = re.findall(r"\]\(([^)\s]+)\)", text)
+    assert len(links) > 10
+    for link in links:
+        path, _, anchor = link.partition("#")
+        assert not path or (ROOT / path).exists(), link
+        assert path or anchor in anchors(text), link
+
+
+def test_each_guarantee_names_tests_that_exist():
+    for guarantee in GUARANTEES:
+        row = re.search(rf"^\| {guarantee} \|.*$", readme(), re.MULTILINE)
+        assert row, guarantee
+        named = re.findall(r"`(test_\w+\.(?:py|c))(?:::(test_\w+))?`", row.group(0))
+        assert named, f"{guarantee} names no test"
+        for file, test in named:
+            sources = list((ROOT / "tests").glob(f"*/{file}"))
+            assert sources, f"{guarantee}: there is no {file}"
+            if test:
+                assert re.search(rf"\b{test}\(", sources[0].read_text()), f"{guarantee}: {test}"
+
+
+# ---- writing the tables -------------------------------------------------------------------------
+
+def update():
+    for name, table in TABLES.items():
+        start, end = between(name)
+        text = readme()
+        README.write_text(text[:start] + table() + "\n" + text[end:], encoding="utf-8")
+
+
+if __name__ == "__main__":
+    update()
+    sys.exit(subprocess.call(["git", "diff", "--stat", "--", str(README)]))
