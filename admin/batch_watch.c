@@ -198,6 +198,8 @@ enum rc batch_watch(struct ctx *ctx, struct err *err)
     w.terminal = out_is_terminal() && !w.json;
     int64_t interval_ms = opts_int(&ctx->opts, "interval-ms", INTERVAL_DEFAULT_MS);
     enum rc rc = batch_find(ctx, ctx->opts.args[0], &w.batch, NULL, err);
+    if (rc == RC_OK && w.batch.total < 0)
+        out_note("the batch is not sealed yet: it cannot be done before it is");
     while (rc == RC_OK) {
         rc = look(&w, err);
         if (rc == RC_OK && !w.away_since_us) {

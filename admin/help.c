@@ -23,13 +23,26 @@ static int matches(const struct cmd *cmd, int argc, const char *const *argv)
     return argc > 1 && strcmp(space + 1, argv[1]) == 0 ? 2 : 0;
 }
 
-static bool is_group(const char *word)
+bool help_is_group(const char *word)
 {
     size_t n = strlen(word);
     for (const struct cmd *c = cmd_table; c->name; c++)
         if (strncmp(c->name, word, n) == 0 && c->name[n] == ' ')
             return true;
     return false;
+}
+
+void help_group(const char *group, struct buf *out)
+{
+    size_t n = strlen(group);
+    buf_addf(out, "usage: inferq %s COMMAND [OPTION...]\n\n", group);
+    for (const struct cmd *c = cmd_table; c->name; c++) {
+        char left[64];
+        if (strncmp(c->name, group, n) != 0 || c->name[n] != ' ')
+            continue;
+        (void)snprintf(left, sizeof left, "%s %s", c->name, c->args);
+        buf_addf(out, "  %-22s %s\n", left, c->summary);
+    }
 }
 
 static enum rc group_without_verb(const char *group, struct err *err)
@@ -46,7 +59,7 @@ static enum rc group_without_verb(const char *group, struct err *err)
 static enum rc unknown(int argc, const char *const *argv, struct err *err)
 {
     char said[2 * SUGGEST_WORD_MAX + 2];
-    bool two = argc > 1 && argv[1][0] != '-' && is_group(argv[0]);
+    bool two = argc > 1 && argv[1][0] != '-' && help_is_group(argv[0]);
     (void)snprintf(said, sizeof said, two ? "%s %s" : "%s", argv[0], two ? argv[1] : "");
     char both[2 * SUGGEST_WORD_MAX + 2];
     (void)snprintf(both, sizeof both, "%s %s", argv[0], argc > 1 ? argv[1] : "");
@@ -71,7 +84,7 @@ enum rc help_find(int argc, const char *const *argv, const struct cmd **ret_cmd,
             return RC_OK;
         }
     }
-    if (is_group(argv[0]) && (argc == 1 || argv[1][0] == '-'))
+    if (help_is_group(argv[0]) && (argc == 1 || argv[1][0] == '-'))
         return group_without_verb(argv[0], err);
     return unknown(argc, argv, err);
 }
@@ -127,7 +140,8 @@ enum rc help(struct ctx *ctx, struct err *err)
     enum rc rc = RC_OK;
     if (o->arg_count == 1 && strcmp(o->args[0], "config") == 0)
         return help_config(err);
-    if (o->arg_count > 0)
+    bool group = o->arg_count == 1 && help_is_group(o->args[0]);
+    if (o->arg_count > 0 && !group)
         rc = help_find(o->arg_count, o->args, &cmd, &words, err);
     if (rc != RC_OK)
         return rc;
@@ -135,6 +149,8 @@ enum rc help(struct ctx *ctx, struct err *err)
     buf_init(&text, HELP_BYTES_MAX);
     if (cmd)
         help_command(cmd, &text);
+    else if (group)
+        help_group(o->args[0], &text);
     else
         help_usage(&text);
     rc = out_write(buf_span(&text), err);

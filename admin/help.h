@@ -13,7 +13,10 @@
 enum rc help_find(int argc, const char *const *argv, const struct cmd **ret_cmd, int *ret_words,
                   struct err *err) MUST_CHECK;
 
+bool help_is_group(const char *word); /* "batch", "dead" */
+
 void help_usage(struct buf *out);                          /* all commands */
 void help_command(const struct cmd *cmd, struct buf *out); /* one */
+void help_group(const char *group, struct buf *out);       /* those of one group */
 
 #endif

@@ -37,31 +37,37 @@ static int fail(const char *command, enum rc rc, const struct err *err)
     return exit_code(rc, EXIT_DONE);
 }
 
-static int print_text(void (*write)(struct buf *out, const struct cmd *cmd), const struct cmd *cmd)
+/* Text that `write` makes of `about`, to standard output. */
+static int print_text(void (*write)(struct buf *out, const void *about), const void *about)
 {
     struct err err = {0};
     struct buf text;
     buf_init(&text, HELP_BYTES_MAX);
-    write(&text, cmd);
+    write(&text, about);
     enum rc rc = out_finish(out_write(buf_span(&text), &err), &err);
     buf_done(&text);
     return rc == RC_OK ? EXIT_DONE : fail(NULL, rc, &err);
 }
 
-static void write_usage(struct buf *out, const struct cmd *cmd)
+static void write_usage(struct buf *out, const void *about)
 {
-    (void)cmd;
+    (void)about;
     help_usage(out);
 }
 
-static void write_command(struct buf *out, const struct cmd *cmd)
+static void write_command(struct buf *out, const void *about)
 {
-    help_command(cmd, out);
+    help_command(about, out);
 }
 
-static void write_version(struct buf *out, const struct cmd *cmd)
+static void write_group(struct buf *out, const void *about)
 {
-    (void)cmd;
+    help_group(about, out);
+}
+
+static void write_version(struct buf *out, const void *about)
+{
+    (void)about;
     buf_add_text(out, "inferq " INFERQ_VERSION "\n");
 }
 
@@ -179,6 +185,8 @@ int main(int argc, char **argv)
         return print_text(write_usage, NULL);
     if (is_word(argv[1], "--version", "-V"))
         return print_text(write_version, NULL);
+    if (argc == 3 && help_is_group(argv[1]) && is_word(argv[2], "--help", "-h"))
+        return print_text(write_group, argv[1]);
 
     struct err err = {0};
     const struct cmd *cmd;

@@ -59,6 +59,8 @@ static enum rc unknown(const struct opts *o, const struct config_key *keys, cons
                        struct err *err)
 {
     struct suggest near = {0};
+    if (strcmp(name, "config") == 0) /* main takes it out where it has a value */
+        return err_set(err, RC_REJECT, "--config needs a value after it");
     for (const struct opt *opt = o->table; opt->name; opt++)
         suggest_offer(&near, name, opt->name);
     for (; keys->name; keys++)

@@ -51,6 +51,10 @@ def test_version_and_help_go_to_standard_output():
         assert command in listed
         assert works(run(*command.split(), "--help")) == works(run("help", *command.split()))
     assert "signing.key" in works(run("help", "config"))
+    group = works(run("dead", "--help"))
+    assert group == works(run("help", "dead")) and group.count("inferq") == 1
+    for verb in ("list", "show", "requeue"):
+        assert f"dead {verb}" in group
 
 
 def test_no_command_is_a_usage_error():
@@ -67,6 +71,7 @@ def test_no_command_is_a_usage_error():
     (["batch", "list", "--limit", "0"], "not a whole number from 1"),
     (["batch", "list", "--limit"], "--limit needs a value"),
     (["batch", "list", "--json=1"], "--json takes no value"),
+    (["batch", "list", "--config"], "--config needs a value"),
     (["batch", "show"], "BATCH is missing"),
     (["batch", "show", "a", "b"], "too many arguments"),
     (["batch", "show", "nonsense"], "give its id, or APP/NAME"),
