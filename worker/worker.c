@@ -203,12 +203,22 @@ static void on_kafka_error(void *arg, const char *what)
     log_event(LOG_WARN, "kafka trouble; it mends itself or waits", LF_STR("why", what));
 }
 
+/* Nothing new starts; what is under way ends, within drain.timeout. */
+static void begin_drain(struct worker *w)
+{
+    w->phase = DRAINING;
+    w->drain_until_us = clock_mono_us() + config_int(w->config, "drain.timeout");
+    consumer_stop(w->consumer);
+    path_drain(w->path);
+}
+
+/* The process cannot go on: calls in flight may still end, then it exits non-zero. */
 static void fatal(struct worker *w, const char *what, const char *why)
 {
     log_event(LOG_ERROR, what, LF_STR("why", why));
     w->exit_code = EXIT_BROKEN;
-    w->phase = STOPPED;
-    uv_stop(&w->loop);
+    if (w->phase == RUNNING)
+        begin_drain(w);
 }
 
 static void on_kafka_fatal(void *arg, const char *what)
@@ -345,16 +355,12 @@ static void on_after_wait(uv_check_t *handle)
 static void on_signal(uv_signal_t *handle, int signum)
 {
     struct worker *w = handle->data;
-    int64_t now = clock_mono_us();
     if (w->phase == RUNNING) {
         log_event(LOG_INFO, "draining", LF_INT("signal", signum),
                   LF_INT("in_flight", path_in_flight(w->path)));
-        w->phase = DRAINING;
-        w->drain_until_us = now + config_int(w->config, "drain.timeout");
-        consumer_stop(w->consumer);
-        path_drain(w->path);
+        begin_drain(w);
     } else if (w->phase == DRAINING) {
-        w->drain_until_us = now; /* step_shutdown goes on from there */
+        w->drain_until_us = clock_mono_us(); /* step_shutdown goes on from there */
     }
 }
 
@@ -695,6 +701,8 @@ static void unmake(struct worker *w)
 {
     uv_prepare_stop(&w->before_wait);
     uv_check_stop(&w->after_wait);
+    if (w->path)
+        path_abort_calls(w->path);
     ops_free(w->ops);
     consumer_free(w->consumer, CLOSE_KAFKA_MS);
     letters_free(w->letters);
