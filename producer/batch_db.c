@@ -59,10 +59,11 @@ static void read_row(const struct pg_rows *rows, struct batch_row *row)
         .total = pg_null(rows, 0, 3) ? -1 : pg_get_int(rows, 0, 3),
         .sealed_ms = pg_get_time_ms(rows, 0, 4),
         .cancelled = !pg_null(rows, 0, 5),
-        .has_digest = digest.p && digest.n == HASH_BYTES,
     };
-    if (row->has_digest)
+    if (digest.p && digest.n == HASH_BYTES) {
+        row->has_digest = true;
         memcpy(row->digest, digest.p, HASH_BYTES);
+    }
 }
 
 enum rc batch_db_find(struct pgc *conn, struct span app, struct span name, bool *ret_found,

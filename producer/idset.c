@@ -8,6 +8,7 @@
  */
 #include "producer/idset.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -70,7 +71,7 @@ static int grow(struct idset *s, struct table *t)
     uint64_t *slots = calloc(slot_count, sizeof *slots);
     if (!slots)
         return -1;
-    for (size_t i = 0; i < t->slot_count; i++)
+    for (size_t i = 0; t->slots && i < t->slot_count; i++)
         if (t->slots[i] != 0)
             *find(slots, slot_count, t->slots[i]) = t->slots[i];
     free(t->slots);
@@ -91,6 +92,7 @@ enum idset_got idset_add(struct idset *s, uint64_t hash)
     if (!slot || (t->used + 1) * 100 > t->slot_count * LOAD_PERCENT) {
         if (grow(s, t) != 0)
             return IDSET_FULL;
+        assert(t->slots);
         slot = find(t->slots, t->slot_count, hash);
     }
     *slot = hash;

@@ -9,6 +9,7 @@
  */
 #include "producer/input.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -48,6 +49,7 @@ struct input {
 
 static bool is_stdin(const struct item *item)
 {
+    assert(item->absolute); /* list_items saw to it */
     return strcmp(item->absolute, "-") == 0;
 }
 

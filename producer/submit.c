@@ -31,7 +31,13 @@
 #include "producer/submit_conf.h"
 #include "producer/wait.h"
 
-enum { DELIVERY_SLICE_MS = 100, INTERRUPTED_FLUSH_US = 10 * 1000 * 1000, BATCH_NAME_BYTES = 128 };
+enum {
+    DELIVERY_SLICE_MS = 100,
+    INTERRUPTED_FLUSH_US = 10 * 1000 * 1000,
+    SEAL_RETRIES = 30,
+    SEAL_RETRY_MS = 1000,
+    BATCH_NAME_BYTES = 128,
+};
 
 struct submit {
     struct submit_conf conf;
@@ -304,21 +310,34 @@ static enum rc register_batch(struct submit *s, const uint8_t *sum, struct err *
     return rc == RC_OK ? check_row(s, oldest_ms, err) : rc;
 }
 
-/* The connection may have died while millions of records were sent. */
+/* The connection may have died while millions of records were sent, and Postgres may be starting
+ * anew: half a minute is given to it, for what was sent would else be sent again. */
+static enum rc seal_patiently(struct submit *s, const struct pass_result *sent, bool *ret_sealed,
+                              struct err *err)
+{
+    const char *conninfo = config_text(s->conf.config, "postgres");
+    enum rc rc = batch_db_seal(s->conn, &s->row.id, sent->accepted, sent->sum, ret_sealed, err);
+    for (int i = 0; rc == RC_RETRY && i < SEAL_RETRIES; i++) {
+        if (i > 0 && (s->signal = stopper_signal(s->pass.stop_fd, SEAL_RETRY_MS)) != 0)
+            break;
+        pgc_close(s->conn);
+        s->conn = NULL;
+        rc = pgc_open(conninfo, "inferq-submit", &s->conn, err);
+        if (rc == RC_OK)
+            rc = batch_db_seal(s->conn, &s->row.id, sent->accepted, sent->sum, ret_sealed, err);
+    }
+    return rc;
+}
+
 static enum rc seal(struct submit *s, const struct pass_result *sent, struct err *err)
 {
     bool sealed = false, found = false;
-    enum rc rc = RC_RETRY;
-    for (int attempt = 0; rc == RC_RETRY && attempt < 2; attempt++) {
-        if (attempt > 0) {
-            pgc_close(s->conn);
-            s->conn = NULL;
-            rc = pgc_open(config_text(s->conf.config, "postgres"), "inferq-submit", &s->conn, err);
-            if (rc != RC_OK)
-                break;
-        }
-        rc = batch_db_seal(s->conn, &s->row.id, sent->accepted, sent->sum, &sealed, err);
-    }
+    enum rc rc = seal_patiently(s, sent, &sealed, err);
+    if (rc == RC_RETRY)
+        say("all %" PRId64
+            " jobs of batch %.*s were sent, but it could not be sealed: run the same "
+            "command again; no job is done twice",
+            sent->accepted, (int)s->batch.n, s->batch.p);
     if (rc != RC_OK || sealed)
         return rc;
     /* Sealed meanwhile: by this very statement, whose answer was lost, or by another submit. */
@@ -358,6 +377,8 @@ static enum rc submit_batch(struct submit *s, struct pass_result *ret_result, st
                      "the input changed while it was read, so batch %.200s stays unsealed: submit "
                      "the input under another --batch name once it rests",
                      s->batch.p);
+    if (rc == RC_OK && s->row.has_digest && !s->rewinds)
+        rc = compare(s, ret_result, err); /* begun from a file, gone on with from a pipe */
     return rc == RC_OK ? seal(s, ret_result, err) : rc;
 }
 

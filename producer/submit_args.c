@@ -233,20 +233,15 @@ void submit_args_done(struct submit_args *args)
 
 static void help_option(const struct option *option, FILE *out)
 {
-    char head[64];
-    snprintf(head, sizeof head, "--%s%s%s", option->name, option->value ? " " : "",
-             option->value ? option->value : "");
     const char *text = option->help;
-    fprintf(out, "  %-26s", head);
-    if (strlen(head) > 25)
-        fprintf(out, "\n  %-26s", "");
+    fprintf(out, "  --%s%s%s\n", option->name, option->value ? " " : "",
+            option->value ? option->value : "");
     for (;;) {
         size_t n = strcspn(text, "\n");
-        fprintf(out, "%.*s\n", (int)n, text);
-        text += n;
-        if (*text++ == '\0')
+        fprintf(out, "      %.*s\n", (int)n, text);
+        if (text[n] == '\0')
             return;
-        fprintf(out, "  %-26s", "");
+        text += n + 1;
     }
 }
 

@@ -433,6 +433,8 @@ def test_unfinished_batch_refuses_another_input(submit):
     submit.write("r.jsonl", chat_lines(6))
     submit.refused("was begun with another input", "--batch", "b", "r.jsonl")
     assert len(submit.records()) == 5
+    submit.refused("was begun with another input", "--batch", "b", "-", data=chat_lines(4))
+    assert submit.row()[2:4] == (None, False), "a pipe is compared before the batch is sealed"
     submit.write("r.jsonl", chat_lines(5))
     assert submit.ok("--batch", "b", "r.jsonl") == batch
     assert submit.row()[2:4] == (5, True) and len(submit.jobs()) == 5
@@ -475,8 +477,22 @@ def test_interrupted_while_waiting_for_input(submit, number):
     assert submit.row()[2:4] == (120, True) and len(submit.jobs()) == 120
 
 
+def test_database_connection_lost_while_sending(submit):
+    """It is made anew to seal the batch."""
+    process = submit.start("--batch", "b", "-")
+    process.stdin.write(chat_lines(10).encode())
+    process.stdin.flush()
+    wait_until(lambda: submit.sql("SELECT 1 FROM batch WHERE app = %s", submit.app))
+    wait_until(lambda: len(submit.records()) > 0)
+    submit.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE "
+               "application_name = 'inferq-submit' AND datname = current_database()")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert out.decode().strip() == submit.row()[0] and submit.row()[2:4] == (10, True)
+
+
 def test_interrupted_while_checking_sends_nothing(submit):
-    """The check of a pipe's sealed batch reads it all; a signal there leaves everything be."""
+    """A sealed batch's input is read to be compared; a signal there leaves everything be."""
     batch = submit.ok("--batch", "b", "-", data=chat_lines(3))
     process = submit.start("--batch", "b", "-")
     process.stdin.write(chat_lines(2).encode())

@@ -106,7 +106,7 @@ static void test_help(void **state)
     for (const struct config_key *k = submit_config_keys; k->name; k++)
         assert_non_null(strstr(text, k->name));
     for (const char *line = text; *line; line += strcspn(line, "\n") + 1)
-        assert_true(strcspn(line, "\n") <= 120);
+        assert_true(strcspn(line, "\n") <= 100);
     free(text);
 }
 

@@ -27,8 +27,8 @@ static void at(char *out, const char *root, const char *name)
 static int setup(void **state)
 {
     char path[PATH_BYTES], target[PATH_BYTES];
-    char *root = strdup("/tmp/inferq-tree-XXXXXX");
-    if (!root || !mkdtemp(root))
+    static char root[] = "/tmp/inferq-tree-XXXXXX";
+    if (!mkdtemp(root))
         return -1;
     for (size_t i = 0; i < sizeof dirs / sizeof dirs[0]; i++) {
         at(path, root, dirs[i]);
@@ -74,9 +74,7 @@ static int teardown(void **state)
         at(path, root, dirs[i]);
         (void)rmdir(path);
     }
-    int rc = rmdir(root);
-    free(root);
-    return rc;
+    return rmdir(root);
 }
 
 /* The relative paths of all files, each followed by a blank. */
