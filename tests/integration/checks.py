@@ -13,8 +13,7 @@ import uuid
 
 import msgpack
 
-import harness
-import reference  # made findable by harness
+from harness import LANES, reference
 
 # A call beside the one that gave the result must say why it was made or what became of it.
 EXPLAINED = {"unsent", "tls_config", "ambiguous", "credential", "no_upstream_model", "billing",
@@ -172,7 +171,7 @@ def offsets(world, records):
 
 def check(world, stopped=False, crashed=False):
     """All of it; see above."""
-    records = world.records(*[world.topic(lane) for lane in harness.LANES])
+    records = world.records(*[world.topic(lane) for lane in LANES])
     learn_messages(world, records)
     problems = [*conservation(world), *one_ending(world), *witnessed(world, crashed),
                 *calls_explained(world, crashed), *prices(world), *answers(world)]

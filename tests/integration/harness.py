@@ -30,6 +30,7 @@ import yaml
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests" / "modelsim"), str(ROOT / "schemas" / "messages")]
 import make_vectors  # noqa: E402  (found by the line above)
+import reference  # noqa: E402
 from client import Sim  # noqa: E402
 
 psycopg2.extras.register_uuid()

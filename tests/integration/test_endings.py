@@ -4,15 +4,14 @@ import json
 import msgpack
 import pytest
 
-import make_vectors  # made findable by harness
 from checks import check
-from harness import Message, model, wait_for
+from harness import Message, make_vectors, model, wait_for
 
 
 @pytest.fixture(scope="module")
 def world(worlds):
     made = worlds(models=[model("narrow", max_in_flight=4), model("narrow2", max_in_flight=4),
-                          model("away")])
+                          model("away"), model("down")])
     made.start_worker()
     return made
 
@@ -72,7 +71,7 @@ def test_a_deadline_ends_what_waits_and_nothing_is_called_after_it(world):
 
 
 def test_a_wait_past_the_deadline_is_not_waited_for(world):
-    batch = world.ask("[[sim: status=503]] never", model="away", options=("--deadline", "+5s"))
+    batch = world.ask("[[sim: status=503]] never", model="down", options=("--deadline", "+5s"))
     counts = world.wait_ended(batch)
     assert counts["expired"] == 1
     check(world)

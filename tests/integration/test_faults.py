@@ -29,17 +29,13 @@ CASES = {
     "truncated": Case("truncate=40 close=1 times=1", AMBIGUOUS_ONCE),
     "502": Case("status=502 error=text times=1", AMBIGUOUS_ONCE),
     "504": Case("status=504 error=text times=1", AMBIGUOUS_ONCE),
-    "attempts spent": Case("fault=reset-before", [("ambiguous", "estimated")] * 3, "dead",
-                           "attempts_spent", options=("--max-attempts", "3")),
+    "reset each time": Case("fault=reset-before", [("ambiguous", "estimated")] * 3, "dead",
+                            "ambiguous", options=("--max-attempts", "3")),
     "400": Case("status=400", [("invalid", "none")], "dead", "invalid"),
     "413": Case("status=413", [("invalid", "none")], "dead", "invalid"),
     "422": Case("status=422 error=detail-list", [("invalid", "none")], "dead", "invalid"),
     "context too long": Case("status=400 code=context_length_exceeded",
                              [("context_too_long", "none")], "dead", "context_too_long"),
-    "401": Case("status=401 times=1", [("credential", "none"), OK]),
-    "403": Case("status=403 error=string times=1", [("credential", "none"), OK]),
-    "404 of the model": Case("status=404 code=model_not_found times=1",
-                             [("no_upstream_model", "none"), OK]),
     "408": Case("status=408 times=1", [("conflict", "estimated"), OK]),
     "429 for a second": Case("status=429 retry-after=1 times=1", THROTTLED_ONCE),
     "429 in milliseconds": Case("status=429 retry-after=1200ms retry-form=ms times=1",
@@ -67,8 +63,8 @@ def slug(name):
 def world(worlds):
     models = [model(slug(name), **case.endpoint) for name, case in CASES.items()]
     gone = model("f-gone", base_url="http://127.0.0.1:9")  # the discard port: nobody listens
-    made = worlds(models=[*models, gone, model("f-alert", credential="env:SIM_KEY")])
-    made.start_worker(env={"SIM_KEY": "sk-planted-0123456789"})
+    made = worlds(models=[*models, gone])
+    made.start_worker()
     made.batches = {name: made.ask(f"[[sim: {case.sim}]] case {name}", model=slug(name),
                                    batch=slug(name), options=case.options)
                     for name, case in CASES.items()}
@@ -141,21 +137,6 @@ def test_oversized_and_foreign_replies_die_after_bounded_tries(world):
         assert all(c["class"] in ("bad_reply", "bad_output", "ambiguous") for c in calls)
 
 
-def test_an_alert_is_counted_and_the_key_is_nowhere(world):
-    """A 401 that echoes the key: an operator is told, and the key stays secret."""
-    batch = world.ask("[[sim: status=401 echo-key=1 times=1]] whose key", model="f-alert")
-    assert world.wait_ended(batch, 60)["succeeded"] == 1
-    worker = world.workers[0]
-    assert worker.metric("inferq_alerts_total", endpoint="at-f-alert", **{"class": "credential"}) >= 1
-    key = "planted-0123456789"
-    assert key not in worker.log() and key not in worker.get("/metrics")[1]
-    stored = world.rows("SELECT error FROM call WHERE batch_id = %s AND class <> 1", batch)
-    assert stored and all(key not in (row[0] or "") for row in stored)
-    for table in ("result", "call", "dead_letter", "endpoint", "audit_log", "parked"):
-        assert world.value(f"SELECT count(*) FROM {table} t WHERE t::text LIKE %s"
-                           f" OR t::text LIKE %s", f"%{key}%", f"%{key.encode().hex()}%") == 0
-
-
 def test_an_endpoint_that_nobody_listens_at(world):
     """Nothing was sent: such calls cost nothing and are no attempts; the deadline ends the job, and
     neighbours in the same lane do not wait for it."""
@@ -176,5 +157,48 @@ def test_no_fault_broke_a_guarantee(world):
         world.wait_ended(batch, 60)
     wait_for(lambda: not world.value("SELECT count(*) FROM parked"), what="no parked job")
     check(world)
+    world.stop_workers()
+    check(world, stopped=True)
+
+
+OPERATOR = {"401": ("status=401 echo-key=1", "credential"),
+            "403": ("status=403 error=string echo-key=1", "credential"),
+            "404": ("status=404 code=model_not_found", "no_upstream_model"),
+            "402": ("status=402", "billing")}
+
+
+def holds(world, text):
+    """Tables in which some row holds the text."""
+    tables = "batch result call parked dead_letter endpoint worker audit_log progress".split()
+    return [t for t in tables if world.value(
+        f"SELECT count(*) FROM {t} t WHERE t::text LIKE %s OR t::text LIKE %s", f"%{text}%",
+        f"%{text.encode().hex()}%")]
+
+
+def test_what_an_operator_must_mend_pauses_alerts_and_waits(lone_world):
+    """The endpoint pauses for a minute, its jobs wait in Postgres with all their attempts. The
+    operator mends it, wakes them, and they run. The key, echoed by the answer, is nowhere."""
+    key = "sk-planted-0123456789"
+    world = lone_world(models=[model(f"f-{name}", credential="env:SIM_KEY") for name in OPERATOR])
+    first = world.start_worker(env={"SIM_KEY": key})
+    batches = {name: world.ask(f"[[sim: {sim} times=1]] {name}", model=f"f-{name}",
+                               options=("--max-attempts", "1"))
+               for name, (sim, _) in OPERATOR.items()}
+    wait_for(lambda: world.value("SELECT count(*) FROM parked") == len(OPERATOR), what="parked jobs")
+    for name, (_, outcome) in OPERATOR.items():
+        assert [(c["class"], c["certainty"], c["cost_nusd"]) for c in world.calls(batches[name])] == [
+            (outcome, "none", 0)]
+        assert first.metric("inferq_alerts_total", endpoint=f"at-f-{name}",
+                            **{"class": outcome}) == 1
+        assert first.metric("inferq_endpoint_paused_seconds", endpoint=f"at-f-{name}") > 30
+    assert world.rows("SELECT DISTINCT attempts FROM parked") == [(0,)]
+    assert first.stop() == 0
+    world.rows("UPDATE parked SET next_at = now()")
+    second = world.start_worker(env={"SIM_KEY": key})
+    for name, (_, outcome) in OPERATOR.items():
+        assert world.wait_ended(batches[name])["succeeded"] == 1
+        assert [c["class"] for c in world.calls(batches[name])] == [outcome, "ok"]
+    assert holds(world, key) == [] and key not in second.get("/metrics")[1]
+    assert key not in first.log() + second.log()
     world.stop_workers()
     check(world, stopped=True)
