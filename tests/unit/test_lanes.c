@@ -1,0 +1,287 @@
+/*
+ * test_lanes.c - dispatch by weight, minimum shares, idle lanes, blocked endpoints, full lanes.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+#include "worker/job.h"
+#include "worker/lanes.h"
+
+#define COUNT(a) (sizeof(a) / sizeof *(a))
+
+enum { ENDPOINTS_MAX = 130 };
+
+struct blocked {
+    bool on[ENDPOINTS_MAX];
+    int asked;
+};
+
+static bool can_run(void *arg, int endpoint)
+{
+    struct blocked *b = arg;
+    b->asked++;
+    return !b->on[endpoint];
+}
+
+static struct lanes *make(const struct lane_conf *conf, int lanes, int endpoints)
+{
+    struct lanes *l = NULL;
+    struct err err = {0};
+    enum rc rc = lanes_new(conf, lanes, endpoints, &l, &err);
+    if (rc != RC_OK)
+        fail_msg("%s", err.text);
+    return l;
+}
+
+static const struct lane_conf three[] = {
+    {"high", 60, 0, 100000, 1 << 30},
+    {"normal", 30, 0, 100000, 1 << 30},
+    {"low", 10, 0, 100000, 1 << 30},
+};
+
+static void push(struct lanes *l, struct job *job, int lane, int endpoint, int64_t since_us)
+{
+    *job = (struct job){
+        .lane = lane, .endpoint = endpoint, .payload_bytes = 10, .waiting_since_us = since_us};
+    lanes_push(l, job);
+}
+
+/* One dispatch; -1: nothing could run. The job goes back behind the others of its lane. */
+static int turn(struct lanes *l, struct blocked *b)
+{
+    struct job *job = lanes_next(l, can_run, b);
+    if (!job)
+        return -1;
+    lanes_remove(l, job);
+    lanes_push(l, job);
+    return job->lane;
+}
+
+static void clear(void *arg, struct job *job)
+{
+    lanes_remove(arg, job);
+}
+
+static void done(struct lanes *l)
+{
+    lanes_walk(l, clear, l);
+    lanes_free(l);
+}
+
+static void test_refuses(void **state)
+{
+    (void)state;
+    static const struct {
+        struct lane_conf conf[2];
+        int lanes, endpoints;
+    } rows[] = {
+        {{{"a", 1, 0, 1, 1}}, 0, 1},    {{{"a", 1, 0, 1, 1}}, LANES_MAX + 1, 1},
+        {{{"a", 1, 0, 1, 1}}, 1, -1},   {{{"a", 0, 0, 1, 1}}, 1, 1},
+        {{{"a", 1001, 0, 1, 1}}, 1, 1}, {{{"a", 1, -1, 1, 1}}, 1, 1},
+        {{{"a", 1, 1001, 1, 1}}, 1, 1}, {{{"a", 1, 0, 0, 1}}, 1, 1},
+        {{{"a", 1, 0, 1, 0}}, 1, 1},    {{{"a", 1, 501, 1, 1}, {"b", 1, 500, 1, 1}}, 2, 1},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct lanes *l = NULL;
+        struct err err = {0};
+        assert_int_equal(lanes_new(rows[i].conf, rows[i].lanes, rows[i].endpoints, &l, &err),
+                         RC_REJECT);
+        assert_null(l);
+        assert_true(err.text[0]);
+    }
+    lanes_free(NULL);
+}
+
+/* Shares of many dispatches while every lane has work, by weight and minimum: within 2 % of each.
+ */
+static void test_shares(void **state)
+{
+    (void)state;
+    static const struct {
+        int lanes;
+        int weight[4], least[4];
+        double share[4];
+    } rows[] = {
+        {3, {60, 30, 10}, {0}, {.6, .3, .1}},
+        {3, {1000, 1, 1}, {0}, {1000. / 1002, 1. / 1002, 1. / 1002}},
+        {2, {1, 1}, {0}, {.5, .5}},
+        {3, {98, 1, 1}, {0, 0, 50}, {.95 * 98 / 99, .95 / 99, .05}},
+        {3, {98, 1, 1}, {0, 100, 50}, {.85, .1, .05}},
+        {4, {1, 1, 1, 1}, {400, 300, 200, 100}, {.4, .3, .2, .1}},
+        {1, {7}, {1000}, {1}},
+    };
+    enum { TURNS = 100000, JOBS = 40 };
+    for (size_t row = 0; row < COUNT(rows); row++) {
+        struct lane_conf conf[4];
+        struct job jobs[JOBS];
+        struct blocked b = {0};
+        int turns[4] = {0};
+        for (int i = 0; i < rows[row].lanes; i++)
+            conf[i] = (struct lane_conf){"x", rows[row].weight[i], rows[row].least[i], 100, 10000};
+        struct lanes *l = make(conf, rows[row].lanes, 2);
+        for (int i = 0; i < JOBS; i++)
+            push(l, &jobs[i], i % rows[row].lanes, i / 8 % 2, i);
+        for (int i = 0; i < TURNS; i++)
+            turns[turn(l, &b)]++;
+        for (int i = 0; i < rows[row].lanes; i++) {
+            double share = turns[i] / (double)TURNS, want = rows[row].share[i];
+            if (share < want * .98 || share > want * 1.02)
+                fail_msg("row %zu lane %d: share %f, wanted %f", row, i, share, want);
+        }
+        done(l);
+    }
+}
+
+/* Any window of dispatches, not only the long run: low is never without a turn for long. */
+static void test_no_starving(void **state)
+{
+    (void)state;
+    static const struct lane_conf conf[] = {
+        {"high", 1000, 0, 100, 10000}, {"low", 1, 50, 100, 10000}, /* a twentieth */
+    };
+    struct lanes *l = make(conf, 2, 1);
+    struct job jobs[4];
+    struct blocked b = {0};
+    for (int i = 0; i < 4; i++)
+        push(l, &jobs[i], i % 2, 0, i);
+    for (int i = 0, since = 0; i < 10000; i++) {
+        since = turn(l, &b) == 1 ? 0 : since + 1;
+        assert_true(since <= 21);
+    }
+    done(l);
+}
+
+static void test_idling_earns_nothing(void **state)
+{
+    (void)state;
+    struct lanes *l = make(three, 3, 1);
+    struct job jobs[3];
+    struct blocked b = {0};
+    push(l, &jobs[2], 2, 0, 0);
+    for (int i = 0; i < 100000; i++)
+        assert_int_equal(turn(l, &b), 2); /* alone, low has everything */
+    push(l, &jobs[0], 0, 0, 0);           /* and owes nothing for it: high wakes */
+    int turns[3] = {0};
+    for (int i = 0; i < 700; i++)
+        turns[turn(l, &b)]++;
+    assert_in_range(turns[0], 594, 606); /* 6 to 1 from the first turn on */
+    assert_in_range(turns[2], 94, 106);
+    done(l);
+}
+
+static void test_blocked_endpoint(void **state)
+{
+    (void)state;
+    struct lanes *l = make(three, 3, 130);
+    static struct job jobs[1002];
+    struct blocked b = {.on = {[0] = true}};
+    for (int i = 0; i < 1000; i++)
+        push(l, &jobs[i], 0, 0, i); /* an endpoint that is down, ahead of all */
+    push(l, &jobs[1000], 0, 129, 5000);
+    push(l, &jobs[1001], 0, 64, 6000);
+    struct job *first = lanes_next(l, can_run, &b);
+    assert_ptr_equal(first, &jobs[1000]); /* the longest waiting of those that can run */
+    assert_int_equal(b.asked, 3);         /* once per endpoint with jobs */
+    lanes_remove(l, first);
+    assert_ptr_equal(lanes_next(l, can_run, &b), &jobs[1001]);
+    lanes_remove(l, &jobs[1001]);
+    assert_null(lanes_next(l, can_run, &b));
+    b.on[0] = false;
+    assert_ptr_equal(lanes_next(l, can_run, &b), &jobs[0]);
+    assert_int_equal(lanes_jobs(l, 0), 1000); /* it stays until it is removed */
+    done(l);
+}
+
+/* A lane whose endpoint is busy most of the time: blocked turns are not saved up, and lanes that
+ * stood blocked together keep their shares when the endpoint opens for one call at a time. */
+static void test_busy_endpoint_keeps_shares(void **state)
+{
+    (void)state;
+    struct lanes *l = make(three, 3, 1);
+    struct job jobs[3];
+    struct blocked b = {0};
+    int turns[3] = {0};
+    for (int i = 0; i < 3; i++)
+        push(l, &jobs[i], i, 0, i);
+    for (int i = 0; i < 10000; i++) {
+        turns[turn(l, &b)]++;
+        b.on[0] = true;
+        assert_int_equal(turn(l, &b), -1);
+        b.on[0] = false;
+    }
+    assert_in_range(turns[0], 5900, 6100);
+    assert_in_range(turns[1], 2940, 3060);
+    assert_in_range(turns[2], 980, 1020);
+    done(l);
+}
+
+static void test_looking(void **state)
+{
+    (void)state;
+    struct lanes *l = make(three, 3, 3);
+    struct job jobs[4];
+    assert_null(lanes_peek(l, -1, -1));
+    push(l, &jobs[0], 0, 0, 30);
+    push(l, &jobs[1], 0, 0, 40);
+    push(l, &jobs[2], 1, 0, 20);
+    push(l, &jobs[3], 1, 2, 10);
+    static const struct {
+        int lane, endpoint, job;
+        size_t waiting;
+    } rows[] = {{0, 0, 0, 2},  {1, 0, 2, 1},  {-1, 0, 2, 3}, {1, 2, 3, 1},
+                {-1, 2, 3, 1}, {0, 1, -1, 0}, {2, 0, -1, 0}, {-1, 1, -1, 0}};
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct job *want = rows[i].job < 0 ? NULL : &jobs[rows[i].job];
+        assert_ptr_equal(lanes_peek(l, rows[i].lane, rows[i].endpoint), want);
+        assert_int_equal(lanes_waiting(l, rows[i].lane, rows[i].endpoint), rows[i].waiting);
+    }
+    assert_ptr_equal(lanes_peek(l, 0, -1), &jobs[0]);
+    assert_ptr_equal(lanes_peek(l, 1, -1), &jobs[3]);
+    assert_ptr_equal(lanes_peek(l, -1, -1), &jobs[3]);
+    assert_int_equal(lanes_jobs(l, 1), 2);
+    assert_int_equal(lanes_bytes(l, 1), 20);
+    done(l);
+}
+
+static void test_full(void **state)
+{
+    (void)state;
+    static const struct lane_conf conf = {"a", 1, 0, 10, 1000};
+    struct lanes *l = make(&conf, 1, 1);
+    struct job jobs[10];
+    for (int i = 0; i < 10; i++) {
+        assert_false(lanes_full(l, 0));
+        push(l, &jobs[i], 0, 0, i);
+    }
+    for (int i = 0; i < 5; i++) {
+        assert_true(lanes_full(l, 0));
+        lanes_remove(l, &jobs[i]);
+    }
+    assert_false(lanes_full(l, 0)); /* half is left */
+    push(l, &jobs[0], 0, 0, 0);
+    assert_false(lanes_full(l, 0));
+    lanes_remove(l, &jobs[0]);
+    jobs[0].payload_bytes = 950; /* now by bytes */
+    lanes_push(l, &jobs[0]);
+    assert_true(lanes_full(l, 0));
+    lanes_remove(l, &jobs[0]);
+    assert_false(lanes_full(l, 0));
+    assert_int_equal(lanes_bytes(l, 0), 50);
+    done(l);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_refuses),          cmocka_unit_test(test_shares),
+        cmocka_unit_test(test_no_starving),      cmocka_unit_test(test_idling_earns_nothing),
+        cmocka_unit_test(test_blocked_endpoint), cmocka_unit_test(test_busy_endpoint_keeps_shares),
+        cmocka_unit_test(test_looking),          cmocka_unit_test(test_full),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
