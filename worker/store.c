@@ -118,7 +118,9 @@ void store_source_of(const struct store *s, const struct job *job, unsigned char
 {
     struct buf name;
     buf_init(&name, 4096);
-    if (job->in_table) {
+    /* A record that is buried is no job, whatever id it shows: named by it, a forged one would take
+     * the place of the letter that the real job may need. */
+    if (job->in_table && job->state != JOB_BURY) {
         buf_add_text(&name, "job:");
         buf_add(&name, job->msg.job_id.b, ID_BYTES);
     } else {

@@ -144,8 +144,7 @@ def test_signatures_when_they_are_required(lone_world, tmp_path):
         return "v1:default:" + hmac.new(with_key, signed, hashlib.sha256).hexdigest()
 
     world.produce(value, headers={"inferq-signature": make_vectors.signature("default", key, value)})
-    seal(world, message, 1)
-    assert world.wait_ended(message.batch_id)["succeeded"] == 1
+    wait_for(lambda: world.counts(message.batch_id).get("succeeded") == 1, what="the one by hand")
     bad = {"none": None, "of other bytes": signature(value + b"x"),
            "of another key": signature(value, os.urandom(32)), "no signature": "v1:default:zz"}
     for name, header in bad.items():
@@ -155,9 +154,14 @@ def test_signatures_when_they_are_required(lone_world, tmp_path):
         world.produce(stray, headers={"inferq-signature": header} if header else None)
     foreign = Message(app="other").pack("of another app")
     world.produce(foreign, headers={"inferq-signature": signature(foreign)})
-    letters = wait_for(lambda: len(world.letters()) == 5 and world.letters(), what="five letters")
+    victim = message.pack("victim", text="[[sim: status=400]] the real one dies too")
+    world.produce(victim, victim, headers={"inferq-signature": signature(b"something else")})
+    letters = wait_for(lambda: len(world.letters()) == 7 and world.letters(), what="seven letters")
     assert {x["class"] for x in letters} == {"bad_signature"}
     assert world.sim.summary()["requests"] == 2
+    world.produce(victim, headers={"inferq-signature": signature(victim)})
+    wait_for(lambda: len(world.letters(message.batch_id)) == 1, what="the real victim's own letter")
+    world.inferq("batch", "seal", str(message.batch_id), "--total", "2")
     world.stop_workers()
     check(world, stopped=True)
 
