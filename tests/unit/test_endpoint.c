@@ -1,0 +1,227 @@
+/*
+ * test_endpoint.c - pauses, probes and concurrency of one endpoint, on a clock of its own.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+#include "worker/endpoint.h"
+
+#define COUNT(a) (sizeof(a) / sizeof *(a))
+
+static const int64_t S = 1000 * 1000;
+static const struct decision nothing = {0};
+
+/* A call that begins and ends at once. */
+static bool call(struct endpoint *e, enum class class, int64_t now_us, uint64_t seed)
+{
+    endpoint_begin(e);
+    return endpoint_end(e, class, &nothing, now_us, seed);
+}
+
+static void test_concurrency(void **state)
+{
+    (void)state;
+    struct endpoint e;
+    endpoint_init(&e, 2);
+    endpoint_begin(&e);
+    assert_true(endpoint_can_run(&e, 0));
+    endpoint_begin(&e);
+    assert_false(endpoint_can_run(&e, 0));
+    assert_int_equal(endpoint_free_at(&e, 7), 7); /* busy, not paused */
+    endpoint_cancel(&e);
+    assert_true(endpoint_can_run(&e, 0));
+    assert_false(endpoint_end(&e, CLASS_OK, &nothing, 0, 1));
+    assert_int_equal(e.in_flight, 0);
+}
+
+/* Which classes pause at the first sight, after DOUBTS in a row, or never. */
+static void test_classes(void **state)
+{
+    (void)state;
+    static const struct {
+        enum class class;
+        int calls_to_pause; /* 0: never */
+    } rows[] = {
+        {CLASS_UNSENT, 1},     {CLASS_OVERLOADED, 1},        {CLASS_THROTTLED, 1},
+        {CLASS_CREDENTIAL, 1}, {CLASS_BILLING, 1},           {CLASS_TLS_CONFIG, 1},
+        {CLASS_AMBIGUOUS, 8},  {CLASS_NO_UPSTREAM_MODEL, 1}, {CLASS_SERVER_ERROR, 8},
+        {CLASS_BAD_REPLY, 8},  {CLASS_UNKNOWN_STATUS, 8},    {CLASS_OK, 0},
+        {CLASS_REFUSED, 0},    {CLASS_BAD_OUTPUT, 0},        {CLASS_INVALID, 0},
+        {CLASS_ABORTED, 0},    {CLASS_CONFLICT, 0},          {CLASS_CONTEXT_TOO_LONG, 0},
+    };
+    for (size_t row = 0; row < COUNT(rows); row++) {
+        struct endpoint e;
+        endpoint_init(&e, 100);
+        int paused_at = 0;
+        for (int i = 1; i <= 20 && !paused_at; i++)
+            paused_at = call(&e, rows[row].class, S, 1) ? i : 0;
+        if (paused_at != rows[row].calls_to_pause)
+            fail_msg("%s: paused at call %d", class_name(rows[row].class), paused_at);
+        if (paused_at)
+            assert_int_equal(e.paused_for, rows[row].class);
+        assert_int_equal(e.probing, paused_at > 0);
+    }
+}
+
+static void test_our_own_trouble(void **state)
+{
+    (void)state;
+    struct endpoint e;
+    endpoint_init(&e, 2);
+    const struct decision ours = {.ours = true};
+    for (int i = 0; i < 20; i++) {
+        endpoint_begin(&e);
+        assert_false(endpoint_end(&e, CLASS_UNSENT, &ours, S, 1));
+    }
+    assert_true(endpoint_can_run(&e, S));
+    assert_int_equal(e.in_flight, 0);
+}
+
+static void test_pause_and_probe(void **state)
+{
+    (void)state;
+    struct endpoint e;
+    endpoint_init(&e, 100);
+    assert_true(call(&e, CLASS_UNSENT, 10 * S, 5));
+    int64_t until = e.paused_until_us;
+    assert_in_range(until, 10 * S, 11 * S); /* a first fault: a second at most */
+    if (until > 10 * S) {
+        assert_false(endpoint_can_run(&e, until - 1));
+        assert_int_equal(endpoint_free_at(&e, 10 * S), until);
+    }
+    assert_true(endpoint_can_run(&e, until));
+    endpoint_begin(&e); /* the probe goes alone */
+    assert_false(endpoint_can_run(&e, until));
+    assert_int_equal(endpoint_free_at(&e, until), until);
+    endpoint_cancel(&e); /* it never left: another may */
+    assert_true(endpoint_can_run(&e, until));
+    assert_false(call(&e, CLASS_OK, until, 5));
+    assert_false(e.probing);
+    assert_int_equal(e.faults, 0);
+    assert_int_equal(e.paused_for, CLASS_NONE);
+    endpoint_begin(&e);
+    assert_true(endpoint_can_run(&e, until)); /* wide open */
+}
+
+/* Probes that fail: the pause doubles, jittered, up to 60 s; doubt is enough to fail a probe. */
+static void test_backoff_grows(void **state)
+{
+    (void)state;
+    static const enum class classes[] = {CLASS_UNSENT, CLASS_OVERLOADED, CLASS_AMBIGUOUS};
+    for (size_t c = 0; c < COUNT(classes); c++) {
+        int64_t longest[10] = {0};
+        for (uint64_t seed = 0; seed < 400; seed++) {
+            struct endpoint e;
+            int64_t now = S;
+            endpoint_init(&e, 100);
+            call(&e, CLASS_UNSENT, now, seed);
+            for (int i = 0; i < 10; i++) {
+                now = e.paused_until_us;
+                assert_true(call(&e, classes[c], now, seed * 31 + (uint64_t)i));
+                int64_t pause = e.paused_until_us - now, cap = (2 * S) << i;
+                assert_true(pause >= 0 && pause <= (cap < 60 * S ? cap : 60 * S));
+                longest[i] = pause > longest[i] ? pause : longest[i];
+            }
+        }
+        for (int i = 0; i < 10; i++) {
+            int64_t cap = (2 * S) << i;
+            assert_true(longest[i] > (cap < 60 * S ? cap : 60 * S) * 9 / 10);
+        }
+    }
+}
+
+static void test_server_s_wish(void **state)
+{
+    (void)state;
+    const struct decision wish = {.pause_us = 20 * S}, longer = {.pause_us = 60 * S};
+    struct endpoint e;
+    endpoint_init(&e, 100);
+    endpoint_begin(&e);
+    endpoint_begin(&e);
+    endpoint_begin(&e);
+    assert_true(endpoint_end(&e, CLASS_THROTTLED, &wish, S, 1));
+    assert_int_equal(e.paused_until_us, 21 * S);
+    assert_false(endpoint_end(&e, CLASS_THROTTLED, &wish, 2 * S, 1)); /* later, and so longer */
+    assert_int_equal(e.paused_until_us, 22 * S);
+    assert_int_equal(e.faults, 1); /* calls that were cut together are one fault */
+    assert_false(endpoint_end(&e, CLASS_CREDENTIAL, &longer, 2 * S, 1));
+    assert_int_equal(e.paused_until_us, 62 * S);
+    assert_int_equal(e.paused_for, CLASS_CREDENTIAL);
+
+    /* Small wishes that prove too short: the backoff takes over. */
+    const struct decision small = {.pause_us = 1000};
+    int64_t now = 62 * S, longest = 0;
+    for (uint64_t i = 0; i < 30; i++) {
+        endpoint_begin(&e);
+        endpoint_end(&e, CLASS_THROTTLED, &small, now, i);
+        assert_true(e.paused_until_us - now >= 1000);
+        longest = e.paused_until_us - now > longest ? e.paused_until_us - now : longest;
+        now = e.paused_until_us;
+    }
+    assert_true(longest > 30 * S);
+}
+
+/* 256 calls in flight when a fault comes: those that began before it end during the pause. */
+static void test_calls_from_before(void **state)
+{
+    (void)state;
+    struct endpoint e;
+    endpoint_init(&e, 1000);
+    for (int i = 0; i < 256; i++)
+        endpoint_begin(&e);
+    const struct decision ten = {.pause_us = 10 * S};
+    assert_true(endpoint_end(&e, CLASS_OVERLOADED, &ten, S, 1));
+    for (int i = 0; i < 200; i++) /* faults, doubts and successes: neither longer nor over */
+        assert_false(endpoint_end(&e,
+                                  i % 3 == 0   ? CLASS_UNSENT
+                                  : i % 3 == 1 ? CLASS_AMBIGUOUS
+                                               : CLASS_OK,
+                                  &nothing, 2 * S, 1));
+    assert_int_equal(e.paused_until_us, 11 * S);
+    assert_false(endpoint_can_run(&e, 11 * S - 1));
+    assert_true(e.probing);
+    endpoint_begin(&e); /* the probe; 55 old calls are still out */
+    assert_false(endpoint_can_run(&e, 11 * S));
+    assert_false(
+        endpoint_end(&e, CLASS_OK, &nothing, 11 * S, 1)); /* whose life it is, is all one */
+    assert_true(endpoint_can_run(&e, 11 * S));
+    assert_int_equal(e.in_flight, 55);
+}
+
+/* One broken connection among many good calls costs at most a second and a probe, every time. */
+static void test_single_fault_is_cheap(void **state)
+{
+    (void)state;
+    struct endpoint e;
+    endpoint_init(&e, 64);
+    int64_t now = S, lost = 0;
+    for (uint64_t i = 0; i < 1000; i++) {
+        if (i % 100 == 50) {
+            call(&e, CLASS_UNSENT, now, i);
+            assert_true(e.paused_until_us - now <= S);
+            lost += e.paused_until_us - now;
+            now = e.paused_until_us > now ? e.paused_until_us : now;
+        }
+        assert_true(endpoint_can_run(&e, now));
+        call(&e, CLASS_OK, now, i);
+    }
+    assert_true(lost <= 10 * S);
+    for (int i = 0; i < 100; i++) /* and doubts among successes cost nothing */
+        assert_false(call(&e, i % 2 ? CLASS_OK : CLASS_SERVER_ERROR, now, 1));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_concurrency),       cmocka_unit_test(test_classes),
+        cmocka_unit_test(test_our_own_trouble),   cmocka_unit_test(test_pause_and_probe),
+        cmocka_unit_test(test_backoff_grows),     cmocka_unit_test(test_server_s_wish),
+        cmocka_unit_test(test_calls_from_before), cmocka_unit_test(test_single_fault_is_cheap),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
