@@ -78,7 +78,7 @@ static enum rc say_json(const struct cancel *c, struct err *err)
     jsonw_key(&w, "already_requested_at");
     jsonw_time(&w, c->batch.cancel_ms);
     jsonw_key(&w, "pending");
-    if (c->progress.total < 0)
+    if (c->progress.accepted < 0)
         jsonw_null(&w);
     else
         jsonw_int(&w, c->progress.pending);
@@ -94,14 +94,14 @@ static enum rc say_json(const struct cancel *c, struct err *err)
 static enum rc say(const struct cancel *c, struct err *err)
 {
     char at[CLOCK_RFC3339_BYTES];
-    if (c->progress.total >= 0 && c->progress.pending <= 0)
+    if (c->progress.accepted >= 0 && c->progress.pending <= 0)
         return out_writef(err, "all its jobs have ended: there is nothing left to cancel\n");
     if (c->batch.cancel_ms) {
         clock_rfc3339(c->batch.cancel_ms, at, sizeof at);
         return out_writef(err, "cancelled already, at %s; workers were told once more\n", at);
     }
     enum rc rc = out_writef(err, "cancel requested; parked jobs woken: %" PRId64, c->woken);
-    if (rc == RC_OK && c->progress.total >= 0)
+    if (rc == RC_OK && c->progress.accepted >= 0)
         rc = out_writef(err, "; pending: %" PRId64, c->progress.pending);
     return rc == RC_OK ? out_writef(err, "\n") : rc;
 }

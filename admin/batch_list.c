@@ -27,7 +27,7 @@ static const struct table_col cols[] = {{"batch_id", "BATCH", 0},
 
 static const char *state_of(const struct progress *p)
 {
-    if (p->total < 0)
+    if (p->accepted < 0)
         return p->cancel_ms ? "cancelling" : "open";
     if (p->pending <= 0)
         return "done";
@@ -49,7 +49,7 @@ static void add_row(struct table *t, const struct pg_rows *rows, int row)
     struct progress p = progress_read(rows, row, PROGRESS);
     table_id(t, &id);
     table_text(t, pg_get_span(rows, row, 1));
-    count(t, p.total);
+    count(t, p.accepted);
     table_int(t, p.succeeded);
     table_int(t, p.dead);
     table_int(t, p.cancelled);

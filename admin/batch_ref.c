@@ -120,12 +120,13 @@ struct progress progress_read(const struct pg_rows *rows, int row, int col)
         .dead = pg_get_int(rows, row, col + 1),
         .cancelled = pg_get_int(rows, row, col + 2),
         .expired = pg_get_int(rows, row, col + 3),
-        .total = pg_null(rows, row, col + 4) ? -1 : pg_get_int(rows, row, col + 4),
+        .accepted = pg_null(rows, row, col + 4) ? -1 : pg_get_int(rows, row, col + 4),
         .pending = pg_null(rows, row, col + 5) ? -1 : pg_get_int(rows, row, col + 5),
         .cost_nusd = pg_null(rows, row, col + 6) ? -1 : pg_get_int(rows, row, col + 6),
         .unpriced = pg_get_int(rows, row, col + 7),
         .last_ms = pg_get_time_ms(rows, row, col + 8),
         .cancel_ms = pg_get_time_ms(rows, row, col + 9),
+        .requeued = pg_get_int(rows, row, col + 10),
     };
     p.ended = p.succeeded + p.dead + p.cancelled + p.expired;
     return p;

@@ -28,7 +28,7 @@ struct batch {
     int priority;                      /* -1: not said */
     int64_t created_ms, registered_ms;
     int64_t deadline_ms, sealed_ms, cancel_ms; /* 0: none */
-    int64_t total;                             /* -1: not sealed */
+    int64_t total;                             /* jobs put in; -1: not sealed */
     struct jobid first, past;                  /* its jobs' ids: first <= id < past */
     struct pg_rows *rows;                      /* owned */
 };
@@ -47,7 +47,8 @@ void batch_params(struct pg_params *p, const struct batch *b);
 
 /* Where the jobs of a batch stand, as the view batch_progress has them. */
 struct progress {
-    int64_t total, pending; /* -1: not known, the batch is not sealed */
+    int64_t accepted, pending; /* -1: not known, the batch is not sealed */
+    int64_t requeued;          /* of the accepted */
     int64_t ended, succeeded, dead, cancelled, expired;
     int64_t cost_nusd; /* -1: nothing known */
     int64_t unpriced;  /* results whose cost is not known */
@@ -57,10 +58,10 @@ struct progress {
 enum rc batch_progress(struct ctx *ctx, const struct batch *b, struct progress *ret,
                        struct err *err) MUST_CHECK;
 /* From columns succeeded, dead, cancelled, expired, accepted, pending, cost_nusd, unpriced,
- * last_at, cancel_requested_at that begin at `col`. */
+ * last_at, cancel_requested_at, requeued that begin at `col`. */
 #define PROGRESS_COLUMNS                                                                     \
     "succeeded, dead, cancelled, expired, accepted, pending, cost_nusd, unpriced, last_at, " \
-    "cancel_requested_at"
+    "cancel_requested_at, requeued"
 struct progress progress_read(const struct pg_rows *rows, int row, int col);
 
 #endif

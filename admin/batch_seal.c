@@ -2,9 +2,9 @@
  * batch_seal.c - `inferq batch seal`: says how many jobs a batch has, where no submit did, so that
  * conservation can be checked and the batch can be done.
  *
- * The total counts jobs as they were put in; each requeue since has added one, which is taken into
- * account here. A total that contradicts the one that stands, or what has ended already, is
- * refused. A batch that the database has never seen is made from its id, which proves app and name.
+ * The total counts jobs as they were put in; requeues are counted apart, so they may come before or
+ * after. A total that contradicts the one that stands, or what has ended already, is refused. A
+ * batch that the database has never seen is made from its id, which proves app and name.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -13,7 +13,6 @@
 #include "admin/batch_ref.h"
 #include "admin/cmd.h"
 #include "admin/out.h"
-#include "common/codes.h"
 
 static enum rc make_batch(struct ctx *ctx, struct err *err)
 {
@@ -62,21 +61,8 @@ static enum rc check_names(struct ctx *ctx, const struct batch *b, struct err *e
     return RC_OK;
 }
 
-/* A requeue locks the batch too, so the requeues counted after this are all there are until the
- * transaction ends. */
-static enum rc lock_batch(struct ctx *ctx, const struct batch *b, struct err *err)
-{
-    struct pg_params *p = pg_params_new();
-    enum rc rc = cmd_have(p, err);
-    if (rc != RC_OK)
-        return rc;
-    pg_add_uuid(p, &b->id);
-    rc = ctx_exec(ctx, "SELECT FROM batch WHERE batch_id = $1 FOR UPDATE", p, NULL, err);
-    pg_params_free(p);
-    return rc;
-}
-
-/* Sets the total unless one stands; *ret_total: what stands now. */
+/* Sets the total unless one stands; *ret_total: what stands now. The row is then locked, so what is
+ * read of the batch afterwards holds every requeue that was under way. */
 static enum rc set_total(struct ctx *ctx, const struct batch *b, int64_t total, int64_t *ret_total,
                          struct err *err)
 {
@@ -98,43 +84,24 @@ static enum rc set_total(struct ctx *ctx, const struct batch *b, int64_t total, 
     return rc;
 }
 
-static enum rc requeues(struct ctx *ctx, const struct batch *b, int64_t *ret, struct err *err)
+static enum rc check_total(const struct progress *p, int64_t total, int64_t stands, struct err *err)
 {
-    struct pg_rows *rows = NULL;
-    struct pg_params *p = pg_params_new();
-    enum rc rc = cmd_have(p, err);
-    if (rc != RC_OK)
-        return rc;
-    pg_add_uuid(p, &b->id);
-    pg_add_int(p, PG_INT2, DEAD_REQUEUED);
-    rc = ctx_exec(ctx, "SELECT count(*) FROM dead_letter WHERE batch_id = $1 AND state = $2", p,
-                  &rows, err);
-    if (rc == RC_OK)
-        *ret = pg_get_int(rows, 0, 0);
-    pg_rows_free(rows);
-    pg_params_free(p);
-    return rc;
-}
-
-static enum rc check_total(const struct progress *p, int64_t total, int64_t stands,
-                           int64_t requeued, struct err *err)
-{
-    if (stands != total + requeued)
+    if (stands != total)
         return err_set(err, RC_REJECT,
                        "it is sealed already, with %" PRId64 " jobs, not %" PRId64
                        ": a total never changes",
-                       stands - requeued, total);
-    if (p->ended > stands)
+                       stands, total);
+    if (p->pending < 0)
         return err_set(err, RC_REJECT,
                        "%" PRId64 " of its jobs have ended already: %" PRId64 " is too few",
-                       p->ended - requeued, total);
+                       p->ended - p->requeued, total);
     return RC_OK;
 }
 
 static enum rc seal(struct ctx *ctx, struct batch *b, int64_t total, struct err *err)
 {
     bool found = false;
-    int64_t requeued = 0, stands = 0;
+    int64_t stands = 0;
     struct progress progress;
     char id[ID_TEXT_BYTES], detail[64];
     enum rc rc = batch_find(ctx, ctx->opts.args[0], b, &found, err);
@@ -146,15 +113,11 @@ static enum rc seal(struct ctx *ctx, struct batch *b, int64_t total, struct err 
     if (rc == RC_OK)
         rc = check_names(ctx, b, err);
     if (rc == RC_OK)
-        rc = lock_batch(ctx, b, err);
-    if (rc == RC_OK)
-        rc = requeues(ctx, b, &requeued, err);
-    if (rc == RC_OK)
-        rc = set_total(ctx, b, total + requeued, &stands, err);
+        rc = set_total(ctx, b, total, &stands, err);
     if (rc == RC_OK)
         rc = batch_progress(ctx, b, &progress, err);
     if (rc == RC_OK)
-        rc = check_total(&progress, total, stands, requeued, err);
+        rc = check_total(&progress, total, stands, err);
     if (rc != RC_OK || b->total >= 0)
         return rc;
     jobid_text(&b->id, id);

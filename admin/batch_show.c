@@ -138,7 +138,7 @@ static enum rc head(const struct facts *f, struct err *err)
 
 static enum rc conservation(const struct progress *p, struct err *err)
 {
-    if (p->total < 0)
+    if (p->accepted < 0)
         return out_writef(err,
                           "\nnot sealed: %" PRId64 " ended = %" PRId64 " succeeded + %" PRId64
                           " dead + %" PRId64 " cancelled + %" PRId64 " expired\n",
@@ -146,7 +146,7 @@ static enum rc conservation(const struct progress *p, struct err *err)
     return out_writef(err,
                       "\n%" PRId64 " accepted = %" PRId64 " succeeded + %" PRId64 " dead + %" PRId64
                       " cancelled + %" PRId64 " expired + %" PRId64 " pending\n",
-                      p->total, p->succeeded, p->dead, p->cancelled, p->expired, p->pending);
+                      p->accepted, p->succeeded, p->dead, p->cancelled, p->expired, p->pending);
 }
 
 static enum rc cost_line(const struct progress *p, struct err *err)
@@ -335,12 +335,12 @@ static void json_head(struct jsonw *w, const struct facts *f)
     json_time(w, "deadline_at", b->deadline_ms);
     json_time(w, "cancel_requested_at", b->cancel_ms);
     json_time(w, "last_result_at", p->last_ms);
-    json_int(w, "accepted", p->total, p->total < 0);
+    json_int(w, "accepted", p->accepted, p->accepted < 0);
     json_int(w, "succeeded", p->succeeded, false);
     json_int(w, "dead", p->dead, false);
     json_int(w, "cancelled", p->cancelled, false);
     json_int(w, "expired", p->expired, false);
-    json_int(w, "pending", p->pending, p->total < 0);
+    json_int(w, "pending", p->pending, p->accepted < 0);
     json_int(w, "cost_nusd", p->cost_nusd, p->cost_nusd < 0);
     json_int(w, "unpriced", p->unpriced, false);
 }

@@ -3,7 +3,7 @@
  * itself, with an id of its own.
  *
  * One transaction a letter: the letter is locked and judged, the new generation is put among the
- * parked jobs (due at once), the batch's accepted jobs become one more, the letter is marked and
+ * parked jobs (due at once), the batch counts one more requeue, the letter is marked and
  * the review event is written. So conservation holds at every moment, and a letter that several
  * people requeue at once is requeued once. A letter that is refused does not stop the others.
  */
@@ -177,9 +177,8 @@ static enum rc mark(struct requeue *q, int64_t dead_id, const struct pg_rows *ro
     pg_add_int(event, PG_INT8, dead_id);
     pg_add_uuid(event, &old);
     pg_add_uuid(event, &msg->job_id);
-    /* an unsealed batch has no total yet: `batch seal` counts the requeues */
-    rc = ctx_exec(q->ctx, "UPDATE batch SET total = total + 1 WHERE batch_id = $1", batch, NULL,
-                  err);
+    rc = ctx_exec(q->ctx, "UPDATE batch SET requeued = requeued + 1 WHERE batch_id = $1", batch,
+                  NULL, err);
     if (rc == RC_OK)
         rc = ctx_exec(q->ctx, "UPDATE dead_letter SET state = $2 WHERE dead_id = $1", letter, NULL,
                       err);

@@ -178,10 +178,10 @@ static enum rc stream(struct ctx *ctx, const struct batch *b, struct writer *w, 
 
 static void say_unfinished(const struct progress *p)
 {
-    if (p->total < 0)
+    if (p->accepted < 0)
         out_note("the batch is not sealed: more results may follow");
     else if (p->pending > 0)
-        out_note("%" PRId64 " of %" PRId64 " jobs have not ended yet", p->pending, p->total);
+        out_note("%" PRId64 " of %" PRId64 " jobs have not ended yet", p->pending, p->accepted);
 }
 
 static enum rc list_fields(struct err *err)

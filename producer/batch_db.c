@@ -165,8 +165,8 @@ enum rc batch_db_counts(struct pgc *conn, const struct jobid *id, struct batch_c
     if (params)
         pg_add_uuid(params, id);
     enum rc rc = run(conn,
-                     "SELECT accepted, succeeded, dead, cancelled, expired, pending, cost_nusd "
-                     "FROM batch_progress WHERE batch_id = $1",
+                     "SELECT accepted, succeeded, dead, cancelled, expired, pending, cost_nusd, "
+                     "requeued FROM batch_progress WHERE batch_id = $1",
                      params, &rows, err);
     if (rc == RC_OK && pg_row_count(rows) != 1)
         rc = err_set(err, RC_REJECT, "the batch is no longer there");
@@ -179,6 +179,7 @@ enum rc batch_db_counts(struct pgc *conn, const struct jobid *id, struct batch_c
             .expired = pg_get_int(rows, 0, 4),
             .pending = pg_get_int(rows, 0, 5),
             .cost_nusd = pg_null(rows, 0, 6) ? -1 : pg_get_int(rows, 0, 6),
+            .requeued = pg_get_int(rows, 0, 7),
         };
     pg_rows_free(rows);
     pg_params_free(params);

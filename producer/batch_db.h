@@ -37,6 +37,7 @@ struct batch_want {
 
 struct batch_counts {
     int64_t accepted, succeeded, dead, cancelled, expired, pending;
+    int64_t requeued;  /* of the accepted */
     int64_t cost_nusd; /* -1: nothing known */
 };
 

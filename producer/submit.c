@@ -392,11 +392,15 @@ static enum rc wait_for_end(struct submit *s, int *ret_status, struct err *err)
     s->pass.outbox = NULL;
     enum rc rc = wait_batch(&s->conn, &s->row.id, &conf, &counts, &s->signal, err);
     progress_clear(&s->progress);
-    if (rc != RC_OK || counts.succeeded == counts.accepted)
+    if (rc != RC_OK)
         return rc;
+    /* A dead job that was requeued is judged by its new generation, not by its old end. */
+    int64_t jobs = counts.accepted - counts.requeued;
+    if (counts.succeeded >= jobs)
+        return RC_OK;
     say("%" PRId64 " of %" PRId64 " jobs did not succeed (%" PRId64 " dead, %" PRId64
         " cancelled, %" PRId64 " expired): see `inferq results %.*s --failed`",
-        counts.accepted - counts.succeeded, counts.accepted, counts.dead, counts.cancelled,
+        jobs - counts.succeeded, jobs, counts.dead - counts.requeued, counts.cancelled,
         counts.expired, (int)s->batch.n, s->batch.p);
     *ret_status = 1;
     return RC_OK;

@@ -52,7 +52,8 @@ CREATE TABLE batch (
     priority smallint,
     created_ms bigint NOT NULL,             -- the first six bytes of every id in it
     deadline_at timestamptz,
-    total bigint CHECK (total >= 0),        -- accepted jobs; NULL until sealed
+    total bigint CHECK (total >= 0),        -- jobs put in; NULL until sealed
+    requeued bigint NOT NULL DEFAULT 0 CHECK (requeued >= 0),  -- generations added, sealed or not
     input_sha256 bytea,                     -- of what was submitted, in order
     registered_at timestamptz NOT NULL DEFAULT now(),
     sealed_at timestamptz,

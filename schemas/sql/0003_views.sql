@@ -40,14 +40,15 @@ SELECT DISTINCT ON (batch_id, custom_id) *
 FROM result
 ORDER BY batch_id, custom_id, generation DESC;
 
--- Conservation, per batch: accepted = succeeded + dead + cancelled + expired + pending.
+-- Conservation, per batch: accepted = succeeded + dead + cancelled + expired + pending, where
+-- accepted is what was put in and what was requeued since. NULL until sealed: accepted, pending.
 CREATE VIEW batch_progress WITH (security_invoker = true) AS
 SELECT b.batch_id, b.app, b.name, b.task, b.team, b.registered_at, b.sealed_at,
-       b.cancel_requested_at, b.total AS accepted,
+       b.cancel_requested_at, b.total + b.requeued AS accepted,
        coalesce(p.succeeded, 0) AS succeeded, coalesce(p.dead, 0) AS dead,
        coalesce(p.cancelled, 0) AS cancelled, coalesce(p.expired, 0) AS expired,
-       b.total - coalesce(p.ended, 0) AS pending,
-       p.cost_nusd, coalesce(p.unpriced, 0) AS unpriced, p.last_at
+       b.total + b.requeued - coalesce(p.ended, 0) AS pending,
+       p.cost_nusd, coalesce(p.unpriced, 0) AS unpriced, p.last_at, b.requeued
 FROM batch b
 LEFT JOIN LATERAL (
     SELECT sum(n) FILTER (WHERE status = 1)::bigint AS succeeded,

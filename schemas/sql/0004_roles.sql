@@ -48,5 +48,5 @@ GRANT SELECT ON batch, result, call, worker, parked, dead_letter, review_event, 
     model, model_version, price, prompt_version, result_text, result_current, batch_progress,
     progress, partition_span TO inferq_reviewer;
 GRANT UPDATE (state) ON dead_letter TO inferq_reviewer;
-GRANT UPDATE (total) ON batch TO inferq_reviewer;          -- a requeue is one more accepted job
+GRANT UPDATE (requeued) ON batch TO inferq_reviewer;       -- a requeue is one more accepted job
 GRANT INSERT ON parked, review_event TO inferq_reviewer;

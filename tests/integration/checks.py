@@ -36,8 +36,8 @@ def conservation(world):
         " WHERE (p.n, p.cost) IS DISTINCT FROM (r.n, r.cost)")
     for row in uneven:
         yield f"progress is not the count of results: {row}"
-    over = world.rows("SELECT b.name, b.total, count(*) FROM batch b JOIN result USING (batch_id)"
-                      " GROUP BY 1, 2 HAVING count(*) > b.total")
+    over = world.rows("SELECT b.name, b.accepted, count(*) FROM batch_progress b"
+                      " JOIN result USING (batch_id) GROUP BY 1, 2 HAVING count(*) > b.accepted")
     for row in over:
         yield f"more results than accepted jobs: {row}"
 

@@ -344,7 +344,7 @@ def test_seal_waits_for_a_requeue_under_way(db):
     dead_id = db.dead(b, "a")
     other = psycopg2.connect(dbname=db.name, options="-c search_path=inferq")
     with other.cursor() as cursor:  # what a requeue does, half-way
-        cursor.execute("UPDATE batch SET total = total + 1 WHERE batch_id = %s", (b.id,))
+        cursor.execute("UPDATE batch SET requeued = requeued + 1 WHERE batch_id = %s", (b.id,))
         cursor.execute("UPDATE dead_letter SET state = 3 WHERE dead_id = %s", (dead_id,))
     process = subprocess.Popen([INFERQ, "batch", "seal", b.ref, "--total", "1"],
                                env={**os.environ, **db.env}, stdout=subprocess.DEVNULL)

@@ -259,6 +259,30 @@ def test_requeue_keeps_conservation(db):
     assert db.progress(b)[0] == 3 and db.value("SELECT count(*) FROM parked") == 1
 
 
+def test_requeue_before_the_seal_and_after_it(db):
+    """What was put in and what was requeued are counted apart: the order does not matter."""
+    b = db.batch("r", None)
+    db.result(b, "fine")
+    letters = [str(db.dead(b, name)) for name in "ab"]
+    counts = "SELECT total, requeued FROM batch WHERE batch_id = %s"
+    works(db.inferq("dead", "requeue", letters[0]))
+    assert db.rows(counts, b.id) == [(None, 1)]
+    assert db.progress(b) == (None, 1, 2, 0, 0, None), "not sealed: what is accepted is not known"
+    fails(db.inferq("batch", "seal", b.ref, "--total", "1"), 2, "2 of its jobs have ended already")
+    assert works(db.inferq("batch", "seal", b.ref, "--total", "3")) == "sealed with 3 jobs\n"
+    assert db.rows(counts, b.id) == [(3, 1)] and db.progress(b) == (4, 1, 2, 0, 0, 1)
+    works(db.inferq("dead", "requeue", letters[1]))
+    assert db.rows(counts, b.id) == [(3, 2)] and db.progress(b) == (5, 1, 2, 0, 0, 2)
+    assert "already, with 3 jobs" in works(db.inferq("batch", "seal", b.ref, "--total", "3"))
+    fails(db.inferq("batch", "seal", b.ref, "--total", "5"), 2, "with 3 jobs, not 5")
+    assert json.loads(works(db.inferq("batch", "show", b.ref, "--json")))["accepted"] == 5
+    for name in "ab":
+        assert db.progress(b)[5] > 0
+        db.result(b, name, generation=1)
+    assert db.progress(b) == (5, 3, 2, 0, 0, 0)
+    works(db.inferq("batch", "watch", b.ref))  # exits 0: each job has succeeded in the end
+
+
 def test_requeue_signs_with_the_key(db, tmp_path):
     b = db.batch("r", 1)
     dead_id = str(db.dead(b, "dead", headers=b"v1:old:00\n\n"))

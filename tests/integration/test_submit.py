@@ -549,6 +549,22 @@ def test_wait_tells_failures(submit):
     assert b"3 of 5 jobs did not succeed (1 dead, 1 cancelled, 1 expired)" in done.stderr
 
 
+def test_wait_judges_a_requeued_job_by_its_new_generation(submit):
+    submit.write("r.jsonl", chat_lines(3))
+    submit.ok("r.jsonl")
+    finish(submit, {1: 2, 2: 1})
+    submit.sql("UPDATE batch SET requeued = 1 WHERE app = %s", submit.app)
+    process = submit.start("--wait", "r.jsonl")
+    time.sleep(1)
+    assert process.poll() is None, "the new generation is pending"
+    finish(submit, {2: 1})
+    assert process.wait(timeout=30) == 1
+    assert b"1 of 3 jobs did not succeed (1 dead," in process.communicate()[1]
+    finish(submit, {1: 1})
+    submit.sql("UPDATE batch SET requeued = 2 WHERE app = %s", submit.app)
+    submit.ok("--wait", "r.jsonl")
+
+
 def test_wait_outlives_a_lost_connection(submit):
     submit.write("r.jsonl", chat_lines(1))
     process = submit.start("--wait", "r.jsonl")
