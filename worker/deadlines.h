@@ -17,8 +17,8 @@ struct deadlines *deadlines_new(void); /* returns owned; NULL: no memory */
 void deadlines_free(struct deadlines *d);
 /* Sets or moves the job's due time (job->due_us). false: no memory. */
 bool deadlines_set(struct deadlines *d, struct job *job, int64_t due_us);
-void deadlines_clear(struct deadlines *d, struct job *job); /* harmless when absent */
-int64_t deadlines_next(const struct deadlines *d);          /* INT64_MAX: none */
+void deadlines_clear(struct deadlines *d, struct job *job);     /* harmless when absent */
+int64_t deadlines_next(const struct deadlines *d);              /* INT64_MAX: none */
 struct job *deadlines_pop(struct deadlines *d, int64_t now_us); /* one that is due; NULL: none */
 size_t deadlines_count(const struct deadlines *d);
 

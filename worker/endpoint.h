@@ -4,7 +4,8 @@
  * Concurrency is the configured one. Faults that speak of the endpoint, not of the job (unsent,
  * overloaded, throttled, credential, billing, certificate) pause it: exponentially, with full
  * jitter, or as long as the server said; after a pause one probe goes alone, and its success opens
- * the endpoint again; a first fault pauses for a second at most. The seam for rates and learned concurrency: nothing else decides.
+ * the endpoint again; a first fault pauses for a second at most. The seam for rates and learned
+ * concurrency: nothing else decides.
  */
 #ifndef INFERQ_WORKER_ENDPOINT_H
 #define INFERQ_WORKER_ENDPOINT_H

@@ -1,5 +1,6 @@
 /*
- * error_body.h - what a model server says went wrong, in any of the shapes that are out there (pure).
+ * error_body.h - what a model server says went wrong, in any of the shapes that are out there
+ * (pure).
  */
 #ifndef INFERQ_WORKER_ERROR_BODY_H
 #define INFERQ_WORKER_ERROR_BODY_H
@@ -19,8 +20,8 @@ struct error_body {
 };
 
 /* Shapes: {"error":{"message","type","code"}}; the same with strings for null and numbers, or flat
- * ({"object":"error","message",...}); {"error":"..."}; {"detail":"..."}; {"detail":[...]}; any other
- * text is the message itself. */
+ * ({"object":"error","message",...}); {"error":"..."}; {"detail":"..."}; {"detail":[...]}; any
+ * other text is the message itself. */
 void error_body_read(struct span body, struct error_body *ret);
 
 #endif

@@ -5,18 +5,31 @@
  */
 #include "worker/json_walk.h"
 
+#include <string.h>
+
+#include <string.h>
+
 static bool is_between(char c)
 {
     return c == ' ' || c == '\n' || c == '\r' || c == '\t' || c == ',';
 }
 
-/* Behind the string that starts at p. */
+/* Behind the string that starts at p: its end is the first quote that an even number of backslashes
+ * precedes. */
 static const char *pass_string(const char *p, const char *end)
 {
-    for (p++; p < end && *p != '"'; p++)
-        if (*p == '\\')
-            p++;
-    return p < end ? p + 1 : end;
+    const char *from = p + 1;
+    for (p = from; p < end; p++) {
+        p = memchr(p, '"', (size_t)(end - p));
+        if (!p)
+            return end;
+        size_t slashes = 0;
+        while (p - slashes > from && p[-1 - (ptrdiff_t)slashes] == '\\')
+            slashes++;
+        if (slashes % 2 == 0)
+            return p + 1;
+    }
+    return end;
 }
 
 /* Behind the list or object that starts at p. */

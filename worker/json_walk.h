@@ -11,7 +11,8 @@
 /* What json_walk_next reads from: the inside of a list; absent for any other value. */
 struct span json_walk_begin(const struct json_value *list);
 
-/* The next element. false: there is none. Only for text that was checked: it is not checked again. */
+/* The next element. false: there is none. Only for text that was checked: it is not checked again.
+ */
 bool json_walk_next(struct span *rest, struct json_value *ret);
 
 /* What a checked string says; where that is longer than `scratch`, the string as it is written. */

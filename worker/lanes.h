@@ -22,11 +22,11 @@
 enum { LANES_MAX = 16 };
 
 struct lane_conf {
-    const char *name;  /* "high" */
-    int weight;        /* 1 .. 1000 */
+    const char *name;       /* "high" */
+    int weight;             /* 1 .. 1000 */
     int min_share_permille; /* 0 .. 1000; all together <= 1000 */
-    size_t max_jobs;   /* the lane is full at this many */
-    size_t max_bytes;  /* or at so many payload bytes */
+    size_t max_jobs;        /* the lane is full at this many */
+    size_t max_bytes;       /* or at so many payload bytes */
 };
 
 struct lanes;
@@ -39,14 +39,14 @@ void lanes_free(struct lanes *l); /* the jobs must be gone */
 /* Uses job->lane, job->endpoint, job->payload_bytes, job->waiting_since_us. */
 void lanes_push(struct lanes *l, struct job *job);
 void lanes_remove(struct lanes *l, struct job *job);
-/* The next job whose endpoint `can_run`; its lane is charged one dispatch, the job stays in it until
- * lanes_remove. NULL: none. */
+/* The next job whose endpoint `can_run`; its lane is charged one dispatch, the job stays in it
+ * until lanes_remove. NULL: none. */
 struct job *lanes_next(struct lanes *l, bool (*can_run)(void *arg, int endpoint), void *arg);
 /* Any one waiting job of this lane (or -1: any) and endpoint (or -1: any), oldest first; stays. */
 struct job *lanes_peek(const struct lanes *l, int lane, int endpoint);
 
-/* Visits every waiting job, oldest first within a lane and endpoint; `visit` may remove the job that
- * it is given, and no other. */
+/* Visits every waiting job, oldest first within a lane and endpoint; `visit` may remove the job
+ * that it is given, and no other. */
 void lanes_walk(struct lanes *l, void (*visit)(void *arg, struct job *job), void *arg);
 
 /* Wide hysteresis: full at the cap, not full again before it fell to half of it. */

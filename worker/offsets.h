@@ -21,8 +21,8 @@ void offsets_free(struct offsets *o);
 
 /* A record was fetched. Offsets rise strictly; a lower or equal one means that the partition was
  * rewound: RC_REJECT. *ret_ticket names the entry until the reset. */
-enum rc offsets_add(struct offsets *o, int64_t offset, uint64_t *ret_ticket, struct err *err)
-    MUST_CHECK;
+enum rc offsets_add(struct offsets *o, int64_t offset, uint64_t *ret_ticket,
+                    struct err *err) MUST_CHECK;
 /* Marks it done; again is harmless. True: the watermark moved. */
 bool offsets_finish(struct offsets *o, uint64_t ticket);
 /* The next offset to read after everything below is done; -1: nothing is done yet. */

@@ -111,23 +111,23 @@ static void classify_status(const struct http_facts *facts, struct outcome *o)
 void outcome_classify(const struct http_facts *facts, int64_t wall_ms, struct outcome *ret)
 {
     enum http_fault fault = facts->fault;
-    outcome_done(ret);
-    outcome_init(ret);
-    ret->curl_code = facts->curl_code;
-    ret->http_status = facts->status;
-    ret->ours = fault == HTTP_FAULT_GATE || fault == HTTP_FAULT_LOCAL;
-    outcome_text(span_of(facts->request_id), ret->request_id, sizeof ret->request_id);
+    struct outcome o;
+    outcome_init(&o);
+    o.curl_code = facts->curl_code;
+    o.http_status = facts->status;
+    o.ours = fault == HTTP_FAULT_GATE || fault == HTTP_FAULT_LOCAL;
+    outcome_text(span_of(facts->request_id), o.request_id, sizeof o.request_id);
     if (fault != HTTP_FAULT_NONE || facts->status <= 0) {
-        ret->class = outcome_class_of(fault, facts->status, BODY_ANY);
-        explain_fault(ret, fault);
-        return;
+        o.class = outcome_class_of(fault, facts->status, BODY_ANY);
+        explain_fault(&o, fault);
+    } else if (facts->status >= 200 && facts->status <= 299) {
+        o.class = CLASS_OK;
+    } else {
+        classify_status(facts, &o);
+        o.retry_after_us = retry_hint_us(facts, wall_ms);
     }
-    if (facts->status >= 200 && facts->status <= 299) {
-        ret->class = CLASS_OK;
-        return;
-    }
-    classify_status(facts, ret);
-    ret->retry_after_us = retry_hint_us(facts, wall_ms);
+    outcome_done(ret);
+    *ret = o;
 }
 
 /* ---- price ------------------------------------------------------------------------------------

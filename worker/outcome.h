@@ -1,9 +1,9 @@
 /*
  * outcome.h - what came of one call, and what the job does next (pure).
  *
- * The HTTP edge reports facts (`struct http_facts`), the adapter reads the reply, `outcome_classify`
- * names the class and the certainty of its cost, `outcome_decide` the action. The table of DESIGN 9
- * is the one in outcome.c, row by row; schemas/errors.md shows the same rows to people.
+ * The HTTP edge reports facts (`struct http_facts`), the adapter reads the reply,
+ * `outcome_classify` names the class and the certainty of its cost, `outcome_decide` the action.
+ * The table is in outcome_table.c, row by row; schemas/errors.md shows the same rows to people.
  */
 #ifndef INFERQ_WORKER_OUTCOME_H
 #define INFERQ_WORKER_OUTCOME_H
@@ -38,10 +38,10 @@ struct http_facts {
     struct span body;
     /* headers, NUL-terminated, "" when absent, cut when longer */
     char retry_after_ms[HTTP_HINT_BYTES];
-    char retry_after[HTTP_HINT_BYTES];      /* seconds or an HTTP date */
-    char ratelimit_reset[HTTP_HINT_BYTES];  /* x-ratelimit-reset-requests / -tokens: "1s", "6m0s" */
-    char request_id[HTTP_HINT_BYTES];       /* x-request-id, request-id */
-    char date[HTTP_HINT_BYTES];             /* the server's Date, for dates in retry-after */
+    char retry_after[HTTP_HINT_BYTES];     /* seconds or an HTTP date */
+    char ratelimit_reset[HTTP_HINT_BYTES]; /* x-ratelimit-reset-requests / -tokens: "1s", "6m0s" */
+    char request_id[HTTP_HINT_BYTES];      /* x-request-id, request-id */
+    char date[HTTP_HINT_BYTES];            /* the server's Date, for dates in retry-after */
 };
 
 enum { OUTCOME_NAME_BYTES = 96, OUTCOME_ERROR_BYTES = 2048 };
@@ -51,8 +51,8 @@ struct outcome {
     enum class class;
     enum certainty certainty;
     int curl_code, http_status;
-    struct usage usage;  /* -1 where absent */
-    int64_t cost_nusd;   /* -1: NULL in the ledger */
+    struct usage usage;     /* -1 where absent */
+    int64_t cost_nusd;      /* -1: NULL in the ledger */
     int64_t retry_after_us; /* the server's wish, -1 none; capped nowhere yet */
     bool ours;              /* no fault of the endpoint: our lease, memory or descriptors */
     char finish_reason[OUTCOME_NAME_BYTES];
@@ -67,8 +67,8 @@ void outcome_done(struct outcome *o);
 /* Copies text from outside as a string that Postgres takes: invalid UTF-8 and NULs become '?', what
  * does not fit is cut at a character boundary. An absent span gives "". */
 void outcome_text(struct span from, char *out, size_t out_bytes);
-/* Sets o->error to `what`, followed by ": " and `detail` unless that is absent or empty; cleaned and
- * cut like outcome_text. Without memory there is no text. */
+/* Sets o->error to `what`, followed by ": " and `detail` unless that is absent or empty; cleaned
+ * and cut like outcome_text. Without memory there is no text. */
 void outcome_explain(struct outcome *o, const char *what, struct span detail);
 
 /* From facts alone: faults, statuses, error bodies of all six shapes (status, then error code, then
@@ -99,18 +99,18 @@ struct job_facts {
     int uncounted; /* consecutive calls that did not count (throttled, unsent ...), this included */
     int server_errors; /* CLASS_SERVER_ERROR so far, this included: 500 is tried twice */
     int reasks;
-    bool can_reask; /* the protocol allows it */
+    bool can_reask;              /* the protocol allows it */
     int64_t now_us, deadline_us; /* monotonic; INT64_MAX: none */
     uint64_t seed;               /* random, for the jitter */
 };
 
 struct decision {
     enum action action;
-    enum class why;         /* of the ending, when it ends */
-    int64_t delay_us;       /* ACTION_RETRY */
-    int64_t pause_us;       /* > 0: the endpoint takes no new calls for at least so long */
-    bool ours;              /* the outcome says nothing of the endpoint */
-    bool alert;             /* an operator must act: credential, billing, certificate, model gone */
+    enum class why;   /* of the ending, when it ends */
+    int64_t delay_us; /* ACTION_RETRY */
+    int64_t pause_us; /* > 0: the endpoint takes no new calls for at least so long */
+    bool ours;        /* the outcome says nothing of the endpoint */
+    bool alert;       /* an operator must act: credential, billing, certificate, model gone */
 };
 
 struct decision outcome_decide(const struct outcome *o, const struct job_facts *f);
@@ -130,8 +130,8 @@ bool outcome_row(int index, struct outcome_row *ret);
 int64_t backoff_us(int n, int64_t base_us, int64_t cap_us, uint64_t seed);
 
 /* The server's wish in microseconds from header texts; -1: none usable. Negative or past dates give
- * 0; above 30 days gives 30 days. Pure; `wall_ms` is only used where `date` is absent. The reset header
- * counts only in a 429: servers send it with every answer. */
+ * 0; above 30 days gives 30 days. Pure; `wall_ms` is only used where `date` is absent. The reset
+ * header counts only in a 429: servers send it with every answer. */
 int64_t retry_hint_us(const struct http_facts *facts, int64_t wall_ms);
 
 #endif

@@ -1,7 +1,7 @@
 /*
  * outcome_table.h - the table behind outcome.h: which signal is which class, and what a class means
- * for the job, for its endpoint and for the bill (pure). schemas/errors.md shows the same rows, and a
- * test holds the two against each other.
+ * for the job, for its endpoint and for the bill (pure). schemas/errors.md shows the same rows, and
+ * a test holds the two against each other.
  */
 #ifndef INFERQ_WORKER_OUTCOME_TABLE_H
 #define INFERQ_WORKER_OUTCOME_TABLE_H
@@ -19,8 +19,8 @@ enum body_sign {
     BODY_QUOTA,
     BODY_NO_MODEL,
     BODY_KEY,
-    BODY_FILTER,   /* the provider's content policy */
-    BODY_ADAPTER,  /* not told by status and error body: the adapter, or the worker, says so */
+    BODY_FILTER,  /* the provider's content policy */
+    BODY_ADAPTER, /* not told by status and error body: the adapter, or the worker, says so */
 };
 
 /* What the end of a call says of its endpoint. */
