@@ -17,6 +17,7 @@
 #include "admin/requeue_msg.h"
 #include "common/clock.h"
 #include "common/codes.h"
+#include "common/kept_headers.h"
 #include "common/secret.h"
 #include "common/sign.h"
 
@@ -115,13 +116,15 @@ static enum rc check_age(struct ctx *ctx, const struct jobid *id, struct err *er
     return rc;
 }
 
+/* The trace goes on; the old signature does not fit the new message. */
 static struct span new_headers(struct requeue *q, struct span old_headers, struct buf *out)
 {
     char header[SIGN_HEADER_BYTES];
-    struct span signature = {0};
+    struct kept_headers headers = {.traceparent = kept_headers_unpack(old_headers).traceparent};
     if (q->sign)
-        signature = (struct span){header, sign_header(&q->key, buf_span(&q->message), header)};
-    requeue_headers(old_headers, signature, out);
+        headers.signature =
+            (struct span){header, sign_header(&q->key, buf_span(&q->message), header)};
+    kept_headers_pack(headers, out);
     return buf_span(out);
 }
 
@@ -130,7 +133,7 @@ static enum rc park(struct requeue *q, const struct pg_rows *rows, const struct 
 {
     struct pg_rows *parked = NULL;
     struct buf headers;
-    buf_init(&headers, 4096);
+    buf_init(&headers, KEPT_HEADERS_BYTES_MAX);
     struct pg_params *p = pg_params_new();
     enum rc rc = cmd_have(p, err);
     if (rc != RC_OK)

@@ -6,8 +6,6 @@
  */
 #include "admin/requeue_msg.h"
 
-#include <string.h>
-
 #include "common/clock.h"
 #include "common/codes.h"
 #include "common/mp_read.h"
@@ -102,19 +100,6 @@ enum rc requeue_msg(struct span payload, const struct jobid *job_id, int64_t dea
     if (rc == RC_OK)
         *ret_msg = new;
     return rc;
-}
-
-void requeue_headers(struct span old_headers, struct span signature, struct buf *out)
-{
-    const char *end = old_headers.n ? memchr(old_headers.p, '\n', old_headers.n) : NULL;
-    struct span trace = {0};
-    if (end)
-        trace = (struct span){end + 1, old_headers.n - (size_t)(end + 1 - old_headers.p)};
-    buf_add_span(out, signature);
-    buf_add_byte(out, '\n');
-    buf_add_span(out, trace);
-    if (trace.n == 0 || trace.p[trace.n - 1] != '\n')
-        buf_add_byte(out, '\n');
 }
 
 int requeue_priority(struct span topic, int msg_priority, int batch_priority)

@@ -22,11 +22,6 @@ enum rc requeue_msg(struct span payload, const struct jobid *job_id, int64_t dea
                     int64_t now_ms, struct buf *out, struct job_msg *ret_msg,
                     struct err *err) MUST_CHECK;
 
-/* The headers column of a parked row, "signature\n" "traceparent\n", from the letter's (absent
- * allowed): the trace goes on, the old signature does not fit the new message. `signature` may be
- * absent. */
-void requeue_headers(struct span old_headers, struct span signature, struct buf *out);
-
 /* The priority of the lane: the topic's last part wins over the message's, then the batch's (-1:
  * not said), then normal. */
 int requeue_priority(struct span topic, int msg_priority, int batch_priority);

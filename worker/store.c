@@ -10,12 +10,12 @@
 
 #include <assert.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "common/buf.h"
 #include "common/clock.h"
 #include "common/codes.h"
 #include "common/hash.h"
+#include "common/kept_headers.h"
 #include "common/log.h"
 #include "worker/store_internal.h"
 
@@ -132,31 +132,11 @@ void store_source_of(const struct store *s, const struct job *job, unsigned char
     buf_done(&name);
 }
 
-void store_pack_headers(const struct job *job, struct buf *out)
+struct span store_headers(const struct job *job, struct buf *scratch)
 {
-    buf_reset(out);
-    buf_add_span(out, job->signature);
-    buf_add_byte(out, '\n');
-    buf_add_span(out, job->traceparent);
-    buf_add_byte(out, '\n');
-}
-
-static struct span line_of(struct span *rest)
-{
-    const char *end = rest->n ? memchr(rest->p, '\n', rest->n) : NULL;
-    if (!end)
-        return (struct span){NULL, 0};
-    struct span line = {rest->p, (size_t)(end - rest->p)};
-    rest->p += line.n + 1;
-    rest->n -= line.n + 1;
-    return line.n ? line : (struct span){NULL, 0};
-}
-
-void store_unpack_headers(struct span headers, struct span *ret_signature,
-                          struct span *ret_traceparent)
-{
-    *ret_signature = line_of(&headers);
-    *ret_traceparent = line_of(&headers);
+    buf_reset(scratch);
+    kept_headers_pack((struct kept_headers){job->signature, job->traceparent}, scratch);
+    return buf_span(scratch);
 }
 
 /* ---- handing over -------------------------------------------------------------------------------

@@ -12,11 +12,10 @@
 #include "common/buf.h"
 #include "common/clock.h"
 #include "common/codes.h"
+#include "common/kept_headers.h"
 #include "common/log.h"
 #include "worker/claim_rule.h"
 #include "worker/store_internal.h"
-
-enum { PARK_HEADERS_BYTES_MAX = 8192 };
 
 /* ---- the fast path ------------------------------------------------------------------------------
  */
@@ -354,15 +353,13 @@ static void coordinates(struct store *s, struct pg_params *p, struct job *const 
 static void payloads(struct pg_params *p, struct job *const *rows, int n)
 {
     struct buf headers;
-    buf_init(&headers, PARK_HEADERS_BYTES_MAX);
+    buf_init(&headers, KEPT_HEADERS_BYTES_MAX);
     pg_array(p, PG_BYTEA);
     for (int i = 0; i < n; i++)
         pg_elem_span(p, (struct span){rows[i]->payload, rows[i]->payload_bytes});
     pg_array(p, PG_BYTEA);
-    for (int i = 0; i < n; i++) {
-        store_pack_headers(rows[i], &headers);
-        pg_elem_span(p, buf_span(&headers));
-    }
+    for (int i = 0; i < n; i++)
+        pg_elem_span(p, store_headers(rows[i], &headers));
     buf_done(&headers);
 }
 
@@ -414,6 +411,7 @@ static void pulled(void *arg, const struct pg_answer *answer)
         return; /* what was taken without our knowing is freed when we stop or are fenced */
     const struct pg_rows *r = answer->rows[0];
     for (int i = 0; i < pg_row_count(r); i++) {
+        struct kept_headers headers = kept_headers_unpack(pg_get_span(r, i, 12));
         struct parked_row row = {
             .job_id = pg_get_uuid(r, i, 0),
             .number = (int)pg_get_int(r, i, 1),
@@ -427,9 +425,10 @@ static void pulled(void *arg, const struct pg_answer *answer)
             .offset = pg_get_int(r, i, 9),
             .timestamp_ms = pg_get_time_ms(r, i, 10),
             .payload = pg_get_span(r, i, 11),
+            .signature = headers.signature,
+            .traceparent = headers.traceparent,
             .priority = (int)pg_get_int(r, i, 13),
         };
-        store_unpack_headers(pg_get_span(r, i, 12), &row.signature, &row.traceparent);
         s->conf.pulled(s->conf.arg, &row);
     }
 }

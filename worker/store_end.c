@@ -9,9 +9,10 @@
 
 #include "common/buf.h"
 #include "common/clock.h"
+#include "common/kept_headers.h"
 #include "worker/store_internal.h"
 
-enum { END_HEADERS_BYTES_MAX = 8192, INT4_MAX = 2147483647 };
+enum { INT4_MAX = 2147483647 };
 
 static const struct span absent = {NULL, 0};
 
@@ -123,7 +124,7 @@ static struct span letter_reason(const struct job *job)
 static void letters(const struct store *s, struct pg_params *p, struct job *const *rows, int n)
 {
     struct buf headers;
-    buf_init(&headers, END_HEADERS_BYTES_MAX);
+    buf_init(&headers, KEPT_HEADERS_BYTES_MAX);
     COLUMN(p, PG_UUID, rows, n, pg_elem_uuid(p, &job->msg.job_id));
     letter_source(s, p, rows, n);
     COLUMN(p, PG_UUID, rows, n, pg_elem_uuid(p, &job->msg.batch_id));
@@ -142,8 +143,7 @@ static void letters(const struct store *s, struct pg_params *p, struct job *cons
     COLUMN(p, PG_INT8, rows, n, add_known(p, job->partition < 0 ? -1 : job->offset));
     COLUMN(p, PG_TIMESTAMPTZ, rows, n, pg_elem_time_ms(p, job->timestamp_ms));
     COLUMN(p, PG_BYTEA, rows, n, pg_elem_span(p, (struct span){job->payload, job->payload_bytes}));
-    COLUMN(p, PG_BYTEA, rows, n,
-           (store_pack_headers(job, &headers), pg_elem_span(p, buf_span(&headers))));
+    COLUMN(p, PG_BYTEA, rows, n, pg_elem_span(p, store_headers(job, &headers)));
     buf_done(&headers);
 }
 

@@ -121,10 +121,8 @@ void store_keep_free(struct store *s);
 
 /* 32 bytes that name the source of a dead letter: the job where there is one, else the record. */
 void store_source_of(const struct store *s, const struct job *job, unsigned char out[32]);
-/* The headers kept with a payload: "signature\n" "traceparent\n". Appends to `out`. */
+/* A job's column `headers`: borrowed from `scratch`, which is overwritten. */
 struct buf;
-void store_pack_headers(const struct job *job, struct buf *out);
-void store_unpack_headers(struct span headers, struct span *ret_signature,
-                          struct span *ret_traceparent);
+struct span store_headers(const struct job *job, struct buf *scratch);
 
 #endif

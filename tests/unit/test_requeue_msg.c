@@ -122,26 +122,6 @@ static void test_refusals(void **state)
     buf_done(&payload);
 }
 
-static void check_headers(const char *old, const char *signature, const char *want)
-{
-    struct buf out;
-    buf_init(&out, 1024);
-    requeue_headers(span_of(old), span_of(signature), &out);
-    assert_true(span_is(buf_span(&out), want));
-    buf_done(&out);
-}
-
-static void test_headers(void **state)
-{
-    (void)state;
-    check_headers(NULL, NULL, "\n\n");
-    check_headers(NULL, "v1:k:aa", "v1:k:aa\n\n");
-    check_headers("v1:k:old\n00-trace\n", "v1:k:new", "v1:k:new\n00-trace\n");
-    check_headers("v1:k:old\n00-trace\n", NULL, "\n00-trace\n");
-    check_headers("\n\n", "v1:k:new", "v1:k:new\n\n");
-    check_headers("no line", NULL, "\n\n");
-}
-
 static void test_priority(void **state)
 {
     (void)state;
@@ -214,7 +194,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_next_generation),
         cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_headers),
         cmocka_unit_test(test_priority),
         cmocka_unit_test(test_fields),
         cmocka_unit_test(test_every_field_can_be_asked_for),
