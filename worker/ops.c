@@ -7,6 +7,7 @@
  */
 #include "worker/ops.h"
 
+#include <errno.h>
 #include <microhttpd.h>
 #include <netdb.h>
 #include <stdio.h>
@@ -160,7 +161,7 @@ static enum rc bind_to(const char *listen_at, int *ret_fd, struct err *err)
     if (fd >= 0)
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     if (fd < 0 || bind(fd, at->ai_addr, at->ai_addrlen) != 0 || listen(fd, CONNECTIONS_MAX) != 0) {
-        rc = err_set(err, RC_REJECT, "listen = %s: %m", listen_at);
+        rc = err_set(err, RC_REJECT, "listen = %s: %s", listen_at, strerror(errno));
         if (fd >= 0)
             close(fd);
     } else {
