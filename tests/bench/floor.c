@@ -37,7 +37,7 @@
 enum {
     CALLS_PER_POOL = 256, /* a multi handle searches its connections one by one */
     ROWS_PER_BATCH = 500,
-    BATCHES = 8,
+    BATCHES_WAITING = 4, /* beyond them no new calls begin */
     BATCH_BYTES_MAX = 256 << 20,
     REPLY_BYTES_MAX = 1 << 20,
     RECEIVE_BYTES = 2 << 10, /* as the worker does, so that memory can be compared */
@@ -106,8 +106,8 @@ struct floor {
     struct curl_slist *headers;
 
     PGconn *pg;
-    struct batch batches[BATCHES]; /* a ring: `first` goes out next, `last` takes results */
-    int first, last;
+    struct batch *batches; /* a ring: `first` goes out next, `last` takes results */
+    int batch_count, first, last;
     bool under_way, pg_wants_write;
 
     int64_t taken, called, stored;
@@ -184,24 +184,22 @@ static void batch_begin(struct batch *b)
     b->rows = 0;
 }
 
-static int next_batch(int i)
+static int next_batch(const struct floor *f, int i)
 {
-    return (i + 1) % BATCHES;
+    return (i + 1) % f->batch_count;
 }
 
-/* While the ring is nearly full no new calls begin, so those in flight find room. */
 static bool has_room(const struct floor *f)
 {
-    return (f->last - f->first + BATCHES) % BATCHES < BATCHES / 2;
+    return (f->last - f->first + f->batch_count) % f->batch_count < BATCHES_WAITING;
 }
 
 static void add_result(struct floor *f, const struct call *call)
 {
     struct batch *b = &f->batches[f->last];
     if (b->rows == ROWS_PER_BATCH || (f->under_way && f->last == f->first)) {
-        f->last = next_batch(f->last);
-        if (f->last == f->first)
-            die("Postgres is behind by %d batches", BATCHES);
+        f->last = next_batch(f, f->last);
+        assert(f->last != f->first);
         b = &f->batches[f->last];
         batch_begin(b);
     }
@@ -248,7 +246,7 @@ static void batch_stored(struct floor *f)
     if (f->first == f->last)
         batch_begin(b);
     else
-        f->first = next_batch(f->first);
+        f->first = next_batch(f, f->first);
 }
 
 static void on_postgres(struct floor *f)
@@ -284,7 +282,10 @@ static void connect_postgres(struct floor *f)
     if (PQsetnonblocking(f->pg, 1) != 0 || !PQenterPipelineMode(f->pg))
         die("Postgres: no pipeline mode");
     watch_fd(f, PQsocket(f->pg), EPOLLIN, NULL);
-    for (int i = 0; i < BATCHES; i++) {
+    /* Those that may wait, one under way, and all that is in flight when the last call begins. */
+    f->batch_count = BATCHES_WAITING + 3 + (int)(f->o.in_flight / ROWS_PER_BATCH);
+    f->batches = must(calloc((size_t)f->batch_count, sizeof *f->batches));
+    for (int i = 0; i < f->batch_count; i++) {
         buf_init(&f->batches[i].ids, BATCH_BYTES_MAX);
         buf_init(&f->batches[i].bodies, BATCH_BYTES_MAX);
         batch_begin(&f->batches[i]);
@@ -610,7 +611,7 @@ static void unmake(struct floor *f)
     }
     for (int i = 0; i < f->pool_count; i++)
         curl_multi_cleanup(f->pools[i].multi);
-    for (int i = 0; i < BATCHES; i++) {
+    for (int i = 0; i < f->batch_count; i++) {
         buf_done(&f->batches[i].ids);
         buf_done(&f->batches[i].bodies);
     }
@@ -619,6 +620,7 @@ static void unmake(struct floor *f)
     rd_kafka_consumer_close(f->kafka);
     rd_kafka_destroy(f->kafka);
     curl_slist_free_all(f->headers);
+    free(f->batches);
     free(f->calls);
     free(f->pools);
     free(f->watches);
