@@ -508,6 +508,8 @@ static const struct outspec *spec_of(struct path *p, const struct job *job, stru
 static void check_output(struct path *p, struct job *job)
 {
     struct err err = {0};
+    if (job->outcome.class == CLASS_BAD_OUTPUT) /* empty or cut: the adapter saw it */
+        job->validation = VALIDATION_FAILED;
     if (job->outcome.class != CLASS_OK || job->msg.output_kind == OUTPUT_TEXT)
         return;
     const struct outspec *spec = spec_of(p, job, &err);
