@@ -203,10 +203,14 @@ class Worker:
         """SIGTERM; returns the exit status."""
         if self.alive:
             self.signal(signal.SIGTERM)
+        return self.wait(seconds)
+
+    def wait(self, seconds=60):
+        """Its exit status, which must come by itself."""
         try:
             return self.process.wait(seconds * SLOW)
         except subprocess.TimeoutExpired as late:
-            raise Late(f"no end after SIGTERM:\n{self.log()[-3000:]}") from late
+            raise Late(f"no end in time:\n{self.log()[-3000:]}") from late
 
 
 class Message:
@@ -295,7 +299,7 @@ class World:
         stopping = self.live_workers()
         for worker in stopping:
             worker.signal(signal.SIGTERM)
-        codes = [worker.stop() for worker in stopping]
+        codes = [worker.wait() for worker in stopping]
         assert all(code == 0 for code in codes), codes
 
     def inferq(self, *arguments, **how):

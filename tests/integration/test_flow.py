@@ -140,12 +140,14 @@ def test_json_of_a_schema(world, documents, tmp_path):
     check(world)
 
 
-@pytest.mark.parametrize("output, bad", [("label:fruit,place", "bad-label"),
-                                         ("json:" + json.dumps(SCHEMA), "bad-json"),
-                                         ("label:fruit,place", "empty")])
-def test_a_bad_answer_is_asked_for_once_more(world, output, bad):
+# until-reask: the second request must hold the first answer; an empty one has nothing to show.
+@pytest.mark.parametrize("output, bad, once", [
+    ("label:fruit,place", "bad-label", "until-reask=1"),
+    ("json:" + json.dumps(SCHEMA), "bad-json", "until-reask=1"),
+    ("label:fruit,place", "empty", "times=1")])
+def test_a_bad_answer_is_asked_for_once_more(world, output, bad, once):
     hint = "Labels: fruit, place" if output.startswith("label") else f"JSON schema: {output[5:]}"
-    texts = [f"{hint}\n[[sim: answer={bad} until-reask=1]] mended at the re-ask",
+    texts = [f"{hint}\n[[sim: answer={bad} {once}]] mended at the re-ask",
              f"{hint}\n[[sim: answer={bad}]] never mended", f"{hint}\nright at once"]
     batch = world.ask(*texts, options=("--output", output))
     assert world.wait_ended(batch)["succeeded"] == 2
