@@ -2,10 +2,13 @@
  * topics.c - `inferq topics`: makes the lanes' topics and the dead-letter topic.
  *
  * Records must outlive any backlog, so nothing is deleted by age: retention.ms and retention.bytes
- * are -1 (below the committed watermark records are deleted on purpose, not by a clock). Existing
- * topics are left as they are.
+ * are -1 (below the committed watermark records are deleted on purpose, not by a clock).
+ *
+ * Existing topics are left as they are, and it is said how many partitions they have; only who asks
+ * for a number of partitions is refused when there are fewer, and then nothing is made.
  */
 #include <stdio.h>
+#include <string.h>
 
 #include "admin/cmd.h"
 #include "admin/out.h"
@@ -15,46 +18,71 @@
 
 enum {
     PARTITIONS_DEFAULT = 12,
-    TIMEOUT_MS = 30000, /* to make a topic */
+    TIMEOUT_MS = 30000, /* to make the topics */
     PING_TIMEOUT_MS = 10000,
-    TOPIC_COUNT = PRIORITY_COUNT + 1,
+    TOPIC_COUNT = PRIORITY_COUNT + 1, /* the lanes in their order, then the dead letters */
     TOPIC_NAME_BYTES = 256,
+    NUMBER_BYTES = 16,
+    SETTINGS_MAX = 13,
 };
-/* The largest job, and around it what a record batch and a dead letter add. */
-enum { RECORD_BYTES_MAX = JOB_MSG_BYTES_MAX + (256 << 10) };
+/* max.message.bytes. Of a lane: the largest job, and what its key, its headers and a record batch
+ * add (max_message_bytes, which holds submit back, is at most JOB_MSG_BYTES_MAX with all of them).
+ * Of the dead letters: whatever a lane took, and the letter around it (schemas/messages/dead.md).
+ */
+enum {
+    LANE_BYTES_MAX = JOB_MSG_BYTES_MAX + (256 << 10),
+    DEAD_BYTES_MAX = LANE_BYTES_MAX + (64 << 10),
+};
 
-static void topic_name(const char *prefix, int i, char out[TOPIC_NAME_BYTES])
+/* What kafka_topics_ensure borrows. */
+struct plan {
+    char names[TOPIC_COUNT][TOPIC_NAME_BYTES];
+    char max_bytes[TOPIC_COUNT][NUMBER_BYTES];
+    const char *settings[TOPIC_COUNT][SETTINGS_MAX];
+    struct kafka_topic topics[TOPIC_COUNT];
+};
+
+static void plan_topic(struct plan *plan, int i, const struct ctx *ctx)
 {
-    if (i < PRIORITY_COUNT)
-        (void)snprintf(out, TOPIC_NAME_BYTES, "%s.jobs.%s", prefix, priority_name(i));
+    const char *prefix = config_text(ctx->config, "prefix");
+    bool dead = i == PRIORITY_COUNT;
+    if (dead)
+        (void)snprintf(plan->names[i], TOPIC_NAME_BYTES, "%s.dead", prefix);
     else
-        (void)snprintf(out, TOPIC_NAME_BYTES, "%s.dead", prefix);
-}
-
-static enum rc ensure_one(struct ctx *ctx, struct kafka_producer *producer, const char *name,
-                          struct table *t, struct err *err)
-{
-    char max_bytes[16];
-    (void)snprintf(max_bytes, sizeof max_bytes, "%d", RECORD_BYTES_MAX);
+        (void)snprintf(plan->names[i], TOPIC_NAME_BYTES, "%s.jobs.%s", prefix, priority_name(i));
+    (void)snprintf(plan->max_bytes[i], NUMBER_BYTES, "%d", dead ? DEAD_BYTES_MAX : LANE_BYTES_MAX);
     int replication = (int)opts_int(&ctx->opts, "replication", -1);
-    const char *const settings[] = {
+    const char *const settings[SETTINGS_MAX] = {
         "retention.ms", "-1", "retention.bytes", "-1", "cleanup.policy", "delete",
-        "max.message.bytes", max_bytes, "unclean.leader.election.enable", "false",
+        "max.message.bytes", plan->max_bytes[i], "unclean.leader.election.enable", "false",
         /* with three copies, an acknowledged record is on two of them; else the broker decides */
         replication >= 3 ? "min.insync.replicas" : NULL, "2", NULL};
-    struct kafka_topic topic = {
-        .name = name,
+    memcpy(plan->settings[i], settings, sizeof settings);
+    plan->topics[i] = (struct kafka_topic){
+        .name = plan->names[i],
         .partitions = (int)opts_int(&ctx->opts, "partitions", PARTITIONS_DEFAULT),
+        .partitions_min = (int)opts_int(&ctx->opts, "partitions", 0),
         .replication = replication,
-        .config = settings,
+        .config = plan->settings[i],
     };
-    int created = 0;
-    enum rc rc = kafka_topics_ensure(producer, &topic, 1, TIMEOUT_MS, &created, err);
-    if (rc != RC_OK)
-        return rc;
-    table_text(t, span_of(name));
-    table_text(t, created ? SPAN_LIT("created") : SPAN_LIT("exists"));
-    return RC_OK;
+}
+
+static enum rc print_states(struct ctx *ctx, const struct plan *plan,
+                            const struct kafka_topic_state *states, struct err *err)
+{
+    static const struct table_col cols[] = {
+        {"topic", "TOPIC", 0}, {"state", "STATE", 0}, {"partitions", "PARTITIONS", 0}, {0}};
+    struct table *t = table_new(cols);
+    enum rc rc = cmd_have(t, err);
+    for (int i = 0; rc == RC_OK && i < TOPIC_COUNT; i++) {
+        table_text(t, span_of(plan->names[i]));
+        table_text(t, states[i].created ? SPAN_LIT("created") : SPAN_LIT("exists"));
+        table_int(t, states[i].partitions);
+    }
+    if (rc == RC_OK)
+        rc = ctx_print_table(ctx, t, err);
+    table_free(t);
+    return rc;
 }
 
 static void nothing_is_produced(void *arg, void *opaque, enum rc rc, const char *why)
@@ -67,18 +95,12 @@ static void nothing_is_produced(void *arg, void *opaque, enum rc rc, const char 
 
 static enum rc ensure_all(struct ctx *ctx, struct kafka_producer *producer, struct err *err)
 {
-    static const struct table_col cols[] = {{"topic", "TOPIC", 0}, {"state", "STATE", 0}, {0}};
-    struct table *t = table_new(cols);
-    enum rc rc = cmd_have(t, err);
-    for (int i = 0; rc == RC_OK && i < TOPIC_COUNT; i++) {
-        char name[TOPIC_NAME_BYTES];
-        topic_name(config_text(ctx->config, "prefix"), i, name);
-        rc = ensure_one(ctx, producer, name, t, err);
-    }
-    if (rc == RC_OK)
-        rc = ctx_print_table(ctx, t, err);
-    table_free(t);
-    return rc;
+    struct plan plan;
+    struct kafka_topic_state states[TOPIC_COUNT];
+    for (int i = 0; i < TOPIC_COUNT; i++)
+        plan_topic(&plan, i, ctx);
+    enum rc rc = kafka_topics_ensure(producer, plan.topics, TOPIC_COUNT, TIMEOUT_MS, states, err);
+    return rc == RC_OK ? print_states(ctx, &plan, states, err) : rc;
 }
 
 enum rc topics(struct ctx *ctx, struct err *err)

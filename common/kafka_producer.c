@@ -35,11 +35,13 @@ enum {
 };
 
 /* Set before the user's: theirs win. The queue's bound is small, as whole programs live in 128 MB.
- */
+ * How large a record may be is for its topic to say: librdkafka's own bound, 1 MB, would refuse
+ * what the topics were made for. */
 static const char *const defaults[][2] = {
     {"linger.ms", "5"},
     {"compression.type", "lz4"},
     {"queue.buffering.max.kbytes", "32768"},
+    {"message.max.bytes", "16777216"},
 };
 
 /* Set after the user's: the guarantees rest on them. */

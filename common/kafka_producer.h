@@ -8,6 +8,7 @@
 #ifndef INFERQ_COMMON_KAFKA_PRODUCER_H
 #define INFERQ_COMMON_KAFKA_PRODUCER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -37,8 +38,8 @@ typedef void (*kafka_delivered)(void *arg, void *opaque, enum rc rc, const char 
 
 /* `config`'s kafka.* keys pass through (security and all); ours win where a guarantee needs it:
  * enable.idempotence, acks=all, partitioner=murmur2_random. Unless set there: linger.ms=5, lz4, a
- * queue of at most 32 MiB. RC_REJECT: no brokers named, or a setting that librdkafka refuses.
- * returns owned */
+ * queue of at most 32 MiB, records of at most 16 MiB (topics take less). RC_REJECT: no brokers
+ * named, or a setting that librdkafka refuses. returns owned */
 enum rc kafka_producer_new(const struct config *config, const char *client_id,
                            kafka_delivered delivered, void *arg,
                            struct kafka_producer **ret_producer, struct err *err) MUST_CHECK;
@@ -62,13 +63,20 @@ enum rc kafka_producer_ping(struct kafka_producer *p, int timeout_ms, struct err
 /* Topics, through the admin API. */
 struct kafka_topic {
     const char *name;
-    int partitions;
-    int replication;           /* -1: the broker's default */
+    int partitions;            /* of one that is made here, >= 1 */
+    int partitions_min;        /* one that exists must have as many; 0: whatever it has will do */
+    int replication;           /* of one that is made here; -1: the broker's default */
     const char *const *config; /* name, value, name, value ... NULL; may be NULL */
 };
-/* Creates those that are missing; *ret_created counts them. Returns when every partition has a
- * leader. An existing topic with fewer partitions than asked is RC_REJECT with the remedy. */
+struct kafka_topic_state {
+    bool created;   /* by this call; false: it existed */
+    int partitions; /* that it has */
+};
+/* Creates those that are missing; ret_states[i] says how topics[i] stands. Returns when every
+ * partition has a leader. RC_REJECT with the remedy: one that exists has fewer than partitions_min;
+ * nothing is created then. */
 enum rc kafka_topics_ensure(struct kafka_producer *p, const struct kafka_topic *topics, int count,
-                            int timeout_ms, int *ret_created, struct err *err) MUST_CHECK;
+                            int timeout_ms, struct kafka_topic_state *ret_states,
+                            struct err *err) MUST_CHECK;
 
 #endif

@@ -6,10 +6,11 @@
  * leader. Safe when several programs do it at once: "exists already" is fine, and the last look
  * judges whoever made it.
  *
- * Failure modes: an existing topic with too few partitions is refused before anything is created,
- * because more partitions move keys and are the operator's decision. librdkafka's mock cluster,
- * which may stand in for Kafka, has no admin API and makes topics when asked for by name: there,
- * and only there, that is done.
+ * Failure modes: an existing topic with fewer partitions than the caller insists on is refused
+ * before anything is created, because more partitions move keys and are the operator's decision:
+ * whoever only wants the topic to exist does not insist. librdkafka's mock cluster, which may stand
+ * in for Kafka, has no admin API and makes topics when asked for by name: there, and only there,
+ * that is done.
  */
 #include "common/kafka_producer.h"
 
@@ -28,9 +29,8 @@ struct ensure {
     const struct kafka_topic *topics;
     int count;
     int64_t until_us;
-    bool *missing; /* one per topic */
+    struct kafka_topic_state *states; /* one per topic, as last seen; no partitions: missing */
     int missing_count;
-    int created;
 };
 
 static int left_ms(const struct ensure *e)
@@ -70,19 +70,19 @@ static enum rc compare(struct ensure *e, const rd_kafka_metadata_t *metadata, bo
     for (int i = 0; i < e->count; i++) {
         const struct kafka_topic *want = &e->topics[i];
         const rd_kafka_metadata_topic_t *have = find(metadata, want->name);
-        e->missing[i] = !have;
+        e->states[i].partitions = have ? have->partition_cnt : 0;
         if (!have) {
             e->missing_count++;
             ready = false;
             continue;
         }
         ready = ready && all_led(have);
-        if (have->partition_cnt < want->partitions)
+        if (have->partition_cnt < want->partitions_min)
             return err_set(err, RC_REJECT,
                            "topic %s has %d partitions, %d are asked for: add them with "
                            "kafka-topics.sh --alter --topic %s --partitions %d, or ask for %d",
-                           want->name, have->partition_cnt, want->partitions, want->name,
-                           want->partitions, have->partition_cnt);
+                           want->name, have->partition_cnt, want->partitions_min, want->name,
+                           want->partitions_min, have->partition_cnt);
     }
     *ret_ready = ready;
     return RC_OK;
@@ -119,6 +119,13 @@ static enum rc judge_creation(rd_kafka_resp_err_t code)
     return RC_RETRY;
 }
 
+static void note_created(struct ensure *e, const char *name)
+{
+    for (int i = 0; i < e->count; i++)
+        if (strcmp(e->topics[i].name, name) == 0)
+            e->states[i].created = true;
+}
+
 static enum rc take_results(struct ensure *e, rd_kafka_event_t *event, struct err *err)
 {
     size_t n = 0;
@@ -128,13 +135,13 @@ static enum rc take_results(struct ensure *e, rd_kafka_event_t *event, struct er
         rd_kafka_resp_err_t code = rd_kafka_topic_result_error(results[i]);
         if (code == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
             continue;
+        const char *name = rd_kafka_topic_result_name(results[i]);
         if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
             const char *why = rd_kafka_topic_result_error_string(results[i]);
-            return err_set(err, judge_creation(code), "topic %s cannot be created: %s",
-                           rd_kafka_topic_result_name(results[i]),
+            return err_set(err, judge_creation(code), "topic %s cannot be created: %s", name,
                            why ? why : rd_kafka_err2str(code));
         }
-        e->created++;
+        note_created(e, name);
     }
     return RC_OK;
 }
@@ -152,7 +159,7 @@ static enum rc name_missing(struct ensure *e, struct err *err)
 {
     for (int i = 0; i < e->count; i++) {
         const rd_kafka_metadata_t *metadata = NULL;
-        if (!e->missing[i])
+        if (e->states[i].partitions > 0)
             continue;
         rd_kafka_topic_t *topic = rd_kafka_topic_new(e->p->rk, e->topics[i].name, NULL);
         if (!topic)
@@ -162,7 +169,7 @@ static enum rc name_missing(struct ensure *e, struct err *err)
         if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
             return kafka_err_away(e->p, code, "a topic cannot be asked for", err);
         rd_kafka_metadata_destroy(metadata);
-        e->created++;
+        e->states[i].created = true;
     }
     return RC_OK;
 }
@@ -218,7 +225,7 @@ static enum rc create_missing(struct ensure *e, struct err *err)
     if (!made)
         return err_set(err, RC_NOMEM, "no memory for a list of topics");
     for (int i = 0; rc == RC_OK && i < e->count; i++) {
-        if (!e->missing[i])
+        if (e->states[i].partitions > 0)
             continue;
         made[n] = describe(&e->topics[i], err);
         if (made[n])
@@ -255,7 +262,7 @@ static enum rc ensure(struct ensure *e, struct err *err)
 }
 
 enum rc kafka_topics_ensure(struct kafka_producer *p, const struct kafka_topic *topics, int count,
-                            int timeout_ms, int *ret_created, struct err *err)
+                            int timeout_ms, struct kafka_topic_state *ret_states, struct err *err)
 {
     struct ensure e = {.p = p,
                        .topics = topics,
@@ -263,16 +270,14 @@ enum rc kafka_topics_ensure(struct kafka_producer *p, const struct kafka_topic *
                        .until_us = clock_mono_us() + timeout_ms * INT64_C(1000)};
     if (!p->rk)
         return err_set(err, RC_RETRY, "the Kafka producer is being made anew");
-    if (count == 0) {
-        *ret_created = 0;
+    if (count == 0)
         return RC_OK;
-    }
-    e.missing = calloc((size_t)count, sizeof *e.missing);
-    if (!e.missing)
+    e.states = calloc((size_t)count, sizeof *e.states);
+    if (!e.states)
         return err_set(err, RC_NOMEM, "no memory for a list of topics");
     enum rc rc = ensure(&e, err);
-    free(e.missing);
     if (rc == RC_OK)
-        *ret_created = e.created;
+        memcpy(ret_states, e.states, (size_t)count * sizeof *e.states);
+    free(e.states);
     return rc;
 }

@@ -15,6 +15,7 @@ import pytest
 
 from admin_fixture import (CLASS, INFERQ, SQL_DIR, Batch, Database, columns, fails, fill, run,
                            works)
+from harness import TOOLS
 
 
 @pytest.fixture(scope="module")
@@ -275,11 +276,41 @@ def test_topics_are_made_once():
     made = json.loads(works(run("topics", *flags, "--json")))
     assert [row["topic"] for row in made] == [f"{prefix}.{name}" for name in
                                               ("jobs.high", "jobs.normal", "jobs.low", "dead")]
-    assert {row["state"] for row in made} == {"created"}
+    assert {(row["state"], row["partitions"]) for row in made} == {("created", 2)}
     again = works(run("topics", *flags))
     assert again.count("exists") == 4 and "created" not in again
     fails(run("topics", "--prefix", prefix, "--partitions", "3"), 2, f"{prefix}.jobs.high",
-          "2 partitions")
+          "has 2 partitions, 3 are asked for", "--alter")
+    plain = json.loads(works(run("topics", "--prefix", prefix, "--json")))
+    assert {(row["state"], row["partitions"]) for row in plain} == {("exists", 2)}
+    assert json.loads(works(run("topics", "--prefix", prefix, "--partitions", "1", "--json"))) == plain
+
+
+def takes(topic, kib, path):
+    """Whether the broker takes a record with a value of so many KiB less 500 bytes.
+
+    It goes through a file: a large string here would count as the memory of programs that later
+    tests start and measure.
+    """
+    with open(path, "w", encoding="ascii") as file:
+        file.write(f'{{"topic": "{topic}", "value": "{"00" * 524}')
+        for _ in range(kib - 1):
+            file.write("00" * 1024)
+        file.write('"}\n')
+    with open(path, encoding="ascii") as file:
+        done = subprocess.run([TOOLS / "kput"], stdin=file, capture_output=True, text=True,
+                              check=False, timeout=60)
+    assert done.returncode == 0 or "too large" in done.stderr.lower(), done.stderr
+    return done.returncode == 0
+
+
+def test_the_dead_topic_takes_what_a_lane_takes_and_the_letter_around_it(tmp_path):
+    prefix = f"adm{os.getpid()}-large"
+    works(run("topics", "--prefix", prefix, "--partitions", "1"))
+    lane_kib = 8 * 1024 + 256
+    for topic, kib in (("jobs.low", lane_kib), ("dead", lane_kib + 64)):
+        assert takes(f"{prefix}.{topic}", kib, tmp_path / "record")
+        assert not takes(f"{prefix}.{topic}", kib + 1, tmp_path / "record")
 
 
 def test_topics_without_a_broker():

@@ -138,10 +138,10 @@ static void poll_until_reported(struct live *l, int reports)
 
 static void make_topic(struct live *l, const char *name, int partitions, const char *const *config)
 {
-    const struct kafka_topic topic = {name, partitions, -1, config};
-    int created = -1;
-    assert_rc(kafka_topics_ensure(l->producer, &topic, 1, SOON_MS, &created, &last), RC_OK);
-    assert_int_equal(created, 1);
+    const struct kafka_topic topic = {name, partitions, 0, -1, config};
+    struct kafka_topic_state made = {0};
+    assert_rc(kafka_topics_ensure(l->producer, &topic, 1, SOON_MS, &made, &last), RC_OK);
+    assert_true(made.created);
 }
 
 static rd_kafka_t *client(rd_kafka_type_t type)
@@ -234,6 +234,12 @@ static void ping_nobody(void **state)
     assert_non_null(strstr(last.text, "refused"));
 }
 
+static void assert_state(const struct kafka_topic_state *state, bool created, int partitions)
+{
+    assert_int_equal(state->created, created);
+    assert_int_equal(state->partitions, partitions);
+}
+
 static void topics(void **state)
 {
     struct live *l = *state;
@@ -241,29 +247,52 @@ static void topics(void **state)
     const char *const settings[] = {"cleanup.policy", "compact", "retention.ms", "60000", NULL};
     snprintf(first, sizeof first, "%s", topic_name("a"));
     snprintf(second, sizeof second, "%s", topic_name("b"));
-    struct kafka_topic both[] = {{first, 3, -1, NULL}, {second, 1, 1, settings}};
-    int created = -1;
+    struct kafka_topic both[] = {{first, 3, 3, -1, NULL}, {second, 1, 1, 1, settings}};
+    struct kafka_topic_state states[2];
     needs_real_kafka();
     start_real(l);
     make_topic(l, first, 3, NULL);
-    assert_rc(kafka_topics_ensure(l->producer, both, 2, SOON_MS, &created, &last), RC_OK);
-    assert_int_equal(created, 1); /* the other stands */
-    assert_rc(kafka_topics_ensure(l->producer, both, 2, SOON_MS, &created, &last), RC_OK);
-    assert_int_equal(created, 0);
-
-    created = -1;
-    both[0].partitions = 4;
-    assert_rc(kafka_topics_ensure(l->producer, both, 2, SOON_MS, &created, &last), RC_REJECT);
-    assert_non_null(strstr(last.text, "has 3 partitions, 4 are asked for"));
-    assert_int_equal(created, -1);
+    assert_rc(kafka_topics_ensure(l->producer, both, 2, SOON_MS, states, &last), RC_OK);
+    assert_state(&states[0], false, 3); /* it stood already */
+    assert_state(&states[1], true, 1);
+    assert_rc(kafka_topics_ensure(l->producer, both, 2, SOON_MS, states, &last), RC_OK);
+    assert_state(&states[0], false, 3);
+    assert_state(&states[1], false, 1);
 
     const char *const bad[] = {"retention.ms", "for ever", NULL};
-    const struct kafka_topic refused_topic = {topic_name("c"), 1, -1, bad};
-    assert_rc(kafka_topics_ensure(l->producer, &refused_topic, 1, SOON_MS, &created, &last),
+    const struct kafka_topic refused_topic = {topic_name("c"), 1, 1, -1, bad};
+    assert_rc(kafka_topics_ensure(l->producer, &refused_topic, 1, SOON_MS, states, &last),
               RC_REJECT);
     assert_non_null(strstr(last.text, "cannot be created"));
     delete_topic(first);
     delete_topic(second);
+}
+
+/* More partitions than there are: an error only for who insists, and then nothing is made. */
+static void topics_with_fewer_partitions(void **state)
+{
+    struct live *l = *state;
+    char there[64], absent[64];
+    snprintf(there, sizeof there, "%s", topic_name("f"));
+    snprintf(absent, sizeof absent, "%s", topic_name("g"));
+    struct kafka_topic both[] = {{absent, 5, 5, -1, NULL}, {there, 5, 5, -1, NULL}};
+    const struct kafka_topic_state untouched = {.partitions = -1};
+    struct kafka_topic_state states[2] = {untouched, untouched};
+    needs_real_kafka();
+    start_real(l);
+    make_topic(l, there, 2, NULL);
+    assert_rc(kafka_topics_ensure(l->producer, both, 2, SOON_MS, states, &last), RC_REJECT);
+    assert_non_null(strstr(last.text, "has 2 partitions, 5 are asked for"));
+    assert_non_null(strstr(last.text, there));
+    assert_state(&states[0], false, -1);
+    assert_state(&states[1], false, -1);
+
+    both[0].partitions_min = both[1].partitions_min = 0;
+    assert_rc(kafka_topics_ensure(l->producer, both, 2, SOON_MS, states, &last), RC_OK);
+    assert_state(&states[0], true, 5); /* so the refusal had not made it */
+    assert_state(&states[1], false, 2);
+    delete_topic(there);
+    delete_topic(absent);
 }
 
 static const rd_kafka_message_t *must_be(rd_kafka_message_t *m, const char *key, const char *value)
@@ -381,6 +410,7 @@ static void too_large(void **state)
     needs_real_kafka();
     char *value = calloc(1, 2 << 20);
     put(l, "kafka.compression.type", "none");
+    put(l, "kafka.message.max.bytes", "1000000");
     start_real(l);
     make_topic(l, topic, 1, small);
     assert_rc(send_one(l, 0, topic, (struct span){value, 2 << 20}), RC_REJECT); /* our own limit */
@@ -393,6 +423,24 @@ static void too_large(void **state)
     assert_rc(send_one(l, 2, topic, (struct span){value, 100}), RC_OK); /* and the next is fine */
     assert_rc(kafka_producer_flush(l->producer, SOON_MS, &last), RC_OK);
     assert_int_equal(l->records[2].rc, RC_OK);
+    free(value);
+    delete_topic(topic);
+}
+
+/* Where the user sets no bound, the topic's is the one that counts. */
+static void large(void **state)
+{
+    struct live *l = *state;
+    const char *topic = topic_name("x");
+    const char *const large_records[] = {"max.message.bytes", "9000000", NULL};
+    needs_real_kafka();
+    char *value = calloc(1, 8 << 20);
+    put(l, "kafka.compression.type", "none");
+    start_real(l);
+    make_topic(l, topic, 1, large_records);
+    assert_rc(send_one(l, 0, topic, (struct span){value, 8 << 20}), RC_OK);
+    assert_rc(kafka_producer_flush(l->producer, SOON_MS, &last), RC_OK);
+    assert_int_equal(l->records[0].rc, RC_OK);
     free(value);
     delete_topic(topic);
 }
@@ -529,9 +577,11 @@ int main(void)
         LIVE(ping),
         LIVE(ping_nobody),
         LIVE(topics),
+        LIVE(topics_with_fewer_partitions),
         LIVE(read_back),
         LIVE(many),
         LIVE(too_large),
+        LIVE(large),
         LIVE(unknown_topic),
         LIVE(broker_down_and_up),
         LIVE(broker_away_for_too_long),
