@@ -19,6 +19,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -79,7 +80,7 @@ static bool sock_room(struct http *h, curl_socket_t fd)
     return true;
 }
 
-static struct sock *sock_new(struct pool *pool, curl_socket_t fd, bool ours)
+static struct sock *sock_new(struct pool *pool, curl_socket_t fd)
 {
     struct http *h = pool->http;
     if (!sock_room(h, fd))
@@ -94,7 +95,6 @@ static struct sock *sock_new(struct pool *pool, curl_socket_t fd, bool ours)
     sock->poll.data = sock;
     sock->pool = pool;
     sock->fd = fd;
-    sock->ours = ours;
     h->socks[fd] = sock;
     h->open_handles++;
     return sock;
@@ -146,12 +146,28 @@ curl_socket_t http_open_socket(void *arg, curlsocktype purpose, struct curl_sock
     struct transfer *t = arg;
     (void)purpose;
     int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
-    if (fd >= 0 && sock_new(t->pool, fd, true))
-        return fd;
-    t->no_fd = fd >= 0 || errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS;
     if (fd >= 0)
-        close(fd);
+        return fd;
+    t->no_fd = errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS;
     return CURL_SOCKET_BAD;
+}
+
+/* Only now: a socket whose connection never stood is closed without http_close_socket (7.88). */
+void http_keep_socket(struct pool *pool, curl_socket_t fd, int local_port)
+{
+    struct sock *sock = fd >= 0 ? sock_find(pool->http, fd) : NULL;
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } at = {0};
+    socklen_t bytes = sizeof at;
+    if (!sock || sock->kept || getsockname(fd, &at.any, &bytes) != 0)
+        return;
+    in_port_t port = at.any.sa_family == AF_INET    ? at.v4.sin_port
+                     : at.any.sa_family == AF_INET6 ? at.v6.sin6_port
+                                                    : 0;
+    sock->kept = ntohs(port) == local_port; /* of two addresses tried at once, this one won */
 }
 
 int http_close_socket(void *arg, curl_socket_t fd)
@@ -167,18 +183,21 @@ static int on_interest(CURL *easy, curl_socket_t fd, int what, void *arg, void *
 {
     struct pool *pool = arg;
     struct sock *sock = sock_find(pool->http, fd);
-    (void)easy, (void)sock_arg;
+    (void)sock_arg;
     if (what == CURL_POLL_REMOVE) {
-        if (sock && sock->ours)
+        if (sock && sock->kept)
             sock->wanted = 0;
         else if (sock)
             sock_drop(sock);
         return 0;
     }
-    if (!sock) /* libcurl's own: the resolver's */
-        sock = sock_new(pool, fd, false);
+    if (!sock)
+        sock = sock_new(pool, fd);
     if (!sock)
         return -1;
+    struct transfer *t = NULL;
+    if (!sock->kept && curl_easy_getinfo(easy, CURLINFO_PRIVATE, &t) == CURLE_OK && t)
+        t->fd = fd;
     sock->wanted =
         (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0);
     sock_watch(sock, sock->wanted);

@@ -22,15 +22,15 @@ struct pool {
     int in_flight;
 };
 
-/* A watched descriptor. It stays watched for reading while its connection idles between requests,
- * which saves the kernel calls of taking it out and putting it back. */
+/* A watched descriptor. Once its connection has carried a request it stays watched for reading
+ * while it idles, which saves the kernel calls of taking it out and putting it back. */
 struct sock {
     uv_poll_t poll;
     struct pool *pool;
     int fd;
     int wanted; /* UV_READABLE | UV_WRITABLE as libcurl wants it; 0: idle */
     int events; /* as libuv has it */
-    bool ours;  /* opened by us: lives until it is closed, not until libcurl loses interest */
+    bool kept;  /* until http_close_socket, not only until libcurl loses interest */
 };
 
 struct http {
@@ -71,6 +71,7 @@ struct transfer {
     struct curl_slist *headers; /* as libcurl has them */
     struct curl_slist own[CALL_HEADERS];
     char lines[CALL_HEADERS][HEADER_LINE_BYTES];
+    curl_socket_t fd;  /* that libcurl named last for it while it connects; -1 */
     size_t reply_hint; /* Content-Length */
     bool released;     /* the gate said yes: a byte may have left */
     bool refused;      /* the gate said no */
@@ -94,5 +95,7 @@ void transfer_report(struct transfer *t, CURLcode code);
 /* Callbacks of libcurl that belong to the loop's side. */
 curl_socket_t http_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address);
 int http_close_socket(void *arg, curl_socket_t fd);
+/* The connection from local_port carries a request from now on; `fd` may be its descriptor. */
+void http_keep_socket(struct pool *pool, curl_socket_t fd, int local_port);
 
 #endif

@@ -43,10 +43,11 @@ static int on_ready(void *arg, char *to_ip, char *from_ip, int to_port, int from
 {
     struct transfer *t = arg;
     struct http *h = t->http;
-    (void)to_ip, (void)from_ip, (void)to_port, (void)from_port;
+    (void)to_ip, (void)from_ip, (void)to_port;
     t->refused = t->released || !h->conf.gate(h->conf.arg, t->call);
     if (t->refused)
         return CURL_PREREQFUNC_ABORT;
+    http_keep_socket(t->pool, t->fd, from_port);
     t->released = true;
     t->call->first_byte_us = clock_mono_us();
     return CURL_PREREQFUNC_OK;
@@ -337,6 +338,7 @@ enum rc transfer_set(struct transfer *t, struct http_call *call, struct err *err
     }
     t->headers = headers;
     t->call = call;
+    t->fd = CURL_SOCKET_BAD;
     t->reply_hint = 0;
     t->released = t->refused = t->oversized = t->no_fd = t->forbids = t->aborted = false;
     t->requests_left = true;

@@ -27,13 +27,12 @@
 #include "worker/path_internal.h"
 
 enum {
-    CLOCK_AHEAD_MS = 5 * 60 * 1000,  /* ids may be so far ahead of our clock */
-    LIVE_WAIT_US = 2 * 1000 * 1000,  /* another worker has it: ask again after */
-    LIVE_PARK_US = 30 * 1000 * 1000, /* still: park it, to be looked at after */
-    REPLY_BASE_BYTES = 16 << 10,     /* a reply's envelope */
-    REPLY_BYTES_PER_TOKEN = 64,      /* more than one token's JSON takes */
-    CALL_OVERHEAD_BYTES = 24 << 10,  /* a transfer's memory besides the bodies */
-    UNSAID_OUTPUT_TOKENS = 512,      /* estimate where nothing limits the output */
+    CLOCK_AHEAD_MS = 5 * 60 * 1000, /* ids may be so far ahead of our clock */
+    LIVE_WAIT_US = 2 * 1000 * 1000, /* another worker has it: ask again after */
+    REPLY_BASE_BYTES = 16 << 10,    /* a reply's envelope */
+    REPLY_BYTES_PER_TOKEN = 64,     /* more than one token's JSON takes */
+    CALL_OVERHEAD_BYTES = 24 << 10, /* a transfer's memory besides the bodies */
+    UNSAID_OUTPUT_TOKENS = 512,     /* estimate where nothing limits the output */
 };
 
 /* ---- states ------------------------------------------------------------------------------- */
@@ -256,6 +255,19 @@ static void estimate(struct job *job)
     job->upper_nusd = price_cost_nusd(&job->price->price, &usage);
 }
 
+static const char over_cost_reason[] = "its calls so far and one more may cost more than max_cost, "
+                                       "or what they cost cannot be bounded "
+                                       "(no price in force, or no limit of the output)";
+
+/* max_cost bounds all calls of the job, and an unknown cost is not zero. */
+static bool over_cost(const struct job *job)
+{
+    if (job->msg.max_cost_nusd < 0)
+        return false;
+    return job->spent_nusd < 0 || job->upper_nusd < 0 ||
+           job->upper_nusd > job->msg.max_cost_nusd - job->spent_nusd;
+}
+
 static bool route(struct path *p, struct job *job)
 {
     struct err err = {0};
@@ -273,9 +285,8 @@ static bool route(struct path *p, struct job *job)
     job->endpoint_id = p->conf.catalogue->endpoints[job->endpoint].db_id;
     job->price = catalogue_price(job->mv, p->edges.wall_ms(p->edges.arg));
     estimate(job);
-    if (job->msg.max_cost_nusd >= 0 && job->upper_nusd > job->msg.max_cost_nusd)
-        return verdict(p, job, STATUS_DEAD, CLASS_OVER_COST,
-                       "one call may cost more than the job's max_cost");
+    if (over_cost(job))
+        return verdict(p, job, STATUS_DEAD, CLASS_OVER_COST, over_cost_reason);
     job->waiting_since_us = p->edges.mono_us(p->edges.arg);
     /* A parked job comes by again: what it waited and ran meanwhile is told apart. */
     int64_t age_us = (p->edges.wall_ms(p->edges.arg) - job->msg.created_at_ms) * 1000;
@@ -338,7 +349,11 @@ void path_dispatch(struct path *p)
         struct job *job = lanes_next(p->lanes, can_run, &chooser);
         if (!job)
             return;
-        if (!ended_by_time_or_hand(p, job))
+        if (ended_by_time_or_hand(p, job))
+            continue;
+        if (over_cost(job))
+            verdict(p, job, STATUS_DEAD, CLASS_OVER_COST, over_cost_reason);
+        else
             claim(p, job);
     }
 }
@@ -373,7 +388,7 @@ static bool claimed(struct path *p, struct job *job)
         return false;
     case CLAIM_LIVE:
         if (job->waits++ > 0)
-            return path_park(p, job, 0, CLASS_NONE, job->waiting_since_us + LIVE_PARK_US);
+            return path_park(p, job, 0, CLASS_NONE, job->waiting_since_us + p->conf.takeover_us);
         path_move(p, job, JOB_WAIT);
         wait_until(p, job, job->waiting_since_us + LIVE_WAIT_US);
         return false;

@@ -67,6 +67,8 @@ struct path_conf {
     int64_t memory_bytes;         /* the global byte budget */
     int64_t reply_max_bytes;      /* one reply at most */
     int64_t short_wait_us;        /* waits up to this stay in memory */
+    int64_t takeover_us;          /* a job that is live elsewhere is looked at again after: when its
+                                     owner, if dead, can be fenced */
     int64_t offset_span;          /* records a job may hold back: at half of it a running job's
                                      payload is parked */
 };

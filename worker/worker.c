@@ -567,6 +567,7 @@ static enum rc make_path(struct worker *w, struct err *err)
         .memory_bytes = config_int(w->config, "memory.max_bytes"),
         .reply_max_bytes = config_int(w->config, "reply.max_bytes"),
         .short_wait_us = config_int(w->config, "short_wait"),
+        .takeover_us = config_int(w->config, "lease.time") * 3 / 2,
         .offset_span = config_int(w->config, "offset.span"),
     };
     for (int i = 0; i < LANES; i++) {
