@@ -460,11 +460,11 @@ static enum rc load_catalogue(struct worker *w, struct err *err)
     if (rc != RC_OK)
         return rc;
     int made = 0;
-    rc = catalogue_apply(w->catalogue, conn, "inferq-worker", &made, err);
-    if (rc == RC_REJECT && strcmp(pgc_sqlstate(conn), "42P01") == 0)
+    rc = ask_oldest_live(w, conn, err);
+    if (rc == RC_REJECT) /* nothing else can be wrong with that statement */
         err_prefix(err, rc, "the database is not migrated: run `inferq migrate`");
     if (rc == RC_OK)
-        rc = ask_oldest_live(w, conn, err);
+        rc = catalogue_apply(w->catalogue, conn, "inferq-worker", &made, err);
     pgc_close(conn);
     if (rc == RC_OK)
         log_event(LOG_INFO, "catalogue applied", LF_STR("name", w->catalogue->name),
