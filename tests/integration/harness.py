@@ -261,6 +261,7 @@ class World:
         self.conf = {"prefix": self.name, "group": self.name, "listen": "127.0.0.1:0",
                      **(conf or {})}
         self.workers = []
+        self.connections_die = False  # set by tests that have kept connections reset
         self.messages = {}  # job id -> (url, body) of what was sent; see checks.py
         self.catalogue_file = self.tmp / "catalogue.yaml"
         self.write_catalogue([model("m"), *models])
@@ -272,7 +273,7 @@ class World:
         for m in models:
             endpoints.setdefault(m["endpoint"], {
                 "name": m["endpoint"], "base_url": f"http://127.0.0.1:{self.sim.port}",
-                "send_ids": True, "timeout": "20s", "connect_timeout": "2s", **m["conf"]})
+                "send_ids": True, "timeout": "20s", "connect_timeout": "1s", **m["conf"]})
         content = {"catalogue": self.name, "endpoints": list(endpoints.values()), "models": [
             {"name": m["name"], "versions": [
                 {"version": "1", "upstream_model": m["name"], "endpoint": m["endpoint"],

@@ -18,8 +18,7 @@ def world(worlds):
     made.batch = made.ask("first", "second", "[[sim: fault=reset-before times=1]] third",
                           "[[sim: status=400]] fourth")
     made.wait_ended(made.batch)
-    made.stop_workers()
-    checks.check(made, stopped=True)
+    checks.finish(made)
     return made
 
 

@@ -4,7 +4,7 @@ import json
 import msgpack
 import pytest
 
-from checks import check
+from checks import check, finish
 from harness import Message, make_vectors, model, wait_for
 
 
@@ -141,5 +141,4 @@ def test_letters_of_dead_jobs_are_on_the_dead_topic(world):
 
 
 def test_at_the_end_everything_is_committed(world):
-    world.stop_workers()
-    check(world, stopped=True)
+    finish(world)

@@ -8,7 +8,7 @@ import collections
 
 import pytest
 
-from checks import check
+from checks import finish
 from harness import model, wait_for
 
 OK = ("ok", "exact")
@@ -121,6 +121,7 @@ def test_a_long_delay_parks_and_returns(world):
 
 def test_a_reply_that_came_whole_counts_even_if_the_connection_is_reset(world):
     """The reset may overtake the reply within the kernel; then the call is ambiguous and repeated."""
+    world.connections_die = True
     batch = world.ask("[[sim: fault=reset-after times=1]] whole", model="m")
     assert world.wait_ended(batch)["succeeded"] == 1
     assert [c["class"] for c in world.calls(batch)] in (["ok"], ["ambiguous", "ok"])
@@ -155,10 +156,7 @@ def test_an_endpoint_that_nobody_listens_at(world):
 def test_no_fault_broke_a_guarantee(world):
     for batch in world.batches.values():
         world.wait_ended(batch, 60)
-    wait_for(lambda: not world.value("SELECT count(*) FROM parked"), what="no parked job")
-    check(world)
-    world.stop_workers()
-    check(world, stopped=True)
+    finish(world)
 
 
 OPERATOR = {"401": ("status=401 echo-key=1", "credential"),
@@ -200,5 +198,4 @@ def test_what_an_operator_must_mend_pauses_alerts_and_waits(lone_world):
         assert [c["class"] for c in world.calls(batches[name])] == [outcome, "ok"]
     assert holds(world, key) == [] and key not in second.get("/metrics")[1]
     assert key not in first.log() + second.log()
-    world.stop_workers()
-    check(world, stopped=True)
+    finish(world)

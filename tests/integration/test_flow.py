@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from checks import check
+from checks import check, finish
 from harness import BIN, Message, model, run, wait_for
 
 SCHEMA = {"type": "object", "required": ["title", "pages"], "additionalProperties": False,
@@ -235,6 +235,5 @@ def test_results_command_prints_what_is_stored(world, documents):
 
 
 def test_at_the_end_everything_is_committed(world):
-    world.stop_workers()
+    finish(world)
     assert world.value("SELECT count(*) FROM worker WHERE stopped_at IS NULL") == 0
-    check(world, stopped=True)

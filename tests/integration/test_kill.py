@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from checks import check
+from checks import finish
 from harness import BIN, QUICK_LEASE, model, stack, wait_for
 
 ROUNDS = int(os.environ.get("INFERQ_KILL_ROUNDS", "8"))
@@ -96,14 +96,7 @@ def test_kill_random_workers_while_5000_jobs_run(lone_world, tmp_path, capsys):
         print(f"\nseed {SEED}: {kills} kills, with {killed_in_flight} calls in flight")
     assert kills == ROUNDS and counts["succeeded"] == JOBS
     report(world, batch, "kill -9 of workers", capsys)
-    settle_and_check(world)
-
-
-def settle_and_check(world):
-    """A parked row may outlive its result until somebody looks at it: when the two crossed."""
-    wait_for(lambda: world.value("SELECT count(*) = 0 FROM parked"), 60, "no parked rows")
-    world.stop_workers()
-    check(world, stopped=True, crashed=True)
+    finish(world, crashed=True)
 
 
 def run_through(world, batch, jobs, capsys, what, fault):
@@ -114,7 +107,7 @@ def run_through(world, batch, jobs, capsys, what, fault):
     assert world.wait_ended(batch, RECOVERY_S)["succeeded"] == jobs
     assert len(world.live_workers()) == len(world.workers), "no worker gave up"
     report(world, batch, what, capsys)
-    settle_and_check(world)
+    finish(world, crashed=True)
 
 
 @ours
@@ -172,8 +165,7 @@ def test_submit_killed_half_way_and_run_again(lone_world, tmp_path):
                                            "cancelled": 0, "expired": 0, "pending": 0}
     assert len(world.calls(batch)) == 3000
     assert records_sent(world) > 3000, "some were sent twice, and nothing was done twice"
-    world.stop_workers()
-    check(world, stopped=True)
+    finish(world)
 
 
 def test_submit_killed_at_any_moment(lone_world, tmp_path):
@@ -194,5 +186,4 @@ def test_submit_killed_at_any_moment(lone_world, tmp_path):
     batch = world.submit(path, batch="any")
     assert world.wait_ended(batch, 60)["succeeded"] == 2000
     assert len(world.calls(batch)) == 2000
-    world.stop_workers()
-    check(world, stopped=True)
+    finish(world)

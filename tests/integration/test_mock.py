@@ -3,7 +3,7 @@ import subprocess
 
 import pytest
 
-from checks import check
+from checks import finish
 from harness import TOOLS, model, wait_for
 
 MOCK = {"kafka.session.timeout.ms": "6000", "kafka.fetch.wait.max.ms": "10"}
@@ -36,5 +36,4 @@ def test_the_main_job_on_the_mock_cluster(lone_world, bootstrap, tmp_path):
     counts = world.wait_ended(urgent, 60)
     assert (counts["succeeded"], counts["dead"]) == (2, 1)
     wait_for(lambda: len(world.records(f"{world.name}.dead")) == 1, what="the dead letter")
-    world.stop_workers()
-    check(world, stopped=True)
+    finish(world)

@@ -11,7 +11,7 @@ import uuid
 import msgpack
 import pytest
 
-from checks import check
+from checks import check, finish
 from harness import BIN, Message, make_vectors, run, wait_for
 
 FAR_MS = 10 * 60 * 1000
@@ -121,8 +121,7 @@ def test_dead_letters_are_on_the_dead_topic(world):
 
 
 def test_at_the_end_everything_is_committed(world):
-    world.stop_workers()
-    check(world, stopped=True)
+    finish(world)
 
 
 # ---- signatures ----------------------------------------------------------------------------------
@@ -162,8 +161,7 @@ def test_signatures_when_they_are_required(lone_world, tmp_path):
     world.produce(victim, headers={"inferq-signature": signature(victim)})
     wait_for(lambda: len(world.letters(message.batch_id)) == 1, what="the real victim's own letter")
     world.inferq("batch", "seal", str(message.batch_id), "--total", "2")
-    world.stop_workers()
-    check(world, stopped=True)
+    finish(world)
 
 
 # ---- documents at the edges ----------------------------------------------------------------------
@@ -187,7 +185,8 @@ def test_the_largest_document_and_one_byte_more(edges, tmp_path):
 
     def accepted(size):
         path.write_bytes(b"word " * (size // 5) + b"x" * (size % 5))
-        done = submit_file(edges, path, "--dry-run", ok=(0, 2))
+        # The batch's name is part of each message: all names here have seven letters.
+        done = submit_file(edges, path, "--dry-run", "--batch", "largest", ok=(0, 2))
         return done.returncode == 0
 
     low, high = 1, 4 << 20
@@ -200,9 +199,9 @@ def test_the_largest_document_and_one_byte_more(edges, tmp_path):
     batch = uuid.UUID(submit_file(edges, path, "--batch", "largest").stdout.split()[-1])
     assert edges.wait_ended(batch)["succeeded"] == 1
     assert not accepted(low + 1)
-    refused = submit_file(edges, path, "--batch", "too-large", ok=(2,))
+    refused = submit_file(edges, path, "--batch", "toolong", ok=(2,))
     assert "large.txt" in refused.stderr
-    assert edges.value("SELECT count(*) FROM batch WHERE name = 'too-large' AND total > 0") == 0
+    assert edges.value("SELECT count(*) FROM batch WHERE name = 'toolong' AND total > 0") == 0
     check(edges)
 
 
@@ -243,5 +242,4 @@ def test_nul_in_an_answer(edges):
 
 
 def test_edges_are_committed_in_the_end(edges):
-    edges.stop_workers()
-    check(edges, stopped=True)
+    finish(edges)

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from checks import check
+from checks import check, finish
 from harness import BIN, QUICK_LEASE, TOOLS, VARIANT, model, run, wait_for
 
 
@@ -32,8 +32,7 @@ def test_sigterm_drains_and_exits_0(lone_world):
     world.start_worker()
     assert world.wait_ended(batch)["succeeded"] == 200
     assert len(world.calls(batch)) == 200
-    world.stop_workers()
-    check(world, stopped=True)
+    finish(world)
 
 
 def test_readiness_ends_when_the_drain_begins(lone_world):
@@ -66,8 +65,7 @@ def test_a_second_sigterm_gives_up_calls_in_flight(lone_world):
     assert all(c["cost_nusd"] == c["estimated_nusd"] > 0 for c in calls)
     world.start_worker()
     assert world.wait_ended(batch)["succeeded"] == 10
-    world.stop_workers()
-    check(world, stopped=True)
+    finish(world)
 
 
 def test_the_drain_is_bounded(lone_world):
@@ -79,8 +77,7 @@ def test_the_drain_is_bounded(lone_world):
     assert [c["class"] for c in world.calls(batch)] == ["aborted"]
     world.start_worker()
     assert world.wait_ended(batch)["succeeded"] == 1
-    world.stop_workers()
-    check(world, stopped=True)
+    finish(world)
 
 
 def test_metrics_agree_with_what_is_stored(lone_world):
@@ -106,8 +103,7 @@ def test_metrics_agree_with_what_is_stored(lone_world):
         assert str(job_id) not in text and f'"{custom_id}"' not in text
     assert not re.search(r"\b(pipe|batch-\w+)\b", text), "no label per app or batch"
     assert worker.get("/nothing")[0] == 404
-    world.stop_workers()
-    check(world, stopped=True)
+    finish(world)
 
 
 @pytest.mark.parametrize("change, code, what", [
