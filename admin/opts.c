@@ -78,7 +78,8 @@ static enum rc add_setting(struct opts *o, struct span name, const char *value, 
     char *key = strndup(name.p, name.n);
     if (!key)
         return err_set(err, RC_NOMEM, "no memory for the command line");
-    o->settings[o->setting_count++] = (struct opt_setting){key, value};
+    o->settings[o->setting_count].key = key; /* owned: opts_done */
+    o->settings[o->setting_count++].value = value;
     return RC_OK;
 }
 

@@ -23,7 +23,7 @@ static inline struct span span_of(const char *text)
 
 static inline bool span_eq(struct span a, struct span b)
 {
-    return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+    return a.n == b.n && (a.n == 0 || (a.p && b.p && memcmp(a.p, b.p, a.n) == 0));
 }
 
 static inline bool span_is(struct span a, const char *text)

@@ -126,7 +126,7 @@ static void on_done(void *arg, const struct pg_answer *answer)
     memcpy(r->sqlstate, answer->sqlstate, sizeof r->sqlstate);
     memcpy(r->text, answer->err.text, sizeof r->text);
     assert_int_equal(answer->rows != NULL, answer->rc == RC_OK);
-    if (answer->rc == RC_OK) {
+    if (answer->rows) {
         const struct pg_rows *rows = answer->rows[answer->step_count - 1];
         r->rows = pg_col_count(rows) ? pg_row_count(rows) : pg_affected(rows);
         if (pg_col_count(rows) > 0 && pg_row_count(rows) > 0)
