@@ -124,9 +124,24 @@ static void read_all(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list)
     }
 }
 
+/* A broker that has just started is its group's coordinator only a little later. */
+static rd_kafka_resp_err_t ask_committed(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list)
+{
+    time_t end = time(NULL) + ASK_MS / 1000;
+    for (;;) {
+        rd_kafka_resp_err_t code = rd_kafka_committed(rk, list, ASK_MS);
+        bool passing = code == RD_KAFKA_RESP_ERR_NOT_COORDINATOR ||
+                       code == RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE ||
+                       code == RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS;
+        if (!passing || time(NULL) > end)
+            return code;
+        rd_kafka_poll(rk, POLL_MS);
+    }
+}
+
 static void print_committed(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list)
 {
-    rd_kafka_resp_err_t code = rd_kafka_committed(rk, list, ASK_MS);
+    rd_kafka_resp_err_t code = ask_committed(rk, list);
     if (code)
         die("committed offsets", rd_kafka_err2str(code));
     for (int i = 0; i < list->cnt; i++) {
