@@ -1,21 +1,27 @@
 /*
- * consumer.c - see consumer.h.
+ * consumer.c - librdkafka's consumer group on the loop, through its event queue.
  *
- * Happy path: librdkafka's one queue wakes the loop through an eventfd; `drain` hands each record
- * to the path at once. The path stores watermarks here; they go to librdkafka ten times a second,
- * which commits them every second.
+ * Happy path: librdkafka writes to an eventfd when its queue becomes non-empty; `drain` hands each
+ * record to on_record until the queue is empty or the turn's budget is spent (then it wakes itself:
+ * librdkafka would not). A tick of TICK_MS hands finished offsets to librdkafka, which commits them
+ * every second, and polls in any case, because a member that does not poll is thrown out.
  *
- * A rebalance (eager assignor): all partitions are revoked, the path lets go of what it can and
- * calls consumer_release; then they are given back, and come again under a new epoch. A pause
- * survives reassignment in librdkafka, so every paused partition is resumed before it is given up.
+ * Rebalances are eager: everything is revoked, then everything assigned anew. From the revoke event
+ * until consumer_release nothing is delivered; what librdkafka hands over meanwhile lies above the
+ * stored offsets and is fetched again by whoever owns the partition next. Each assignment has an
+ * epoch of its own.
  *
- * Failure modes: brokers away: librdkafka reconnects, on_error tells; an assignment that was lost
- * is given up without a commit; a fatal error goes to on_fatal.
+ * Failure modes: brokers that are away are librdkafka's to wait out; `connected` tells of it (while
+ * away, an asynchronous question every PROBE_US finds out when they are back). Unknown topics and
+ * refused access are reported and tried again. A fatal error is reported once and ends intake.
+ *
+ * A partition is resumed only if it was paused here: resuming another rewinds it (before 2.4), and
+ * a pause survives the assignment that it was made in.
  */
 #include "worker/consumer.h"
 
-#include <assert.h>
-#include <librdkafka/rdkafka.h>
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -24,24 +30,25 @@
 
 #include "common/clock.h"
 #include "common/log.h"
-#include "worker/lanes.h"
+#include "worker/consumer_conf.h"
 
 enum {
-    DRAIN_MAX = 2000,      /* events of one turn of the loop: others want it too */
-    TIMER_MS = 100,        /* offsets to librdkafka; also the poll that it wants at least */
-    COMMIT_WAIT_MS = 5000, /* for the broker's answer before partitions are given up */
-    CLOSE_STEP_MS = 100,
-    WHY_BYTES = 512,
+    RECORDS_PER_TURN = 2000,
+    TICK_MS = 100,
+    RELEASE_COMMIT_MS = 5000,
+    PROBE_US = 2 * 1000 * 1000,
+    PROBE_TIMEOUT_MS = 5000,
+    CLOSE_SLICE_MS = 50,
+    TEXT_BYTES = 512,
 };
 
-/* One assigned partition. */
-struct part {
+struct partition {
     int lane;
-    int32_t partition;
-    int64_t first_seen; /* offset of the first record; -1: none yet */
-    int64_t next;       /* watermark from the path; -1: none yet */
-    int64_t stored;     /* the part of it that librdkafka knows */
+    int32_t id;
     bool paused;
+    bool dirty;       /* `done` is not with librdkafka yet */
+    int64_t done;     /* everything below is done; -1: nothing yet */
+    int64_t position; /* what comes next; -1: not known yet */
 };
 
 struct consumer {
@@ -49,167 +56,198 @@ struct consumer {
     rd_kafka_t *rk;
     rd_kafka_queue_t *queue;
     int wake_fd;
-    uv_poll_t *poll;
-    uv_timer_t *timer;
-    struct part *parts;
-    int part_count;
+    uv_poll_t wake;
+    uv_timer_t again, tick;
+    int open_handles;
+    struct partition *held;
+    int held_count;
+    int last_held; /* index of the last hit: records come in runs */
     uint32_t epoch;
-    bool lane_paused[LANES_MAX];
-    bool revoking, lost, stopped, connected;
+    bool *lane_paused;
+    bool revoking, lost, stopped, fatal;
+    bool connected, probing;
+    int64_t next_probe_us;
 };
 
-/* ---- partitions -------------------------------------------------------------------------------
- */
+/* ---- partitions held ------------------------------------------------------------------------- */
 
-static struct part *part_find(const struct consumer *c, int lane, int32_t partition)
+static int find_lane(const struct consumer *c, const char *topic)
 {
-    for (int i = 0; i < c->part_count; i++)
-        if (c->parts[i].partition == partition && c->parts[i].lane == lane)
-            return &c->parts[i];
-    return NULL;
-}
-
-static int lane_of(const struct consumer *c, const char *topic)
-{
-    for (int i = 0; i < c->conf.topic_count; i++)
-        if (strcmp(c->conf.topics[i], topic) == 0)
-            return i;
+    for (int lane = 0; lane < c->conf.topic_count; lane++)
+        if (strcmp(c->conf.topics[lane], topic) == 0)
+            return lane;
     return -1;
 }
 
+static struct partition *find_held(struct consumer *c, int lane, int32_t id)
+{
+    for (int k = 0; k < c->held_count; k++) {
+        int i = (c->last_held + k) % c->held_count;
+        if (c->held[i].id != id || c->held[i].lane != lane)
+            continue;
+        c->last_held = i;
+        return &c->held[i];
+    }
+    return NULL;
+}
+
 static rd_kafka_topic_partition_t *
-list_add(const struct consumer *c, rd_kafka_topic_partition_list_t *list, const struct part *part)
+list_add(const struct consumer *c, rd_kafka_topic_partition_list_t *list, const struct partition *p)
 {
-    return rd_kafka_topic_partition_list_add(list, c->conf.topics[part->lane], part->partition);
+    return rd_kafka_topic_partition_list_add(list, c->conf.topics[p->lane], p->id);
 }
 
-/* Brings each partition to what its lane says, in pairs: never a resume without a pause. */
-static void match_pauses(struct consumer *c)
+/* Pauses or resumes those of the held partitions that are not so yet. lane -1: of all lanes. */
+static void pause_held(struct consumer *c, int lane, bool on)
 {
-    rd_kafka_topic_partition_list_t *pause = rd_kafka_topic_partition_list_new(c->part_count + 1);
-    rd_kafka_topic_partition_list_t *resume = rd_kafka_topic_partition_list_new(c->part_count + 1);
-    for (int i = 0; i < c->part_count; i++) {
-        struct part *part = &c->parts[i];
-        bool wanted = (c->lane_paused[part->lane] || c->stopped) && !c->revoking;
-        if (wanted == part->paused)
-            continue;
-        part->paused = wanted;
-        list_add(c, wanted ? pause : resume, part);
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(c->held_count);
+    for (int i = 0; i < c->held_count; i++)
+        if (c->held[i].paused != on && (lane < 0 || c->held[i].lane == lane))
+            list_add(c, list, &c->held[i]);
+    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
+    if (list->cnt > 0)
+        code =
+            on ? rd_kafka_pause_partitions(c->rk, list) : rd_kafka_resume_partitions(c->rk, list);
+    for (int i = 0; i < list->cnt; i++) {
+        const rd_kafka_topic_partition_t *t = &list->elems[i];
+        struct partition *p = find_held(c, find_lane(c, t->topic), t->partition);
+        if (p && t->err == RD_KAFKA_RESP_ERR_NO_ERROR)
+            p->paused = on;
+        else
+            code = t->err;
     }
-    if (pause->cnt)
-        rd_kafka_pause_partitions(c->rk, pause);
-    if (resume->cnt)
-        rd_kafka_resume_partitions(c->rk, resume);
-    rd_kafka_topic_partition_list_destroy(pause);
-    rd_kafka_topic_partition_list_destroy(resume);
-}
-
-/* Hands new watermarks to librdkafka, which commits them within a second. */
-static void store_watermarks(struct consumer *c)
-{
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(c->part_count + 1);
-    for (int i = 0; i < c->part_count; i++) {
-        struct part *part = &c->parts[i];
-        if (part->next <= part->stored)
-            continue;
-        list_add(c, list, part)->offset = part->next;
-        part->stored = part->next;
-    }
-    rd_kafka_resp_err_t rc = list->cnt ? rd_kafka_offsets_store(c->rk, list) : 0;
-    if (rc)
-        log_event(LOG_WARN, "offsets were not stored; those records may come again",
-                  LF_STR("why", rd_kafka_err2str(rc)));
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
+        log_event(LOG_WARN, on ? "kafka partitions not paused" : "kafka partitions not resumed",
+                  LF_STR("why", rd_kafka_err2str(code)));
     rd_kafka_topic_partition_list_destroy(list);
 }
 
-/* Commits what is stored and waits for the answer, for a bounded time. */
-static void commit_now(struct consumer *c)
+/* Hands finished offsets to librdkafka, which commits them in its own time. */
+static void flush_stores(struct consumer *c)
 {
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(c->part_count + 1);
-    for (int i = 0; i < c->part_count; i++)
-        if (c->parts[i].stored >= 0)
-            list_add(c, list, &c->parts[i])->offset = c->parts[i].stored;
-    if (list->cnt) {
-        rd_kafka_queue_t *answer = rd_kafka_queue_new(c->rk);
-        rd_kafka_resp_err_t rc = rd_kafka_commit_queue(c->rk, list, answer, NULL, NULL);
-        rd_kafka_event_t *event = rc ? NULL : rd_kafka_queue_poll(answer, COMMIT_WAIT_MS);
-        if (event && rd_kafka_event_error(event))
-            rc = rd_kafka_event_error(event);
-        if (rc || !event)
-            log_event(LOG_WARN, "the last offsets were not committed; some records come again",
-                      LF_STR("why", rc ? rd_kafka_err2str(rc) : "no answer in time"));
-        rd_kafka_event_destroy(event);
-        rd_kafka_queue_destroy(answer);
+    rd_kafka_topic_partition_list_t *list = NULL;
+    for (int i = 0; i < c->held_count; i++) {
+        if (!c->held[i].dirty)
+            continue;
+        if (!list)
+            list = rd_kafka_topic_partition_list_new(c->held_count);
+        list_add(c, list, &c->held[i])->offset = c->held[i].done;
+        c->held[i].dirty = false;
     }
+    if (!list)
+        return;
+    rd_kafka_resp_err_t code = rd_kafka_offsets_store(c->rk, list);
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) /* they are committed with a later one, or never */
+        log_event(LOG_WARN, "kafka offsets not stored", LF_STR("why", rd_kafka_err2str(code)));
     rd_kafka_topic_partition_list_destroy(list);
 }
 
-static void forget_parts(struct consumer *c)
+void consumer_store(struct consumer *c, int lane, int32_t partition, uint32_t epoch,
+                    int64_t next_offset)
 {
-    free(c->parts);
-    c->parts = NULL;
-    c->part_count = 0;
+    struct partition *p = epoch == c->epoch ? find_held(c, lane, partition) : NULL;
+    if (!p || next_offset <= p->done)
+        return;
+    p->done = next_offset;
+    p->dirty = true;
 }
 
-/* ---- rebalances -------------------------------------------------------------------------------
- */
-
-static void fatal(struct consumer *c)
+void consumer_pause(struct consumer *c, int lane, bool on)
 {
-    char why[WHY_BYTES] = "unknown";
-    rd_kafka_fatal_error(c->rk, why, sizeof why);
-    c->conf.on_fatal(c->conf.arg, why);
+    c->lane_paused[lane] = on;
+    if (!c->revoking && !c->stopped)
+        pause_held(c, lane, on);
 }
 
-static void assigned(struct consumer *c, const rd_kafka_topic_partition_list_t *list)
+void consumer_stop(struct consumer *c)
 {
-    forget_parts(c);
-    c->parts = calloc((size_t)list->cnt + 1, sizeof *c->parts);
-    if (!c->parts) {
-        c->conf.on_fatal(c->conf.arg, "no memory for the assigned partitions");
+    c->stopped = true;
+    if (!c->revoking)
+        pause_held(c, -1, true);
+}
+
+/* ---- rebalances ------------------------------------------------------------------------------ */
+
+static void say_error(struct consumer *c, const char *what)
+{
+    if (!c->stopped)
+        c->conf.on_error(c->conf.arg, what);
+}
+
+static void log_error(const char *what, rd_kafka_error_t *error)
+{
+    if (!error)
+        return;
+    log_event(LOG_ERROR, what, LF_STR("why", rd_kafka_error_string(error)));
+    rd_kafka_error_destroy(error);
+}
+
+static void take_assign(struct consumer *c, const rd_kafka_topic_partition_list_t *list)
+{
+    struct partition *held = calloc((size_t)list->cnt + 1, sizeof *held);
+    if (!held) { /* not accepted: librdkafka rejoins after max.poll.interval or the next change */
+        rd_kafka_assign(c->rk, NULL);
+        say_error(c, "no memory for a list of partitions");
         return;
     }
+    free(c->held);
+    c->held = held;
+    c->held_count = c->last_held = 0;
     c->epoch++;
-    c->connected = true;
     for (int i = 0; i < list->cnt; i++) {
-        int lane = lane_of(c, list->elems[i].topic);
-        assert(lane >= 0); /* we subscribed to nothing else */
-        c->parts[c->part_count++] = (struct part){.lane = lane,
-                                                  .partition = list->elems[i].partition,
-                                                  .first_seen = -1,
-                                                  .next = -1,
-                                                  .stored = -1};
-        c->conf.on_assigned(c->conf.arg, lane, list->elems[i].partition, c->epoch);
+        int lane = find_lane(c, list->elems[i].topic);
+        if (lane >= 0)
+            held[c->held_count++] = (struct partition){
+                .lane = lane, .id = list->elems[i].partition, .done = -1, .position = -1};
     }
-    rd_kafka_resp_err_t rc = rd_kafka_assign(c->rk, list);
-    if (rc)
-        c->conf.on_error(c->conf.arg, rd_kafka_err2str(rc));
-    match_pauses(c);
-    log_event(LOG_INFO, "partitions assigned", LF_INT("count", list->cnt),
+    rd_kafka_resp_err_t code = rd_kafka_assign(c->rk, list);
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
+        log_event(LOG_ERROR, "kafka assignment refused", LF_STR("why", rd_kafka_err2str(code)));
+    log_event(LOG_INFO, "kafka partitions assigned", LF_INT("partitions", c->held_count),
               LF_INT("epoch", c->epoch));
+    for (int lane = 0; lane < c->conf.topic_count; lane++)
+        if (c->lane_paused[lane] || c->stopped)
+            pause_held(c, lane, true);
+    for (int i = 0; i < c->held_count; i++)
+        c->conf.on_assigned(c->conf.arg, held[i].lane, held[i].id, c->epoch);
 }
 
-static void revoked(struct consumer *c)
+/* Commits what is stored; waits for the answer, as the partitions' next owner starts from it. */
+static void commit_stored(struct consumer *c, int timeout_ms)
 {
-    c->revoking = true;
-    c->lost = rd_kafka_assignment_lost(c->rk) != 0;
-    log_event(c->lost ? LOG_WARN : LOG_INFO, "partitions revoked", LF_INT("count", c->part_count),
-              LF_STR("lost", c->lost ? "yes" : "no"));
-    c->conf.on_revoke(c->conf.arg, c->lost);
+    flush_stores(c);
+    rd_kafka_queue_t *answers = rd_kafka_queue_new(c->rk);
+    rd_kafka_resp_err_t code = rd_kafka_commit_queue(c->rk, NULL, answers, NULL, NULL);
+    rd_kafka_event_t *event = NULL;
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        event = rd_kafka_queue_poll(answers, timeout_ms);
+        code = event ? rd_kafka_event_error(event) : RD_KAFKA_RESP_ERR__TIMED_OUT;
+    }
+    if (event)
+        rd_kafka_event_destroy(event);
+    rd_kafka_queue_destroy(answers);
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR && code != RD_KAFKA_RESP_ERR__NO_OFFSET)
+        log_event(LOG_WARN, "kafka offsets not committed", LF_STR("why", rd_kafka_err2str(code)));
+}
+
+static void give_back(struct consumer *c, int timeout_ms)
+{
+    pause_held(c, -1, false); /* the pause would survive into the next assignment */
+    if (!c->lost && timeout_ms > 0)
+        commit_stored(c, timeout_ms);
+    c->revoking = c->lost = false;
+    c->held_count = c->last_held = 0;
+    c->epoch++;
+    rd_kafka_resp_err_t code = rd_kafka_assign(c->rk, NULL);
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
+        log_event(LOG_WARN, "kafka partitions not given back",
+                  LF_STR("why", rd_kafka_err2str(code)));
 }
 
 void consumer_release(struct consumer *c)
 {
-    if (!c->revoking)
-        return;
-    match_pauses(c); /* resumes all: a pause would survive the reassignment */
-    if (!c->lost) {
-        store_watermarks(c);
-        commit_now(c);
-    }
-    c->revoking = false;
-    forget_parts(c);
-    rd_kafka_assign(c->rk, NULL);
+    if (c->revoking)
+        give_back(c, RELEASE_COMMIT_MS);
 }
 
 bool consumer_revoking(const struct consumer *c)
@@ -217,214 +255,155 @@ bool consumer_revoking(const struct consumer *c)
     return c->revoking;
 }
 
-static void rebalance(struct consumer *c, rd_kafka_event_t *event)
+static void take_revoke(struct consumer *c)
 {
-    switch ((int)rd_kafka_event_error(event)) { /* int: of hundreds of codes two are meant */
-    case RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS:
-        assigned(c, rd_kafka_event_topic_partition_list(event));
-        break;
-    case RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS:
-        revoked(c);
-        break;
-    default:
-        c->conf.on_error(c->conf.arg, rd_kafka_event_error_string(event));
-        c->lost = true;
-        c->revoking = true;
-        c->conf.on_revoke(c->conf.arg, true);
-        break;
-    }
+    c->lost = rd_kafka_assignment_lost(c->rk) != 0;
+    log_event(LOG_INFO, "kafka partitions revoked", LF_INT("partitions", c->held_count),
+              LF_INT("epoch", c->epoch), LF_STR("lost", c->lost ? "yes" : "no"));
+    c->revoking = true;
+    if (c->held_count == 0)
+        consumer_release(c);
+    else
+        c->conf.on_revoke(c->conf.arg, c->lost);
 }
 
-/* ---- records and other events -----------------------------------------------------------------
- */
-
-static struct span header(const rd_kafka_headers_t *headers, const char *name)
+static void take_rebalance(struct consumer *c, rd_kafka_event_t *event)
 {
-    const void *value = NULL;
-    size_t n = 0;
-    if (!headers || rd_kafka_header_get_last(headers, name, &value, &n) || !value)
-        return (struct span){NULL, 0};
-    return (struct span){value, n};
-}
-
-static void trouble(struct consumer *c, const rd_kafka_message_t *m)
-{
-    switch ((int)m->err) {
-    case RD_KAFKA_RESP_ERR__PARTITION_EOF:
-        break;
-    case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
-    case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
-        c->conf.on_error(c->conf.arg, "a topic does not exist: run `inferq topics`");
-        break;
-    default:
-        c->conf.on_error(c->conf.arg, rd_kafka_message_errstr(m));
-    }
-}
-
-static void record(struct consumer *c, const rd_kafka_message_t *m)
-{
-    int lane = m->rkt ? lane_of(c, rd_kafka_topic_name(m->rkt)) : -1;
-    struct part *part = lane >= 0 ? part_find(c, lane, m->partition) : NULL;
-    if (m->err || !part || c->stopped) {
-        if (m->err)
-            trouble(c, m);
-        return;
-    }
-    if (part->first_seen < 0)
-        part->first_seen = m->offset;
     c->connected = true;
-    rd_kafka_headers_t *headers = NULL;
-    if (rd_kafka_message_headers(m, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR)
-        headers = NULL;
-    int64_t timestamp_ms = rd_kafka_message_timestamp(m, NULL);
-    struct record r = {
-        .lane = lane,
-        .partition = m->partition,
-        .epoch = c->epoch,
-        .offset = m->offset,
-        .timestamp_ms = timestamp_ms > 0 ? timestamp_ms : 0,
-        .key = {m->key, m->key_len},
-        .value = {m->payload ? m->payload : "", m->len},
-        .signature = header(headers, "inferq-signature"),
-        .traceparent = header(headers, "traceparent"),
-    };
-    c->conf.on_record(c->conf.arg, &r);
+    if (rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS)
+        take_assign(c, rd_kafka_event_topic_partition_list(event));
+    else
+        take_revoke(c);
 }
 
-static void fetched(struct consumer *c, rd_kafka_event_t *event)
+/* ---- records --------------------------------------------------------------------------------- */
+
+static struct span get_header(const rd_kafka_headers_t *headers, const char *name)
 {
-    const rd_kafka_message_t *m;
-    while ((m = rd_kafka_event_message_next(event)) != NULL)
-        record(c, m);
+    const void *value;
+    size_t n;
+    if (rd_kafka_header_get_last(headers, name, &value, &n) != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return (struct span){0};
+    return (struct span){value ? value : "", n};
 }
 
-static void failed(struct consumer *c, rd_kafka_event_t *event)
+static void take_record(struct consumer *c, const rd_kafka_message_t *message)
 {
-    if (rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR__FATAL) {
-        fatal(c);
+    int lane = find_lane(c, rd_kafka_topic_name(message->rkt));
+    struct partition *p = find_held(c, lane, message->partition);
+    if (!p || c->revoking || c->stopped)
+        return; /* it lies above what is stored: whoever owns the partition next fetches it */
+    struct record record = {.lane = lane,
+                            .partition = message->partition,
+                            .epoch = c->epoch,
+                            .offset = message->offset,
+                            .key = {message->key, message->key_len},
+                            .value = {message->payload, message->len}};
+    rd_kafka_timestamp_type_t type;
+    record.timestamp_ms = rd_kafka_message_timestamp(message, &type);
+    rd_kafka_headers_t *headers;
+    if (rd_kafka_message_headers(message, &headers) == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        record.signature = get_header(headers, "inferq-signature");
+        record.traceparent = get_header(headers, "traceparent");
+    }
+    p->position = message->offset + 1;
+    c->connected = true;
+    c->conf.on_record(c->conf.arg, &record);
+}
+
+/* The end of a partition: what comes next is what the broker will append. */
+static void take_end(struct consumer *c, rd_kafka_event_t *event)
+{
+    int64_t low, high;
+    rd_kafka_topic_partition_t *t = rd_kafka_event_topic_partition(event);
+    if (!t)
+        return;
+    struct partition *p = find_held(c, find_lane(c, t->topic), t->partition);
+    if (p && p->position < 0 &&
+        rd_kafka_get_watermark_offsets(c->rk, t->topic, t->partition, &low, &high) ==
+            RD_KAFKA_RESP_ERR_NO_ERROR &&
+        high >= 0)
+        p->position = high;
+    rd_kafka_topic_partition_destroy(t);
+}
+
+/* ---- errors ---------------------------------------------------------------------------------- */
+
+static void take_fatal(struct consumer *c)
+{
+    char why[TEXT_BYTES] = "";
+    if (c->fatal)
+        return;
+    c->fatal = c->stopped = true;
+    (void)rd_kafka_fatal_error(c->rk, why, sizeof why);
+    c->conf.on_fatal(c->conf.arg, why);
+}
+
+static void take_error(struct consumer *c, rd_kafka_event_t *event)
+{
+    char text[TEXT_BYTES];
+    rd_kafka_resp_err_t code = rd_kafka_event_error(event);
+    const char *what = rd_kafka_event_error_string(event);
+    if (code == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+        c->connected = true;
+        take_end(c, event);
         return;
     }
-    if (rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
+    if (rd_kafka_event_error_is_fatal(event) || code == RD_KAFKA_RESP_ERR__FATAL) {
+        take_fatal(c);
+        return;
+    }
+    if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
         c->connected = false;
-    c->conf.on_error(c->conf.arg, rd_kafka_event_error_string(event));
+    bool unknown =
+        code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
+    (void)snprintf(text, sizeof text, "%s%s", what ? what : rd_kafka_err2str(code),
+                   unknown ? " (`inferq topics` creates the topics)" : "");
+    say_error(c, text);
 }
 
-/* librdkafka tells of brokers that went, never of those that came back; its statistics do. */
-static void statistics(struct consumer *c, rd_kafka_event_t *event)
+/* From any of librdkafka's threads. */
+static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
 {
-    const char *json = rd_kafka_event_stats(event);
-    c->connected = json && strstr(json, "\"state\":\"UP\"") != NULL;
+    (void)rk;
+    const char *body = strncmp(text, "[thrd:", 6) == 0 ? strstr(text, "]: ") : NULL;
+    bool setting = strcmp(facility, "CONFWARN") == 0; /* a producer's setting, say */
+    log_event(level <= 4 && !setting ? LOG_WARN : LOG_DEBUG, "librdkafka",
+              LF_STR("facility", facility), LF_STR("text", body ? body + 3 : text));
 }
 
-static void library_log(rd_kafka_event_t *event)
-{
-    const char *facility = "", *text = "";
-    int level = 0;
-    if (rd_kafka_event_log(event, &facility, &text, &level) == 0)
-        log_event(level <= 4 ? LOG_WARN : LOG_DEBUG, "librdkafka", LF_STR("facility", facility),
-                  LF_STR("text", text));
-}
+/* ---- are they back? -------------------------------------------------------------------------- */
 
-static void serve(struct consumer *c, rd_kafka_event_t *event)
+/* librdkafka says when all brokers are gone, and does not say when one is back. Any answer to a
+ * question about the group does. */
+static void probe(struct consumer *c, int64_t now_us)
 {
-    switch ((int)rd_kafka_event_type(event)) {
-    case RD_KAFKA_EVENT_FETCH:
-        fetched(c, event);
-        break;
-    case RD_KAFKA_EVENT_REBALANCE:
-        rebalance(c, event);
-        break;
-    case RD_KAFKA_EVENT_ERROR:
-        failed(c, event);
-        break;
-    case RD_KAFKA_EVENT_STATS:
-        statistics(c, event);
-        break;
-    case RD_KAFKA_EVENT_LOG:
-        library_log(event);
-        break;
-    case RD_KAFKA_EVENT_OFFSET_COMMIT:
-        if (rd_kafka_event_error(event) &&
-            rd_kafka_event_error(event) != RD_KAFKA_RESP_ERR__NO_OFFSET)
-            c->conf.on_error(c->conf.arg, rd_kafka_event_error_string(event));
-        break;
-    default:
-        break;
+    char why[TEXT_BYTES];
+    if (c->connected || c->probing || now_us < c->next_probe_us)
+        return;
+    c->next_probe_us = now_us + PROBE_US;
+    rd_kafka_AdminOptions_t *options =
+        rd_kafka_AdminOptions_new(c->rk, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS);
+    rd_kafka_ListConsumerGroupOffsets_t *question =
+        rd_kafka_ListConsumerGroupOffsets_new(c->conf.group, NULL);
+    if (options && question &&
+        rd_kafka_AdminOptions_set_request_timeout(options, PROBE_TIMEOUT_MS, why, sizeof why) ==
+            RD_KAFKA_RESP_ERR_NO_ERROR) {
+        rd_kafka_ListConsumerGroupOffsets(c->rk, &question, 1, options, c->queue);
+        c->probing = true;
     }
-    rd_kafka_event_destroy(event);
+    if (question)
+        rd_kafka_ListConsumerGroupOffsets_destroy(question);
+    if (options)
+        rd_kafka_AdminOptions_destroy(options);
 }
 
-static void wake(struct consumer *c)
+static void take_probe(struct consumer *c, rd_kafka_event_t *event)
 {
-    uint64_t one = 1;
-    if (write(c->wake_fd, &one, sizeof one) < 0)
-        return; /* full: it is awake already */
-}
-
-/* To the end, or for a fair while: the queue tells only of empty -> non-empty. */
-static void drain(struct consumer *c)
-{
-    for (int i = 0; i < DRAIN_MAX; i++) {
-        rd_kafka_event_t *event = rd_kafka_queue_poll(c->queue, 0);
-        if (!event)
-            return;
-        serve(c, event);
-    }
-    wake(c);
-}
-
-static void on_poll(uv_poll_t *poll, int status, int events)
-{
-    struct consumer *c = poll->data;
-    uint64_t count;
-    (void)status, (void)events;
-    if (read(c->wake_fd, &count, sizeof count) < 0)
-        return; /* somebody took it */
-    drain(c);
-}
-
-static void on_timer(uv_timer_t *timer)
-{
-    struct consumer *c = timer->data;
-    drain(c);
-    if (!c->revoking || !c->lost)
-        store_watermarks(c);
-}
-
-/* ---- the path's calls -------------------------------------------------------------------------
- */
-
-void consumer_pause(struct consumer *c, int lane, bool on)
-{
-    c->lane_paused[lane] = on;
-    match_pauses(c);
-}
-
-void consumer_store(struct consumer *c, int lane, int32_t partition, uint32_t epoch,
-                    int64_t next_offset)
-{
-    struct part *part = epoch == c->epoch ? part_find(c, lane, partition) : NULL;
-    if (part && next_offset > part->next)
-        part->next = next_offset;
-}
-
-int64_t consumer_lag(const struct consumer *c, int lane)
-{
-    int64_t lag = 0;
-    bool known = false;
-    for (int i = 0; i < c->part_count; i++) {
-        const struct part *part = &c->parts[i];
-        int64_t low = -1, high = -1;
-        if (part->lane != lane ||
-            rd_kafka_get_watermark_offsets(c->rk, c->conf.topics[lane], part->partition, &low,
-                                           &high) ||
-            high < 0)
-            continue;
-        int64_t done = part->next >= 0 ? part->next : part->first_seen;
-        lag += done >= 0 && high > done ? high - done : 0;
-        known = true;
-    }
-    return known ? lag : -1;
+    rd_kafka_resp_err_t code = rd_kafka_event_error(event);
+    c->probing = false;
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
+        c->connected = true;
 }
 
 bool consumer_connected(const struct consumer *c)
@@ -432,189 +411,237 @@ bool consumer_connected(const struct consumer *c)
     return c->connected;
 }
 
-void consumer_stop(struct consumer *c)
+/* ---- the loop's side ------------------------------------------------------------------------- */
+
+/* Returns the number of records it held. */
+static int take_event(struct consumer *c, rd_kafka_event_t *event)
 {
-    c->stopped = true;
-    match_pauses(c);
-}
-
-/* ---- making ------------------------------------------------------------------------------------
- */
-
-static enum rc set(rd_kafka_conf_t *conf, const char *name, const char *value, struct err *err)
-{
-    char why[WHY_BYTES];
-    if (rd_kafka_conf_set(conf, name, value, why, sizeof why) == RD_KAFKA_CONF_OK)
-        return RC_OK;
-    return err_set(err, RC_REJECT, "kafka.%s: %s", name, why);
-}
-
-/* What guarantees need; a user's other wish is overruled, and told. */
-static const char *const ours[][2] = {
-    {"enable.auto.offset.store", "false"},           /* only after the Postgres commit */
-    {"enable.auto.commit", "true"},                  /* of what is stored */
-    {"auto.offset.reset", "earliest"},               /* the default loses jobs */
-    {"partition.assignment.strategy", "roundrobin"}, /* eager: cooperative hangs before 2.10 */
-    {"enable.partition.eof", "false"},
-    {"log.queue", "true"},
-};
-/* What serves well unless the user knows better. */
-static const char *const defaults[][2] = {
-    {"auto.commit.interval.ms", "1000"},
-    {"session.timeout.ms", "10000"},
-    {"queued.max.messages.kbytes", "16384"},
-    {"fetch.wait.max.ms", "20"}, /* a resumed partition waits for the fetch under way */
-    {"statistics.interval.ms", "5000"},
-};
-
-static enum rc set_all(rd_kafka_conf_t *conf, const struct consumer_conf *cc, struct err *err)
-{
-    enum rc rc = RC_OK;
-    for (size_t i = 0; i < sizeof defaults / sizeof defaults[0] && rc == RC_OK; i++)
-        rc = set(conf, defaults[i][0], defaults[i][1], err);
-    const char *name, *value;
-    for (size_t i = 0; rc == RC_OK && config_kafka_entry(cc->config, i, &name, &value); i++)
-        rc = set(conf, name, value, err);
-    for (size_t i = 0; i < sizeof ours / sizeof ours[0] && rc == RC_OK; i++) {
-        char stands[WHY_BYTES];
-        size_t n = sizeof stands;
-        bool users = false;
-        for (size_t k = 0; config_kafka_entry(cc->config, k, &name, &value); k++)
-            users = users || strcmp(name, ours[i][0]) == 0;
-        if (users && rd_kafka_conf_get(conf, ours[i][0], stands, &n) == RD_KAFKA_CONF_OK &&
-            strcmp(stands, ours[i][1]) != 0)
-            log_event(LOG_WARN, "a kafka setting is overruled: a guarantee rests on it",
-                      LF_STR("key", ours[i][0]), LF_STR("value", ours[i][1]));
-        rc = set(conf, ours[i][0], ours[i][1], err);
+    const rd_kafka_message_t *message;
+    int records = 0;
+    switch (rd_kafka_event_type(event)) {
+    case RD_KAFKA_EVENT_FETCH:
+        while ((message = rd_kafka_event_message_next(event)) != NULL) {
+            records++;
+            if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR)
+                take_record(c, message);
+        }
+        break;
+    case RD_KAFKA_EVENT_REBALANCE:
+        take_rebalance(c, event);
+        break;
+    case RD_KAFKA_EVENT_ERROR:
+        take_error(c, event);
+        break;
+    case RD_KAFKA_EVENT_OFFSET_COMMIT:
+        if (rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR_NO_ERROR)
+            c->connected = true;
+        break;
+    case RD_KAFKA_EVENT_LISTCONSUMERGROUPOFFSETS_RESULT:
+        take_probe(c, event);
+        break;
+    default:
+        break;
     }
-    if (rc == RC_OK)
-        rc = set(conf, "group.id", cc->group, err);
-    return rc == RC_OK ? set(conf, "client.id", cc->client_id, err) : rc;
+    return records;
 }
+
+static void drain(struct consumer *c);
+
+static void on_again(uv_timer_t *timer)
+{
+    drain(timer->data);
+}
+
+static void drain(struct consumer *c)
+{
+    rd_kafka_event_t *event;
+    for (int records = 0; records < RECORDS_PER_TURN;) {
+        event = rd_kafka_queue_poll(c->queue, 0);
+        if (!event)
+            return; /* the next one wakes us */
+        records += 1 + take_event(c, event);
+        rd_kafka_event_destroy(event);
+    }
+    uv_timer_start(&c->again, on_again, 0, 0);
+}
+
+static void on_wake(uv_poll_t *poll, int status, int events)
+{
+    struct consumer *c = poll->data;
+    uint64_t count;
+    (void)status, (void)events;
+    while (read(c->wake_fd, &count, sizeof count) < 0 && errno == EINTR)
+        ;
+    drain(c);
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct consumer *c = timer->data;
+    flush_stores(c);
+    probe(c, clock_mono_us());
+    drain(c);
+}
+
+int64_t consumer_lag(const struct consumer *c, int lane)
+{
+    int64_t lag = 0, low, high;
+    for (int i = 0; i < c->held_count; i++) {
+        const struct partition *p = &c->held[i];
+        if (p->lane != lane)
+            continue;
+        if (p->position < 0 ||
+            rd_kafka_get_watermark_offsets(c->rk, c->conf.topics[lane], p->id, &low, &high) !=
+                RD_KAFKA_RESP_ERR_NO_ERROR ||
+            high < 0)
+            return -1;
+        lag += high > p->position ? high - p->position : 0;
+    }
+    return lag;
+}
+
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static enum rc make_client(struct consumer *c, struct err *err)
 {
-    char why[WHY_BYTES];
-    rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    enum rc rc = set_all(conf, &c->conf, err);
-    if (rc != RC_OK) {
-        rd_kafka_conf_destroy(conf);
+    char why[TEXT_BYTES];
+    rd_kafka_conf_t *conf = NULL;
+    enum rc rc = consumer_conf_make(&c->conf, &conf, err);
+    if (rc != RC_OK)
         return rc;
-    }
-    rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_FETCH | RD_KAFKA_EVENT_REBALANCE |
-                                       RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_STATS |
-                                       RD_KAFKA_EVENT_LOG | RD_KAFKA_EVENT_OFFSET_COMMIT);
-    c->rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof why); /* takes conf when it works */
+    rd_kafka_conf_set_log_cb(conf, on_log);
+    rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_ERROR |
+                                       RD_KAFKA_EVENT_OFFSET_COMMIT | RD_KAFKA_EVENT_FETCH);
+    c->rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof why);
     if (!c->rk) {
         rd_kafka_conf_destroy(conf);
-        return err_set(err, RC_REJECT, "kafka: %s", why);
+        return err_set(err, RC_REJECT, "kafka settings: %s", why);
     }
     rd_kafka_poll_set_consumer(c->rk);
-    rd_kafka_set_log_queue(c->rk, NULL);
     c->queue = rd_kafka_queue_get_consumer(c->rk);
     return RC_OK;
 }
 
 static enum rc subscribe(struct consumer *c, struct err *err)
 {
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(c->conf.topic_count);
+    rd_kafka_topic_partition_list_t *topics =
+        rd_kafka_topic_partition_list_new(c->conf.topic_count);
     for (int i = 0; i < c->conf.topic_count; i++)
-        rd_kafka_topic_partition_list_add(list, c->conf.topics[i], RD_KAFKA_PARTITION_UA);
-    rd_kafka_resp_err_t rc = rd_kafka_subscribe(c->rk, list);
-    rd_kafka_topic_partition_list_destroy(list);
-    return rc ? err_set(err, RC_REJECT, "kafka: subscribe: %s", rd_kafka_err2str(rc)) : RC_OK;
+        rd_kafka_topic_partition_list_add(topics, c->conf.topics[i], RD_KAFKA_PARTITION_UA);
+    rd_kafka_resp_err_t code = rd_kafka_subscribe(c->rk, topics);
+    rd_kafka_topic_partition_list_destroy(topics);
+    return code == RD_KAFKA_RESP_ERR_NO_ERROR
+               ? RC_OK
+               : err_set(err, RC_REJECT, "kafka topics cannot be subscribed to: %s",
+                         rd_kafka_err2str(code));
 }
 
-static enum rc watch(struct consumer *c, struct uv_loop_s *loop, struct err *err)
+static enum rc join_loop(struct consumer *c, struct uv_loop_s *loop, struct err *err)
 {
-    uint64_t one = 1;
+    static const uint64_t one = 1;
     c->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    uv_poll_t *poll = calloc(1, sizeof *poll);
-    uv_timer_t *timer = calloc(1, sizeof *timer);
-    if (c->wake_fd < 0 || !poll || !timer || uv_poll_init(loop, poll, c->wake_fd) != 0) {
-        free(poll);
-        free(timer);
-        return err_set(err, RC_NOMEM, "no descriptor or memory for the Kafka consumer");
-    }
-    c->poll = poll;
-    c->timer = timer;
-    uv_timer_init(loop, timer);
-    poll->data = timer->data = c;
+    if (c->wake_fd < 0 || uv_poll_init(loop, &c->wake, c->wake_fd) != 0)
+        return err_set(err, RC_RETRY, "no descriptor for the Kafka consumer");
+    uv_timer_init(loop, &c->again);
+    uv_timer_init(loop, &c->tick);
+    c->wake.data = c->again.data = c->tick.data = c;
+    c->open_handles = 3;
     rd_kafka_queue_io_event_enable(c->queue, c->wake_fd, &one, sizeof one);
-    uv_poll_start(poll, UV_READABLE, on_poll);
-    uv_timer_start(timer, on_timer, TIMER_MS, TIMER_MS);
+    uv_poll_start(&c->wake, UV_READABLE, on_wake);
+    uv_timer_start(&c->tick, on_tick, TICK_MS, TICK_MS);
     return RC_OK;
+}
+
+static void done(struct consumer *c)
+{
+    if (c->wake_fd >= 0)
+        close(c->wake_fd);
+    free(c->lane_paused);
+    free(c->held);
+    free(c);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct consumer *c = handle->data;
+    if (--c->open_handles == 0)
+        done(c);
 }
 
 enum rc consumer_new(struct uv_loop_s *loop, const struct consumer_conf *conf,
                      struct consumer **ret_consumer, struct err *err)
 {
-    assert(conf->topic_count <= LANES_MAX);
     struct consumer *c = calloc(1, sizeof *c);
     if (!c)
-        return err_set(err, RC_NOMEM, "no memory for the Kafka consumer");
+        return err_set(err, RC_NOMEM, "no memory for a Kafka consumer");
     c->conf = *conf;
     c->wake_fd = -1;
-    enum rc rc = make_client(c, err);
+    c->lane_paused = calloc((size_t)conf->topic_count + 1, sizeof *c->lane_paused);
+    enum rc rc = c->lane_paused ? RC_OK : err_set(err, RC_NOMEM, "no memory for a Kafka consumer");
     if (rc == RC_OK)
-        rc = watch(c, loop, err);
+        rc = make_client(c, err);
+    if (rc == RC_OK)
+        rc = join_loop(c, loop, err);
     if (rc == RC_OK)
         rc = subscribe(c, err);
-    if (rc == RC_OK)
-        *ret_consumer = c;
-    else
+    if (rc != RC_OK) {
         consumer_free(c, 0);
-    return rc;
+        return rc;
+    }
+    *ret_consumer = c;
+    return RC_OK;
 }
 
-/* ---- leaving ------------------------------------------------------------------------------------
- */
-
-/* Serves the last rebalance until the group is left. */
-static void leave_group(struct consumer *c, int timeout_ms)
+/* Leaves the group: the others get the partitions at once, not after the session's timeout. */
+static bool leave_group(struct consumer *c, int timeout_ms)
 {
-    int64_t until = clock_mono_us() + (int64_t)timeout_ms * 1000;
+    int64_t until_us = clock_mono_us() + timeout_ms * INT64_C(1000);
+    int64_t left_us;
     rd_kafka_error_t *error = rd_kafka_consumer_close_queue(c->rk, c->queue);
     if (error) {
-        rd_kafka_error_destroy(error);
-        return;
+        log_error("kafka group cannot be left", error);
+        return false;
     }
-    while (!rd_kafka_consumer_closed(c->rk) && clock_mono_us() < until) {
-        rd_kafka_event_t *event = rd_kafka_queue_poll(c->queue, CLOSE_STEP_MS);
-        if (event && rd_kafka_event_type(event) == RD_KAFKA_EVENT_REBALANCE)
-            rd_kafka_assign(c->rk, NULL);
+    while (!rd_kafka_consumer_closed(c->rk) && (left_us = until_us - clock_mono_us()) > 0) {
+        rd_kafka_event_t *event =
+            rd_kafka_queue_poll(c->queue, left_us < CLOSE_SLICE_MS * 1000 ? 1 : CLOSE_SLICE_MS);
+        if (!event)
+            continue;
+        if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_REBALANCE) {
+            c->lost = c->lost || rd_kafka_assignment_lost(c->rk);
+            give_back(c, (int)(left_us / 1000));
+        }
         rd_kafka_event_destroy(event);
     }
+    return rd_kafka_consumer_closed(c->rk) != 0;
 }
 
-static void handle_closed(uv_handle_t *handle)
+static void end_client(struct consumer *c, int timeout_ms)
 {
-    free(handle);
+    int64_t until_us = clock_mono_us() + timeout_ms * INT64_C(1000);
+    bool left = false;
+    c->stopped = true;
+    rd_kafka_queue_io_event_enable(c->queue, -1, NULL, 0);
+    if (c->held_count > 0 && timeout_ms > 0)
+        give_back(c, timeout_ms);
+    int64_t left_ms = (until_us - clock_mono_us()) / 1000;
+    if (left_ms > 0)
+        left = leave_group(c, (int)left_ms);
+    rd_kafka_queue_destroy(c->queue);
+    rd_kafka_destroy_flags(c->rk, left ? 0 : RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
 }
 
 void consumer_free(struct consumer *c, int timeout_ms)
 {
     if (!c)
         return;
-    if (c->poll)
-        uv_close((uv_handle_t *)c->poll, handle_closed);
-    if (c->timer)
-        uv_close((uv_handle_t *)c->timer, handle_closed);
-    if (c->queue && timeout_ms > 0) {
-        store_watermarks(c);
-        commit_now(c);
-        c->revoking = true;
-        match_pauses(c); /* resumes all, for whoever gets them */
-        leave_group(c, timeout_ms);
-    }
-    if (c->queue) {
-        rd_kafka_queue_io_event_enable(c->queue, -1, NULL, 0);
-        rd_kafka_queue_destroy(c->queue);
-    }
     if (c->rk)
-        rd_kafka_destroy_flags(c->rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
-    if (c->wake_fd >= 0)
-        close(c->wake_fd);
-    forget_parts(c);
-    free(c);
+        end_client(c, timeout_ms);
+    if (c->open_handles == 0) {
+        done(c);
+        return;
+    }
+    uv_close((uv_handle_t *)&c->wake, on_closed);
+    uv_close((uv_handle_t *)&c->again, on_closed);
+    uv_close((uv_handle_t *)&c->tick, on_closed);
 }

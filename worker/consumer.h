@@ -30,7 +30,7 @@ struct record {
 
 struct consumer_conf {
     const struct config *config; /* kafka.* pass through; ours win where a guarantee needs it */
-    const char *group;
+    const char *group;           /* this and all below: borrowed for the consumer's life */
     const char *client_id;
     const char *const *topics; /* one per lane */
     int topic_count;
@@ -55,8 +55,8 @@ void consumer_store(struct consumer *c, int lane, int32_t partition, uint32_t ep
 /* Answers on_revoke: resumes the paused, commits stored offsets (waits up to 5 s), unassigns. */
 void consumer_release(struct consumer *c);
 bool consumer_revoking(const struct consumer *c);
-/* Records fetched and not yet handed over, plus what the brokers hold past our position, per lane;
- * -1: not known yet. From librdkafka's statistics, seconds old. */
+/* Records not handed over yet of the partitions held, per lane; -1: not known yet. As old as the
+ * last fetch: it does not grow while a lane is paused. */
 int64_t consumer_lag(const struct consumer *c, int lane);
 bool consumer_connected(const struct consumer *c); /* some broker is up */
 /* Stops intake for good: no record comes any more (drain). */
