@@ -108,6 +108,7 @@ bool endpoint_end(struct endpoint *e, enum class class, const struct decision *d
     leave(e);
     switch (d->ours ? SIGN_NOTHING : outcome_rule(class)->sign) {
     case SIGN_LIFE:
+    case SIGN_MODEL:
         alive(e, now_us);
         return false;
     case SIGN_DOUBT:

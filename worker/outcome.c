@@ -237,6 +237,9 @@ struct decision outcome_decide(const struct outcome *o, const struct job_facts *
         int64_t wish = o->retry_after_us < WISH_CAP_US ? o->retry_after_us : WISH_CAP_US;
         d.pause_us = wish > rule->pause_us ? wish : rule->pause_us;
         d.alert = rule->alert || o->retry_after_us > WISH_CAP_US;
+    } else if (!o->ours && rule->sign == SIGN_MODEL) {
+        d.pause_model_us = rule->pause_us;
+        d.alert = rule->alert;
     }
     switch (rule->step) {
     case STEP_SUCCEED:

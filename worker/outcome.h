@@ -106,11 +106,12 @@ struct job_facts {
 
 struct decision {
     enum action action;
-    enum class why;   /* of the ending, when it ends */
-    int64_t delay_us; /* ACTION_RETRY */
-    int64_t pause_us; /* > 0: the endpoint takes no new calls for at least so long */
-    bool ours;        /* the outcome says nothing of the endpoint */
-    bool alert;       /* an operator must act: credential, billing, certificate, model gone */
+    enum class why;         /* of the ending, when it ends */
+    int64_t delay_us;       /* ACTION_RETRY */
+    int64_t pause_us;       /* > 0: the endpoint takes no new calls for at least so long */
+    int64_t pause_model_us; /* > 0: so does this model version alone */
+    bool ours;              /* the outcome says nothing of the endpoint */
+    bool alert;             /* an operator must act: credential, billing, certificate, model gone */
 };
 
 struct decision outcome_decide(const struct outcome *o, const struct job_facts *f);

@@ -99,7 +99,7 @@ static const struct outcome_rule rules[] = {
     {CLASS_INVALID, true, STEP_DEAD, 0, SIGN_LIFE, 0, false, CERTAINTY_NONE},
     {CLASS_CONTEXT_TOO_LONG, true, STEP_DEAD, 0, SIGN_LIFE, 0, false, CERTAINTY_NONE},
     {CLASS_CREDENTIAL, false, STEP_RETRY, 0, SIGN_FAULT, OPERATOR_PAUSE_US, true, CERTAINTY_NONE},
-    {CLASS_NO_UPSTREAM_MODEL, false, STEP_RETRY, 0, SIGN_FAULT, OPERATOR_PAUSE_US, true,
+    {CLASS_NO_UPSTREAM_MODEL, false, STEP_RETRY, 0, SIGN_MODEL, OPERATOR_PAUSE_US, true,
      CERTAINTY_NONE},
     {CLASS_BILLING, false, STEP_RETRY, 0, SIGN_FAULT, OPERATOR_PAUSE_US, true, CERTAINTY_NONE},
     {CLASS_CONFLICT, true, STEP_RETRY, 0, SIGN_NOTHING, 0, false, CERTAINTY_ESTIMATED},
@@ -256,6 +256,8 @@ static const char *pause_text(const struct signal *s, const struct outcome_rule 
         return "none";
     if (r->sign == SIGN_DOUBT)
         return "after 8 in a row";
+    if (r->sign == SIGN_MODEL)
+        return "its model 60 s, alert";
     return r->pause_us ? "60 s, alert" : "backoff";
 }
 

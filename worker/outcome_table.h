@@ -29,6 +29,7 @@ enum endpoint_sign {
     SIGN_LIFE,  /* it works */
     SIGN_DOUBT, /* perhaps the job's own trouble: several in a row are a fault */
     SIGN_FAULT, /* it cannot or will not serve now */
+    SIGN_MODEL, /* it works, but has not this model: the model version pauses, not the endpoint */
 };
 
 enum outcome_step { STEP_SUCCEED, STEP_DEAD, STEP_RETRY, STEP_REASK };

@@ -300,14 +300,27 @@ static bool route(struct path *p, struct job *job)
  * Dies here: as FETCHED. A wait longer than a few seconds leaves through PARK, so that a blocked
  * endpoint holds back neither its neighbours nor the watermark. */
 
-static bool throttle(struct path *p, struct job *job)
+/* Its endpoint, or its model version there, takes no calls for longer than memory is for. */
+static bool park_if_long(struct path *p, struct job *job, int64_t now)
 {
     const struct endpoint *e = &p->endpoints[job->endpoint];
-    int64_t now = p->edges.mono_us(p->edges.arg);
-    if (endpoint_free_at(e, now) - now > p->conf.short_wait_us &&
-        p->in_state[JOB_PARK].count < PARKING_MAX)
-        return path_park(p, job, job->endpoint_id, e->paused_for, endpoint_free_at(e, now));
-    return false; /* dispatch takes it from the lane */
+    int64_t model_at = p->model_paused[job->mv->index];
+    if (p->in_state[JOB_PARK].count >= PARKING_MAX)
+        return false;
+    if (endpoint_free_at(e, now) - now > p->conf.short_wait_us) {
+        path_park(p, job, job->endpoint_id, e->paused_for, endpoint_free_at(e, now));
+        return true;
+    }
+    if (model_at <= now)
+        return false;
+    path_park(p, job, 0, CLASS_NO_UPSTREAM_MODEL, model_at);
+    return true;
+}
+
+static bool throttle(struct path *p, struct job *job)
+{
+    (void)park_if_long(p, job, p->edges.mono_us(p->edges.arg));
+    return false; /* in its lane dispatch takes it up, from `parked` it is pulled */
 }
 
 struct chooser {
@@ -349,7 +362,7 @@ void path_dispatch(struct path *p)
         struct job *job = lanes_next(p->lanes, can_run, &chooser);
         if (!job)
             return;
-        if (ended_by_time_or_hand(p, job))
+        if (ended_by_time_or_hand(p, job) || park_if_long(p, job, chooser.now_us))
             continue;
         if (over_cost(job))
             verdict(p, job, STATUS_DEAD, CLASS_OVER_COST, over_cost_reason);
@@ -558,6 +571,8 @@ static void close_endpoint(struct path *p, struct job *job, const struct decisio
     struct endpoint *e = &p->endpoints[job->endpoint];
     bool paused = endpoint_end(e, job->outcome.class, d, now, p->edges.random(p->edges.arg));
     job->begun = false;
+    if (d->pause_model_us > 0)
+        p->model_paused[job->mv->index] = now + d->pause_model_us;
     p->edges.seen(p->edges.arg, SIGHT_CALL_ENDED, job);
     if (paused)
         p->edges.seen(p->edges.arg, SIGHT_PAUSED, job);

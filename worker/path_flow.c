@@ -22,7 +22,8 @@ static enum rc make_endpoints(struct path *p, struct err *err)
 {
     const struct catalogue *cat = p->conf.catalogue;
     p->endpoints = calloc((size_t)cat->endpoint_count + 1, sizeof *p->endpoints);
-    if (!p->endpoints)
+    p->model_paused = calloc((size_t)cat->version_count + 1, sizeof *p->model_paused);
+    if (!p->endpoints || !p->model_paused)
         return err_set(err, RC_NOMEM, "no memory for the endpoints");
     for (int i = 0; i < cat->endpoint_count; i++)
         endpoint_init(&p->endpoints[i], cat->endpoints[i].max_in_flight);
@@ -77,6 +78,7 @@ void path_free(struct path *p)
     outspec_free(p->spec);
     buf_done(&p->spec_key);
     free(p->cancelled);
+    free(p->model_paused);
     free(p->endpoints);
     free(p);
 }

@@ -22,6 +22,7 @@ struct path {
     struct job_list in_state[JOB_STATE_COUNT]; /* all but THROTTLE, whose jobs `lanes` holds */
     struct lanes *lanes;
     struct endpoint *endpoints; /* one per endpoint of the catalogue */
+    int64_t *model_paused;      /* per model version: no calls before; its endpoint has it not */
     struct partitions *partitions;
     struct deadlines *due;
     struct jobtable *table;

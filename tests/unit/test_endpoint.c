@@ -49,7 +49,7 @@ static void test_classes(void **state)
     } rows[] = {
         {CLASS_UNSENT, 1},     {CLASS_OVERLOADED, 1},        {CLASS_THROTTLED, 1},
         {CLASS_CREDENTIAL, 1}, {CLASS_BILLING, 1},           {CLASS_TLS_CONFIG, 1},
-        {CLASS_AMBIGUOUS, 8},  {CLASS_NO_UPSTREAM_MODEL, 1}, {CLASS_SERVER_ERROR, 8},
+        {CLASS_AMBIGUOUS, 8},  {CLASS_NO_UPSTREAM_MODEL, 0}, {CLASS_SERVER_ERROR, 8},
         {CLASS_BAD_REPLY, 8},  {CLASS_UNKNOWN_STATUS, 8},    {CLASS_OK, 0},
         {CLASS_REFUSED, 0},    {CLASS_BAD_OUTPUT, 0},        {CLASS_INVALID, 0},
         {CLASS_ABORTED, 0},    {CLASS_CONFLICT, 0},          {CLASS_CONTEXT_TOO_LONG, 0},

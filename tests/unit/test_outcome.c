@@ -341,7 +341,7 @@ static void test_decide(void **state)
         {CLASS_TLS_CONFIG, false, ACTION_RETRY, ACTION_RETRY, ACTION_RETRY, 60, true},
         {CLASS_CREDENTIAL, false, ACTION_RETRY, ACTION_RETRY, ACTION_RETRY, 60, true},
         {CLASS_BILLING, false, ACTION_RETRY, ACTION_RETRY, ACTION_RETRY, 60, true},
-        {CLASS_NO_UPSTREAM_MODEL, false, ACTION_RETRY, ACTION_RETRY, ACTION_RETRY, 60, true},
+        {CLASS_NO_UPSTREAM_MODEL, false, ACTION_RETRY, ACTION_RETRY, ACTION_RETRY, 0, true},
         {CLASS_AMBIGUOUS, true, ACTION_RETRY, ACTION_RETRY, ACTION_DEAD, 0, false},
         {CLASS_CONFLICT, true, ACTION_RETRY, ACTION_RETRY, ACTION_DEAD, 0, false},
         {CLASS_LOST, true, ACTION_RETRY, ACTION_RETRY, ACTION_DEAD, 0, false},
@@ -359,6 +359,8 @@ static void test_decide(void **state)
         if (d.action != rows[i].first || d.pause_us != rows[i].pause_s * S ||
             d.alert != rows[i].alert || d.why != rows[i].class || d.ours)
             fail_msg("%s: first", class_name(rows[i].class));
+        assert_int_equal(d.pause_model_us,
+                         rows[i].class == CLASS_NO_UPSTREAM_MODEL ? INT64_C(60) * S : 0);
         f.attempts = f.server_errors = 2;
         assert_int_equal(decide(rows[i].class, -1, &f).action, rows[i].second);
         f.attempts = 5;
