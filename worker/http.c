@@ -66,11 +66,11 @@ static bool sock_room(struct http *h, curl_socket_t fd)
 {
     if ((size_t)fd < h->sock_cap)
         return true;
+    if ((size_t)fd >= SOCKS_MAX) /* no descriptor (-1) too */
+        return false;
     size_t cap = h->sock_cap ? h->sock_cap : FIRST_SOCKS;
     while (cap <= (size_t)fd)
         cap *= 2;
-    if (cap > SOCKS_MAX)
-        return false;
     struct sock **grown = realloc(h->socks, cap * sizeof(struct sock *));
     if (!grown)
         return false;
