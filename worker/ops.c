@@ -23,6 +23,7 @@ enum {
     CONNECTIONS_MAX = 64,
     CONNECTION_BYTES = 16 << 10,
     IDLE_S = 15,
+    RUN_EVERY_MS = 1000, /* at the limit of connections it listens again only when run */
     METRICS_MAX_BYTES = 4 << 20,
     WHY_BYTES = 256,
     HOST_BYTES = 64,
@@ -139,10 +140,9 @@ static void serve(struct ops *o)
 {
     MHD_UNSIGNED_LONG_LONG wait_ms = 0;
     MHD_run(o->daemon);
-    if (MHD_get_timeout(o->daemon, &wait_ms) == MHD_YES)
-        uv_timer_start(&o->timer, on_timer, wait_ms, 0);
-    else
-        uv_timer_stop(&o->timer);
+    if (MHD_get_timeout(o->daemon, &wait_ms) != MHD_YES || wait_ms > RUN_EVERY_MS)
+        wait_ms = RUN_EVERY_MS;
+    uv_timer_start(&o->timer, on_timer, wait_ms, 0);
 }
 
 static void on_poll(uv_poll_t *poll, int status, int events)
@@ -222,6 +222,7 @@ static enum rc join_loop(struct ops *o, struct uv_loop_s *loop, struct err *err)
     o->poll.data = o->timer.data = o;
     o->open_handles = 2;
     uv_poll_start(&o->poll, UV_READABLE, on_poll);
+    uv_timer_start(&o->timer, on_timer, RUN_EVERY_MS, 0);
     return RC_OK;
 }
 
