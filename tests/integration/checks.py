@@ -15,7 +15,7 @@ import uuid
 
 import msgpack
 
-from harness import LANES, reference, wait_for
+from harness import LANES, make_vectors, reference, wait_for
 
 # A call beside the one that gave the result must say why it was made or what became of it.
 EXPLAINED = {"unsent", "tls_config", "ambiguous", "credential", "no_upstream_model", "billing",
@@ -122,13 +122,17 @@ def prices(world):
 
 
 def learn_messages(world, records):
-    """What was asked, by job, from the jobs topics themselves."""
+    """What was asked, by job, from the jobs topics themselves; records under another's id are no
+    jobs."""
     for record in records:
         try:
             message = msgpack.unpackb(record["value"])
-            world.messages[uuid.UUID(bytes=message["job_id"])] = (
-                message["url"], json.loads(message["body"]), message["custom_id"],
-                message["batch_id"])
+            own = make_vectors.job_id(message["created_at"], message["app"], message["batch"],
+                                      message["custom_id"], message.get("generation", 0))
+            if own == message["job_id"]:
+                world.messages[uuid.UUID(bytes=own)] = (
+                    message["url"], json.loads(message["body"]), message["custom_id"],
+                    message["batch_id"])
         except (ValueError, KeyError, TypeError, msgpack.exceptions.UnpackException):
             continue
 

