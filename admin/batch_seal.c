@@ -14,6 +14,27 @@
 #include "admin/cmd.h"
 #include "admin/out.h"
 
+/* Where the row was not inserted, a worker may have made it since we looked, from the batch's first
+ * records: then it is this one. Else the name belongs to another batch. */
+static enum rc check_made(struct ctx *ctx, const struct jobid *id, const char *app,
+                          const char *name, struct err *err)
+{
+    struct pg_rows *rows = NULL;
+    struct pg_params *p = pg_params_new();
+    enum rc rc = cmd_have(p, err);
+    if (rc != RC_OK)
+        return rc;
+    pg_add_uuid(p, id);
+    rc = ctx_exec(ctx, "SELECT 1 FROM batch WHERE batch_id = $1", p, &rows, err);
+    if (rc == RC_OK && pg_row_count(rows) == 0)
+        rc =
+            err_set(err, RC_REJECT, "%s/%s is another batch already: see `inferq batch show %s/%s`",
+                    app, name, app, name);
+    pg_rows_free(rows);
+    pg_params_free(p);
+    return rc;
+}
+
 static enum rc make_batch(struct ctx *ctx, struct err *err)
 {
     const char *app = opts_text(&ctx->opts, "app", ""), *name = opts_text(&ctx->opts, "name", "");
@@ -33,22 +54,16 @@ static enum rc make_batch(struct ctx *ctx, struct err *err)
     rc = cmd_have(p, err);
     if (rc != RC_OK)
         return rc;
-    struct pg_rows *rows = NULL;
     pg_add_uuid(p, &ref.id);
     pg_add_text(p, span_of(app));
     pg_add_text(p, span_of(name));
     pg_add_int(p, PG_INT8, jobid_ms(&ref.id));
     rc = ctx_exec(ctx,
                   "INSERT INTO batch (batch_id, app, name, created_ms) VALUES ($1, $2, $3, $4) "
-                  "ON CONFLICT DO NOTHING RETURNING 1",
-                  p, &rows, err);
-    if (rc == RC_OK && pg_row_count(rows) == 0) /* the id is new, so the name is not */
-        rc =
-            err_set(err, RC_REJECT, "%s/%s is another batch already: see `inferq batch show %s/%s`",
-                    app, name, app, name);
-    pg_rows_free(rows);
+                  "ON CONFLICT DO NOTHING",
+                  p, NULL, err);
     pg_params_free(p);
-    return rc;
+    return rc == RC_OK ? check_made(ctx, &ref.id, app, name, err) : rc;
 }
 
 static enum rc check_names(struct ctx *ctx, const struct batch *b, struct err *err)
