@@ -38,7 +38,7 @@ static void run(const char *const *argv, const char *port_file)
     char path[512];
     char *args[ARGS_MAX] = {NULL};
     find_program(argv[0], path, sizeof path);
-    for (int i = 0; argv[i] && i < ARGS_MAX - 1; i++)
+    for (int i = 0; i < ARGS_MAX - 1 && argv[i]; i++)
         args[i] = strdup(strcmp(argv[i], "@PORT") == 0 ? port_file : argv[i]);
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* a failed test leaves nothing behind */
     if (!freopen("/dev/null", "w", stdout))
