@@ -1,0 +1,519 @@
+/*
+ * test_consumer.c - the consuming edge against the brokers in KAFKA_BOOTSTRAP_SERVERS and, for
+ * faults, against librdkafka's mock cluster in this process. Topics and groups have names of their
+ * own.
+ *
+ * A member stores the offset of each record as it comes (as if its job were done at once), so that
+ * what is stored, committed, delivered again or lost can be told from what each record saw.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+#include <uv.h>
+#include <librdkafka/rdkafka.h>
+#include <librdkafka/rdkafka_mock.h>
+
+#include "common/clock.h"
+#include "common/kafka_producer.h"
+#include "worker/consumer.h"
+
+enum { LANES = 2, PARTITIONS = 4, RECORDS_MAX = 40000, PATIENCE_MS = 60000, GRACE_MS = 300 };
+
+static const struct config_key keys[] = {{.name = NULL}};
+
+static uv_loop_t loop;
+static struct config *config;
+static struct kafka_producer *producer;
+static char topic_names[LANES][64], group[64];
+static const char *topics[LANES] = {topic_names[0], topic_names[1]};
+static int seen[RECORDS_MAX]; /* how often each record was delivered, over all members */
+static int produced, reported;
+static int round_number;
+
+struct member {
+    struct consumer *consumer;
+    int records, assignments, revokes, lost, errors, fatals;
+    bool stores, release_due, paused[LANES];
+    int64_t last[LANES][PARTITIONS];
+    int64_t stored[LANES][PARTITIONS]; /* next offset, -1: none */
+    int64_t first[LANES][PARTITIONS];  /* first offset delivered, -1: none */
+    uint32_t epoch;
+    int held;
+    int out_of_order, while_paused, old_epoch;
+    int64_t store_below; /* only records of lower offset are stored */
+    char error[512];
+};
+
+/* ---- the edge's user ------------------------------------------------------------------------- */
+
+static void on_record(void *arg, const struct record *r)
+{
+    struct member *m = arg;
+    uint32_t number;
+    assert_int_equal(r->value.n, sizeof number);
+    memcpy(&number, r->value.p, sizeof number);
+    assert_in_range(r->lane, 0, LANES - 1);
+    assert_in_range(r->partition, 0, PARTITIONS - 1);
+    assert_int_equal(number % LANES, r->lane);
+    assert_true(span_is(r->signature, "v1:k:00") && r->traceparent.p == NULL);
+    assert_int_equal(r->key.n, sizeof number);
+    assert_true(r->timestamp_ms > INT64_C(1600000000000));
+    seen[number]++;
+    m->records++;
+    m->old_epoch += r->epoch != m->epoch;
+    m->while_paused += m->paused[r->lane];
+    int64_t *last = &m->last[r->lane][r->partition];
+    m->out_of_order += *last >= 0 && r->offset != *last + 1;
+    *last = r->offset;
+    if (m->first[r->lane][r->partition] < 0)
+        m->first[r->lane][r->partition] = r->offset;
+    if (!m->stores || r->offset >= m->store_below)
+        return;
+    m->stored[r->lane][r->partition] = r->offset + 1;
+    consumer_store(m->consumer, r->lane, r->partition, r->epoch, r->offset + 1);
+}
+
+static void on_assigned(void *arg, int lane, int32_t partition, uint32_t epoch)
+{
+    struct member *m = arg;
+    m->last[lane][partition] = -1;
+    m->assignments += epoch != m->epoch;
+    m->epoch = epoch;
+    m->held++;
+}
+
+static void on_revoke(void *arg, bool lost)
+{
+    struct member *m = arg;
+    m->revokes++;
+    m->lost += lost;
+    m->release_due = true; /* answered from a later turn, as the path does */
+    assert_true(consumer_revoking(m->consumer));
+}
+
+static void on_error(void *arg, const char *what)
+{
+    struct member *m = arg;
+    m->errors++;
+    if (!strstr(m->error, "inferq topics")) /* the one a test looks for stays */
+        (void)snprintf(m->error, sizeof m->error, "%s", what);
+}
+
+static void on_fatal(void *arg, const char *what)
+{
+    (void)what;
+    ((struct member *)arg)->fatals++;
+}
+
+static struct member *join(void)
+{
+    struct member *m = calloc(1, sizeof *m);
+    struct err err = {0};
+    struct consumer_conf conf = {.config = config,
+                                 .group = group,
+                                 .client_id = "inferq-test",
+                                 .topics = topics,
+                                 .topic_count = LANES,
+                                 .arg = m,
+                                 .on_record = on_record,
+                                 .on_assigned = on_assigned,
+                                 .on_revoke = on_revoke,
+                                 .on_error = on_error,
+                                 .on_fatal = on_fatal};
+    m->stores = true;
+    m->store_below = INT64_MAX;
+    memset(m->last, -1, sizeof m->last);
+    memset(m->stored, -1, sizeof m->stored);
+    memset(m->first, -1, sizeof m->first);
+    if (consumer_new(&loop, &conf, &m->consumer, &err) != RC_OK)
+        fail_msg("%s", err.text);
+    return m;
+}
+
+static void leave(struct member *m)
+{
+    int64_t start = clock_mono_us();
+    consumer_free(m->consumer, 10000);
+    assert_true(clock_mono_us() - start < 12000000);
+    assert_int_equal(m->out_of_order, 0);
+    assert_int_equal(m->while_paused, 0);
+    assert_int_equal(m->old_epoch, 0);
+    assert_int_equal(m->fatals, 0);
+    free(m);
+}
+
+static void nothing(uv_timer_t *timer)
+{
+    (void)timer;
+}
+
+static void answer_revoke(struct member *m)
+{
+    if (!m || !m->release_due)
+        return;
+    m->release_due = false;
+    m->held = 0;
+    consumer_release(m->consumer);
+    assert_false(consumer_revoking(m->consumer));
+}
+
+/* Turns the loop for members a and b (may be NULL) until the condition holds. */
+#define turn_until(a, b, condition)                                       \
+    do {                                                                  \
+        int64_t until_us = clock_mono_us() + PATIENCE_MS * INT64_C(1000); \
+        uv_timer_t ticks;                                                 \
+        uv_timer_init(&loop, &ticks);                                     \
+        uv_timer_start(&ticks, nothing, 5, 5);                            \
+        while (!(condition)) {                                            \
+            if (clock_mono_us() > until_us)                               \
+                fail_msg("not in time: %s", #condition);                  \
+            uv_run(&loop, UV_RUN_ONCE);                                   \
+            answer_revoke(a);                                             \
+            answer_revoke(b);                                             \
+        }                                                                 \
+        uv_close((uv_handle_t *)&ticks, NULL);                            \
+        uv_run(&loop, UV_RUN_NOWAIT);                                     \
+    } while (0)
+
+#define turn_for(a, b, ms)                                     \
+    do {                                                       \
+        int64_t end_us = clock_mono_us() + (ms)*INT64_C(1000); \
+        turn_until(a, b, clock_mono_us() >= end_us);           \
+    } while (0)
+
+/* ---- records --------------------------------------------------------------------------------- */
+
+static void on_delivered(void *arg, void *opaque, enum rc rc, const char *why)
+{
+    (void)arg, (void)opaque;
+    if (rc != RC_OK)
+        fail_msg("%s", why);
+    reported++;
+}
+
+/* Record n goes to lane n % LANES. */
+static void produce(int count)
+{
+    struct kafka_header header = {"inferq-signature", SPAN_LIT("v1:k:00")};
+    struct err err = {0};
+    for (int i = 0; i < count; i++) {
+        uint32_t number = (uint32_t)produced++;
+        struct span bytes = {(const char *)&number, sizeof number};
+        struct kafka_out out = {.topic = topics[number % LANES],
+                                .key = bytes,
+                                .value = bytes,
+                                .headers = &header,
+                                .header_count = 1};
+        enum rc rc;
+        while ((rc = kafka_producer_send(producer, &out, &err)) == RC_FULL)
+            kafka_producer_poll(producer, 10);
+        if (rc != RC_OK)
+            fail_msg("%s", err.text);
+    }
+    if (kafka_producer_flush(producer, 30000, &err) != RC_OK)
+        fail_msg("%s", err.text);
+    assert_int_equal(reported, produced);
+}
+
+static int count_seen(int from, int times)
+{
+    int n = 0;
+    for (int i = from; i < produced; i++)
+        n += seen[i] == times;
+    return n;
+}
+
+static void make_topics(void)
+{
+    struct err err = {0};
+    struct kafka_topic_state states[LANES] = {0};
+    struct kafka_topic made[LANES];
+    for (int i = 0; i < LANES; i++) {
+        (void)snprintf(topic_names[i], sizeof topic_names[i], "inferq-test-%d-%d-%lld.lane%d",
+                       (int)getpid(), round_number, (long long)clock_mono_us(), i);
+        made[i] =
+            (struct kafka_topic){.name = topics[i], .partitions = PARTITIONS, .replication = -1};
+    }
+    (void)snprintf(group, sizeof group, "%s.group", topics[0]);
+    if (kafka_topics_ensure(producer, made, LANES, 30000, states, &err) != RC_OK)
+        fail_msg("%s", err.text);
+}
+
+static void start(const char *bootstrap)
+{
+    struct err err = {0};
+    round_number++;
+    produced = reported = 0;
+    memset(seen, 0, sizeof seen);
+    uv_loop_init(&loop);
+    config = config_new(keys);
+    assert_int_equal(config_load_env(config, &err), RC_OK);
+    if (bootstrap)
+        assert_int_equal(config_set(config, "kafka.bootstrap.servers", bootstrap, &err), RC_OK);
+    assert_int_equal(config_set(config, "kafka.session.timeout.ms", "6000", &err), RC_OK);
+    /* The guarantees do not rest on what users write: these are overruled. */
+    assert_int_equal(config_set(config, "kafka.enable.auto.offset.store", "true", &err), RC_OK);
+    assert_int_equal(config_set(config, "kafka.auto.offset.reset", "latest", &err), RC_OK);
+    if (kafka_producer_new(config, "inferq-test", on_delivered, NULL, &producer, &err) != RC_OK)
+        fail_msg("%s", err.text);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    start(NULL);
+    make_topics();
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    kafka_producer_free(producer, 1000);
+    config_free(config);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    return uv_loop_close(&loop);
+}
+
+/* ---- tests ----------------------------------------------------------------------------------- */
+
+static void test_all_arrive_once(void **state)
+{
+    (void)state;
+    produce(20000);
+    struct member *m = join();
+    turn_until(m, NULL, m->records >= 20000);
+    assert_int_equal(count_seen(0, 1), 20000);
+    assert_int_equal(m->held, LANES * PARTITIONS);
+    assert_true(consumer_connected(m->consumer));
+    turn_until(m, NULL, consumer_lag(m->consumer, 0) == 0 && consumer_lag(m->consumer, 1) == 0);
+    produce(100); /* an idle consumer wakes for news */
+    turn_until(m, NULL, m->records >= 20100);
+    turn_for(m, NULL, GRACE_MS);
+    assert_int_equal(m->records, 20100);
+    leave(m);
+}
+
+static void test_restart_resumes_there(void **state)
+{
+    (void)state;
+    produce(8000);
+    struct member *m = join();
+    m->store_below = 700;
+    turn_until(m, NULL, m->records >= 8000);
+    int64_t stored[LANES][PARTITIONS];
+    memcpy(stored, m->stored, sizeof stored);
+    leave(m);
+
+    int finished = 0;
+    for (int lane = 0; lane < LANES; lane++)
+        for (int i = 0; i < PARTITIONS; i++)
+            finished += (int)stored[lane][i];
+    m = join();
+    turn_until(m, NULL, m->records >= 8000 - finished);
+    turn_for(m, NULL, GRACE_MS);
+    assert_int_equal(m->records, 8000 - finished);
+    for (int lane = 0; lane < LANES; lane++)
+        for (int i = 0; i < PARTITIONS; i++)
+            assert_int_equal(m->first[lane][i], stored[lane][i]);
+    leave(m);
+
+    m = join(); /* all was stored by then */
+    turn_until(m, NULL, m->held == LANES * PARTITIONS && consumer_lag(m->consumer, 0) == 0);
+    turn_for(m, NULL, GRACE_MS);
+    assert_int_equal(m->records, 0);
+    leave(m);
+}
+
+static void test_what_is_not_stored_comes_again(void **state)
+{
+    (void)state;
+    produce(500);
+    struct member *m = join();
+    m->stores = false;
+    turn_until(m, NULL, m->records >= 500);
+    turn_for(m, NULL, 1500);                                  /* past librdkafka's own commits */
+    consumer_store(m->consumer, 0, 0, m->epoch + 1, 1000000); /* not this assignment's */
+    consumer_store(m->consumer, 0, PARTITIONS, m->epoch, 1000000);
+    leave(m);
+    m = join();
+    turn_until(m, NULL, m->records >= 500);
+    assert_int_equal(count_seen(0, 2), 500);
+    leave(m);
+}
+
+/* Drops nothing, repeats nothing, delivers nothing while paused, however often. */
+static void test_pause_and_resume(void **state)
+{
+    (void)state;
+    struct member *m = join();
+    turn_until(m, NULL, m->held == LANES * PARTITIONS);
+    for (int i = 0; i < 10; i++) {
+        produce(1000);
+        m->paused[0] = true;
+        consumer_pause(m->consumer, 0, true);
+        consumer_pause(m->consumer, 0, true);
+        int before = m->records;
+        turn_until(m, NULL, m->records >= before + 300);
+        m->paused[0] = false;
+        consumer_pause(m->consumer, 0, false);
+        consumer_pause(m->consumer, 0, false); /* resuming what is not paused would rewind it */
+        turn_for(m, NULL, 20);
+    }
+    turn_until(m, NULL, m->records >= 10000);
+    turn_for(m, NULL, GRACE_MS);
+    assert_int_equal(m->records, 10000);
+    assert_int_equal(count_seen(0, 1), 10000);
+    leave(m);
+}
+
+/* A second member comes and goes while lane 0 is paused at the first. */
+static void test_rebalance_while_paused(void **state)
+{
+    (void)state;
+    produce(4000);
+    struct member *a = join();
+    turn_until(a, NULL, a->records >= 1000);
+    a->paused[0] = true;
+    consumer_pause(a->consumer, 0, true);
+    struct member *b = join();
+    turn_until(a, b, b->held == LANES * PARTITIONS / 2 && a->held == LANES * PARTITIONS / 2);
+    assert_true(a->revokes >= 1);
+    produce(4000);
+    turn_for(a, b, GRACE_MS);
+    a->paused[0] = false;
+    consumer_pause(a->consumer, 0, false);
+    turn_until(a, b, a->records + b->records >= 8000);
+    assert_true(b->records > 0);
+    leave(b);
+    turn_until(a, NULL, a->held == LANES * PARTITIONS);
+    produce(2000);
+    turn_until(a, NULL, count_seen(8000, 1) == 2000);
+    turn_for(a, NULL, GRACE_MS);
+    /* All was stored as it came, and committed at each release: nothing comes twice. */
+    assert_int_equal(count_seen(0, 1), 10000);
+    leave(a);
+}
+
+static void test_stop(void **state)
+{
+    (void)state;
+    produce(1000);
+    struct member *m = join();
+    turn_until(m, NULL, m->records >= 1000);
+    m->paused[0] = m->paused[1] = true;
+    consumer_stop(m->consumer);
+    produce(1000);
+    turn_for(m, NULL, GRACE_MS);
+    assert_int_equal(m->records, 1000);
+    leave(m);
+    m = join();
+    turn_until(m, NULL, m->records >= 1000);
+    assert_int_equal(count_seen(0, 1), 2000);
+    leave(m);
+}
+
+static void test_unknown_topic(void **state)
+{
+    (void)state;
+    (void)snprintf(topic_names[1], sizeof topic_names[1], "inferq-test-%d-nowhere", (int)getpid());
+    struct member *m = join();
+    turn_until(m, NULL, strstr(m->error, "inferq topics") != NULL);
+    assert_non_null(strstr(m->error, topic_names[1]));
+    leave(m);
+}
+
+static void test_refused_settings(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    struct consumer *none = NULL;
+    struct consumer_conf conf = {
+        .config = config, .group = group, .client_id = "x", .topics = topics, .topic_count = LANES};
+    assert_int_equal(config_set(config, "kafka.no.such.setting", "1", &err), RC_OK);
+    assert_int_equal(consumer_new(&loop, &conf, &none, &err), RC_REJECT);
+    assert_non_null(strstr(err.text, "no.such.setting"));
+    struct config *empty = config_new(keys);
+    conf.config = empty;
+    assert_int_equal(consumer_new(&loop, &conf, &none, &err), RC_REJECT);
+    assert_non_null(strstr(err.text, "bootstrap"));
+    assert_null(none);
+    config_free(empty);
+}
+
+/* A member that does not poll is thrown out: it hears so, commits nothing, and comes back. */
+static void test_lost_assignment(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    assert_int_equal(config_set(config, "kafka.max.poll.interval.ms", "6000", &err), RC_OK);
+    produce(1000);
+    struct member *m = join();
+    turn_until(m, NULL, m->records >= 1000);
+    turn_for(m, NULL, 1500); /* committed */
+    usleep(7500 * 1000);
+    turn_until(m, NULL, m->lost == 1);
+    turn_until(m, NULL, m->assignments == 2);
+    produce(500);
+    turn_until(m, NULL, m->records >= 1500);
+    assert_int_equal(count_seen(0, 1), 1500);
+    leave(m);
+}
+
+static void test_brokers_away(void **state)
+{
+    (void)state;
+    char why[256];
+    rd_kafka_t *owner = rd_kafka_new(RD_KAFKA_PRODUCER, rd_kafka_conf_new(), why, sizeof why);
+    rd_kafka_mock_cluster_t *mock = rd_kafka_mock_cluster_new(owner, 1);
+    start(rd_kafka_mock_cluster_bootstraps(mock));
+    make_topics();
+    produce(1000);
+    struct member *m = join();
+    turn_until(m, NULL, m->records >= 1000);
+    assert_true(consumer_connected(m->consumer));
+    for (int i = 1; i <= 2; i++) {
+        rd_kafka_mock_broker_set_down(mock, 1);
+        turn_until(m, NULL, !consumer_connected(m->consumer));
+        assert_true(m->errors > 0);
+        turn_for(m, NULL, 2500); /* longer than it takes to look whether they are back */
+        assert_false(consumer_connected(m->consumer));
+        rd_kafka_mock_broker_set_up(mock, 1);
+        if (i == 2) /* news or not, it is seen to be back */
+            produce(1000);
+        turn_until(m, NULL, consumer_connected(m->consumer));
+    }
+    turn_until(m, NULL, m->records >= 2000);
+    assert_int_equal(count_seen(0, 1), 2000);
+    leave(m);
+    assert_int_equal(teardown(NULL), 0);
+    rd_kafka_mock_cluster_destroy(mock);
+    rd_kafka_destroy(owner);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_all_arrive_once),
+        TEST(test_restart_resumes_there),
+        TEST(test_what_is_not_stored_comes_again),
+        TEST(test_pause_and_resume),
+        TEST(test_rebalance_while_paused),
+        TEST(test_stop),
+        TEST(test_unknown_topic),
+        TEST(test_refused_settings),
+        TEST(test_lost_assignment),
+        cmocka_unit_test(test_brokers_away),
+    };
+    if (getenv("INFERQ_TEST_ONLY"))
+        cmocka_set_test_filter(getenv("INFERQ_TEST_ONLY"));
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
