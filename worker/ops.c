@@ -237,7 +237,9 @@ enum rc ops_new(struct uv_loop_s *loop, const struct ops_conf *conf, struct ops 
     if (rc == RC_OK)
         rc = join_loop(o, loop, err);
     if (rc != RC_OK) {
-        ops_free(o);
+        if (o->daemon)
+            MHD_stop_daemon(o->daemon);
+        free(o);
         return rc;
     }
     *ret_ops = o;
@@ -260,12 +262,7 @@ void ops_free(struct ops *o)
 {
     if (!o)
         return;
-    if (o->open_handles > 0) { /* first, as the daemon's epoll goes with it */
-        uv_close((uv_handle_t *)&o->poll, on_closed);
-        uv_close((uv_handle_t *)&o->timer, on_closed);
-    }
-    if (o->daemon)
-        MHD_stop_daemon(o->daemon);
-    if (o->open_handles == 0)
-        free(o);
+    uv_close((uv_handle_t *)&o->poll, on_closed); /* first, as the daemon's epoll goes with it */
+    uv_close((uv_handle_t *)&o->timer, on_closed);
+    MHD_stop_daemon(o->daemon);
 }

@@ -457,7 +457,7 @@ static void test_lost_assignment(void **state)
     struct member *m = join();
     turn_until(m, NULL, m->records >= 1000);
     turn_for(m, NULL, 1500); /* committed */
-    usleep(7500 * 1000);
+    sleep(8);
     turn_until(m, NULL, m->lost == 1);
     turn_until(m, NULL, m->assignments == 2);
     produce(500);
