@@ -7,8 +7,6 @@
 
 #include <string.h>
 
-#include <string.h>
-
 static bool is_between(char c)
 {
     return c == ' ' || c == '\n' || c == '\r' || c == '\t' || c == ',';
