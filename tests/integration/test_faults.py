@@ -174,10 +174,12 @@ def holds(world, text):
 
 
 def test_what_an_operator_must_mend_pauses_alerts_and_waits(lone_world):
-    """The endpoint pauses for a minute, its jobs wait in Postgres with all their attempts. The
+    """The endpoint (or the model) pauses for a minute, its jobs wait in Postgres with all their attempts. The
     operator mends it, wakes them, and they run. The key, echoed by the answer, is nowhere."""
     key = "sk-planted-0123456789"
-    world = lone_world(models=[model(f"f-{name}", credential="env:SIM_KEY") for name in OPERATOR])
+    models = [model(f"f-{name}", credential="env:SIM_KEY") for name in OPERATOR]
+    sibling = model("sibling", endpoint="at-f-404", credential="env:SIM_KEY")
+    world = lone_world(models=[*models, sibling])
     first = world.start_worker(env={"SIM_KEY": key})
     batches = {name: world.ask(f"[[sim: {sim} times=1]] {name}", model=f"f-{name}",
                                options=("--max-attempts", "1"))
@@ -188,7 +190,10 @@ def test_what_an_operator_must_mend_pauses_alerts_and_waits(lone_world):
             (outcome, "none", 0)]
         assert first.metric("inferq_alerts_total", endpoint=f"at-f-{name}",
                             **{"class": outcome}) == 1
-        assert first.metric("inferq_endpoint_paused_seconds", endpoint=f"at-f-{name}") > 30
+        paused = first.metric("inferq_endpoint_paused_seconds", endpoint=f"at-f-{name}")
+        assert (paused > 30) == (outcome != "no_upstream_model")
+    # A model that is gone pauses alone: its endpoint serves the others.
+    assert world.wait_ended(world.ask("served on", model="sibling"))["succeeded"] == 1
     assert world.rows("SELECT DISTINCT attempts FROM parked") == [(0,)]
     assert first.stop() == 0
     world.rows("UPDATE parked SET next_at = now()")
