@@ -231,8 +231,10 @@ check:
 format:
 	@tests/gates/format --fix
 
-# The variants the integration tests run on; each gets the whole suite.
-INTEGRATION_VARIANTS ?= release asan
+# The variants the integration tests run on. `make test` spreads the suite over the two (see
+# tests/integration/conftest.py); INFERQ_SPREAD=0 gives each the whole of it.
+INTEGRATION_VARIANTS ?= asan release
+INFERQ_SPREAD ?= 1
 
 unit: units
 	@BUILD='$(BUILD)' tests/run --unit $(VARIANT)
@@ -244,7 +246,8 @@ test: deps
 	@$(MAKE) --no-print-directory WERROR=1 VARIANT=release all headers
 	@$(MAKE) --no-print-directory WERROR=1 VARIANT=asan all units lives
 	@$(MAKE) --no-print-directory check
-	@BUILD='$(BUILD)' tests/run --unit asan --live asan --integration $(INTEGRATION_VARIANTS)
+	@BUILD='$(BUILD)' INFERQ_SPREAD='$(INFERQ_SPREAD)' \
+	    tests/run --unit asan --live asan --integration $(INTEGRATION_VARIANTS)
 
 demo: deps
 	@$(MAKE) --no-print-directory VARIANT=release all
