@@ -16,6 +16,8 @@ import msgpack
 import psycopg2
 import psycopg2.extras
 
+from memory import wait_with_peak_kb
+
 psycopg2.extras.register_uuid()
 
 ROOT = os.path.normpath(os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", ".."))
@@ -211,10 +213,9 @@ def peak_kb(args, env, stdout):
     """Runs a command and returns (exit code, its peak resident set in KiB)."""
     started = subprocess.Popen(args, env={**os.environ, **env}, stdout=stdout,
                                stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
-    _, status, usage = os.wait4(started.pid, 0)
-    started.returncode = os.waitstatus_to_exitcode(status)
+    peak = wait_with_peak_kb(started)
     started.stderr.close()
-    return started.returncode, usage.ru_maxrss
+    return started.returncode, peak
 
 
 def columns(line):
