@@ -71,11 +71,11 @@ void path_move(struct path *p, struct job *job, enum job_state next)
         job_list_push(&p->in_state[next], job);
 }
 
-static void wait_until(struct path *p, struct job *job, int64_t due_us)
+void path_wait_until(struct path *p, struct job *job, int64_t due_us)
 {
-    /* Without memory for the heap the job would wait for ever: it is due at once instead. */
+    job->due_us = due_us;
     if (!deadlines_set(p->due, job, due_us))
-        job->due_us = 0;
+        p->not_in_heap = true; /* no memory: path_tick tries again */
 }
 
 void path_reserve(struct path *p, struct job *job, size_t bytes)
@@ -179,7 +179,7 @@ static bool fetched(struct path *p, struct job *job)
     }
     if (twin || !jobtable_add(p->table, job)) {
         path_move(p, job, JOB_WAIT);
-        wait_until(p, job, p->edges.mono_us(p->edges.arg) + LIVE_WAIT_US);
+        path_wait_until(p, job, p->edges.mono_us(p->edges.arg) + LIVE_WAIT_US);
         return false;
     }
     job->in_table = true;
@@ -340,7 +340,7 @@ static bool has_room(const struct path *p)
     size_t busy = p->in_state[JOB_CLAIM].count + p->in_state[JOB_CALL].count;
     return busy < (size_t)p->conf.max_in_flight &&
            p->in_state[JOB_STORE].count < 2 * (size_t)p->conf.max_in_flight &&
-           p->memory_used + CALL_OVERHEAD_BYTES + JOB_MSG_BYTES_MAX / 8 + p->conf.reply_max_bytes <=
+           p->memory_used + CALL_OVERHEAD_BYTES + JOB_MSG_BYTES_MAX + p->conf.reply_max_bytes <=
                p->conf.memory_bytes;
 }
 
@@ -403,7 +403,7 @@ static bool claimed(struct path *p, struct job *job)
         if (job->waits++ > 0)
             return path_park(p, job, 0, CLASS_NONE, job->waiting_since_us + p->conf.takeover_us);
         path_move(p, job, JOB_WAIT);
-        wait_until(p, job, job->waiting_since_us + LIVE_WAIT_US);
+        path_wait_until(p, job, job->waiting_since_us + LIVE_WAIT_US);
         return false;
     case CLAIM_SPENT:
         job->ask_only = false;
@@ -682,7 +682,7 @@ static bool stored(struct path *p, struct job *job)
         p->in_state[JOB_RETRY].count >= (size_t)p->conf.max_in_flight)
         return path_park(p, job, job->park_key, job->park_reason, job->retry_at_us);
     path_move(p, job, JOB_RETRY);
-    wait_until(p, job, job->retry_at_us);
+    path_wait_until(p, job, job->retry_at_us);
     return false;
 }
 

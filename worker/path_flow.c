@@ -425,9 +425,21 @@ static int64_t earlier(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
+static void put_in_heap(struct path *p, enum job_state state)
+{
+    for (struct job *job = p->in_state[state].head; job; job = job->next)
+        if (job->heap_index < 0)
+            path_wait_until(p, job, job->due_us);
+}
+
 int64_t path_tick(struct path *p)
 {
     int64_t now = p->edges.mono_us(p->edges.arg);
+    if (p->not_in_heap) {
+        p->not_in_heap = false;
+        put_in_heap(p, JOB_RETRY);
+        put_in_heap(p, JOB_WAIT);
+    }
     for (struct job *job; (job = deadlines_pop(p->due, now));) {
         path_due_job(p, job);
         path_advance(p, job);

@@ -36,6 +36,7 @@ struct path {
     int64_t release_at_us; /* while `revoking` */
     bool lane_paused[LANES_MAX];
     bool draining, revoking;
+    bool not_in_heap; /* some waiting job has no place in `due` for want of memory */
 };
 
 /* The one place where a job changes its state, and so its list. */
@@ -46,6 +47,8 @@ void path_advance(struct path *p, struct job *job);
 void path_leave(struct path *p, struct job *job, bool done);
 /* Sends a waiting job to `parked`, to be looked at again at `next_us` (monotonic). Always false. */
 bool path_park(struct path *p, struct job *job, int32_t key, enum class reason, int64_t next_us);
+/* Puts a job in RETRY or WAIT to sleep until `due_us`. */
+void path_wait_until(struct path *p, struct job *job, int64_t due_us);
 /* A job in RETRY or WAIT is due. path_advance follows. */
 void path_due_job(struct path *p, struct job *job);
 /* Claims what can run now. */

@@ -5,6 +5,8 @@
 
 #include <stdint.h>
 
+#include "common/job_msg.h"
+
 #define SECOND INT64_C(1000000)
 #define MIB (INT64_C(1) << 20)
 
@@ -100,10 +102,11 @@ static enum rc lanes_fit(const struct config *c, struct err *err)
             "the lanes' max_bytes together (%lld) are more than half of memory.max_bytes "
             "(%lld): lower lane.*.max_bytes or raise memory.max_bytes",
             (long long)lanes, (long long)memory);
-    if (memory / 2 < config_int(c, "reply.max_bytes") + 2 * MIB)
-        return err_set(err, RC_REJECT,
-                       "half of memory.max_bytes does not hold one call with a reply of "
-                       "reply.max_bytes: raise the one or lower the other");
+    if (memory / 2 < config_int(c, "reply.max_bytes") + JOB_MSG_BYTES_MAX + MIB)
+        return err_set(
+            err, RC_REJECT,
+            "half of memory.max_bytes does not hold one call of the largest job (8 MiB) with a "
+            "reply of reply.max_bytes: raise the one or lower the other");
     return RC_OK;
 }
 
