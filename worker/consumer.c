@@ -11,9 +11,9 @@
  * stored offsets and is fetched again by whoever owns the partition next. Each assignment has an
  * epoch of its own.
  *
- * Failure modes: brokers that are away are librdkafka's to wait out; `connected` tells of it (while
- * away, a question every PROBE_US finds out when they are back). Unknown topics and refused access
- * are reported and tried again. A fatal error is reported once and ends intake.
+ * Failure modes: brokers that are away are librdkafka's to wait out; `connected` tells of it (that
+ * they are back, with the next statistics). Unknown topics and refused access are reported and
+ * tried again. A fatal error is reported once and ends intake.
  *
  * A partition is resumed only if it was paused here: resuming another rewinds it (before 2.4), and
  * a pause survives the assignment that it was made in.
@@ -36,8 +36,6 @@ enum {
     RECORDS_PER_TURN = 2000,
     TICK_MS = 100,
     RELEASE_COMMIT_MS = 5000,
-    PROBE_US = 2 * 1000 * 1000,
-    PROBE_WAIT_MS = 2,
     CLOSE_SLICE_MS = 50,
     TEXT_BYTES = 512,
 };
@@ -66,7 +64,6 @@ struct consumer {
     bool *lane_paused;
     bool revoking, lost, stopped, fatal;
     bool connected;
-    int64_t next_probe_us;
 };
 
 /* ---- partitions held ------------------------------------------------------------------------- */
@@ -374,20 +371,12 @@ static void on_log(const rd_kafka_t *rk, int level, const char *facility, const 
 
 /* ---- are they back? -------------------------------------------------------------------------- */
 
-/* librdkafka says when all brokers are gone, and does not say when one is back. A question with
- * next to no time for its answer tells: without a broker it fails, with one it times out. (Asking
- * through the asynchronous admin interface trips an assertion of 2.0.2 when brokers come and go.)
+/* librdkafka says when all brokers are gone, and does not say when one is back: its statistics do.
  */
-static void probe(struct consumer *c, int64_t now_us)
+static void take_statistics(struct consumer *c, rd_kafka_event_t *event)
 {
-    const rd_kafka_metadata_t *metadata = NULL;
-    if (c->connected || now_us < c->next_probe_us)
-        return;
-    c->next_probe_us = now_us + PROBE_US;
-    rd_kafka_resp_err_t code = rd_kafka_metadata(c->rk, 0, NULL, &metadata, PROBE_WAIT_MS);
-    if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
-        rd_kafka_metadata_destroy(metadata);
-    c->connected = code == RD_KAFKA_RESP_ERR_NO_ERROR || code == RD_KAFKA_RESP_ERR__TIMED_OUT;
+    const char *json = rd_kafka_event_stats(event);
+    c->connected = json && strstr(json, "\"state\":\"UP\"") != NULL;
 }
 
 bool consumer_connected(const struct consumer *c)
@@ -415,6 +404,9 @@ static int take_event(struct consumer *c, rd_kafka_event_t *event)
         break;
     case RD_KAFKA_EVENT_ERROR:
         take_error(c, event);
+        break;
+    case RD_KAFKA_EVENT_STATS:
+        take_statistics(c, event);
         break;
     case RD_KAFKA_EVENT_OFFSET_COMMIT:
         if (rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR_NO_ERROR)
@@ -460,7 +452,6 @@ static void on_tick(uv_timer_t *timer)
 {
     struct consumer *c = timer->data;
     flush_stores(c);
-    probe(c, clock_mono_us());
     drain(c);
 }
 
@@ -492,7 +483,8 @@ static enum rc make_client(struct consumer *c, struct err *err)
         return rc;
     rd_kafka_conf_set_log_cb(conf, on_log);
     rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_ERROR |
-                                       RD_KAFKA_EVENT_OFFSET_COMMIT | RD_KAFKA_EVENT_FETCH);
+                                       RD_KAFKA_EVENT_OFFSET_COMMIT | RD_KAFKA_EVENT_FETCH |
+                                       RD_KAFKA_EVENT_STATS);
     c->rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof why);
     if (!c->rk) {
         rd_kafka_conf_destroy(conf);

@@ -15,20 +15,19 @@
 /* The user's win. queued.min.messages stays at its default of 100,000: small values choke a fast
  * consumer; the queue is bounded by bytes. */
 static const char *const defaults[][2] = {
-    {"fetch.wait.max.ms", "10"},
-    {"queued.max.messages.kbytes", "16384"},
-    {"fetch.max.bytes", "16777216"},
-    {"auto.commit.interval.ms", "1000"},
+    {"fetch.wait.max.ms", "10"},     {"queued.max.messages.kbytes", "16384"},
+    {"fetch.max.bytes", "16777216"}, {"auto.commit.interval.ms", "1000"},
+    {"session.timeout.ms", "10000"}, /* until a killed worker's partitions are another's */
 };
 
 /* Offsets are stored after the Postgres commit only; a group new to a topic begins at its
  * beginning; eager assignment, because librdkafka's cooperative one loses assignments before 2.10;
- * no static members. */
+ * no static members. Statistics tell whether brokers are there. */
 static const char *const musts[][2] = {
     {"enable.auto.offset.store", "false"}, {"enable.auto.commit", "true"},
     {"auto.offset.reset", "earliest"},     {"partition.assignment.strategy", "roundrobin"},
     {"enable.partition.eof", "true"},      {"allow.auto.create.topics", "false"},
-    {"group.instance.id", NULL},
+    {"statistics.interval.ms", "2000"},    {"group.instance.id", NULL},
 };
 
 static bool is_secret(const char *name)
