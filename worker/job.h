@@ -64,6 +64,7 @@ struct job {
     bool has_ticket; /* the watermark waits for it */
     int64_t offset, timestamp_ms;
     bool from_parked; /* its payload stands in `parked`, taken by us */
+    bool crossed;     /* it was parked while its ending was on the way: the row may be left over */
     bool parking;     /* its payload is being parked while it runs */
 
     /* what it is: `payload` is owned, msg's spans point into it */

@@ -648,10 +648,12 @@ static void give_back_call_memory(struct path *p, struct job *job)
 
 static bool ended(struct path *p, struct job *job)
 {
-    if (job->stored) {
+    if (job->stored)
         p->edges.seen(p->edges.arg, SIGHT_ENDED, job);
-    } else if (!job->verdict_call) {
-        /* It yielded, to a result that stands or to a live call elsewhere: ask which. */
+    if (job->crossed || (!job->stored && !job->verdict_call)) {
+        /* Its parked row crossed its result: asking deletes it. Or it yielded, to a result that
+         * stands or to a live call elsewhere: ask which. */
+        job->crossed = false;
         job->ask_only = true;
         path_move(p, job, JOB_CLAIM);
         p->edges.claim(p->edges.arg, job);

@@ -259,6 +259,7 @@ void path_parked(struct path *p, struct job *job)
     }
     job->parking = false; /* its payload is safe while it runs on: the watermark may pass it */
     job->from_parked = true;
+    job->crossed = job->state == JOB_STORE;
     int64_t next = partitions_finish(p->partitions, job);
     if (next >= 0)
         p->edges.store_offset(p->edges.arg, job->lane, job->partition, job->epoch, next);
@@ -374,7 +375,7 @@ static void park_stuck(struct path *p, int lane, int endpoint, int64_t now)
     while (p->in_state[JOB_PARK].count < PARKING_MAX &&
            (job = lanes_peek(p->lanes, lane, endpoint)) != NULL) {
         bool waited = now - job->waiting_since_us > p->conf.short_wait_us;
-        if (partitions_behind(p->partitions, job) <= half && !(neighbours && waited))
+        if (!waited || (partitions_behind(p->partitions, job) <= half && !neighbours))
             return;
         path_park(p, job, job->endpoint_id, CLASS_NONE, now);
     }
