@@ -306,7 +306,7 @@ static bool scan_end(struct scan *s)
     return s->p == s->end || fail(s, "text after the end of the JSON value");
 }
 
-static enum json_type type_of(char first)
+enum json_type json_type_of(char first)
 {
     switch (first) {
     case '{':
@@ -336,7 +336,7 @@ enum rc json_check(struct span text, enum json_type *ret_type, struct err *err)
     if (!scan_value(&s) || !scan_end(&s))
         return fail_rc(&s, err);
     if (ret_type)
-        *ret_type = type_of(*first);
+        *ret_type = json_type_of(*first);
     return RC_OK;
 }
 
@@ -385,7 +385,7 @@ static bool scan_members(struct scan *s, const struct wanted *w)
         const char *from = s->p;
         if (!scan_value(s))
             return false;
-        struct json_value value = {{from, (size_t)(s->p - from)}, type_of(*from)};
+        struct json_value value = {{from, (size_t)(s->p - from)}, json_type_of(*from)};
         if (!note_member(s, w, key, value))
             return false;
         skip_space(s);

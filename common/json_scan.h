@@ -36,6 +36,9 @@ struct json_value {
     enum json_type type;
 };
 
+/* The type of a value by its first byte, in text that json_check found good. */
+enum json_type json_type_of(char first);
+
 /* The whole text is one JSON value. RC_REJECT: "byte 17: ...". `ret_type` may be NULL. */
 enum rc json_check(struct span text, enum json_type *ret_type, struct err *err) MUST_CHECK;
 

@@ -26,6 +26,7 @@
 
 #include "common/clock.h"
 #include "common/kafka_producer_internal.h"
+#include "common/kafka_setting.h"
 #include "common/log.h"
 
 enum {
@@ -54,24 +55,6 @@ static const char *const musts[][2] = {
 
 /* ---- settings ----------------------------------------------------------------------------- */
 
-static bool is_secret(const char *name)
-{
-    static const char *const parts[] = {"password", "secret", "pem", "oauthbearer", "jaas"};
-    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
-        if (strstr(name, parts[i]))
-            return true;
-    return false;
-}
-
-static enum rc set(rd_kafka_conf_t *conf, const char *name, const char *value, struct err *err)
-{
-    char why[256];
-    if (rd_kafka_conf_set(conf, name, value, why, sizeof why) == RD_KAFKA_CONF_OK)
-        return RC_OK;
-    return err_set(err, RC_REJECT, "kafka.%s: %s", name,
-                   is_secret(name) ? "librdkafka refuses this value" : why);
-}
-
 static bool is_must(const char *name, const char *value)
 {
     if (strcmp(name, "request.required.acks") == 0) /* the old name */
@@ -93,7 +76,7 @@ static enum rc set_users(rd_kafka_conf_t *conf, const struct config *config, str
     enum rc rc = RC_OK;
     for (size_t i = 0; rc == RC_OK && config_kafka_entry(config, i, &name, &value); i++)
         if (!is_must(name, value))
-            rc = set(conf, name, value, err);
+            rc = kafka_setting(conf, name, value, err);
     return rc;
 }
 
@@ -121,13 +104,13 @@ static enum rc check_brokers(struct kafka_producer *p, struct err *err)
 static enum rc make_conf(struct kafka_producer *p, const struct config *config,
                          const char *client_id, struct err *err)
 {
-    enum rc rc = set(p->conf, "client.id", client_id, err);
+    enum rc rc = kafka_setting(p->conf, "client.id", client_id, err);
     for (size_t i = 0; rc == RC_OK && i < sizeof defaults / sizeof defaults[0]; i++)
-        rc = set(p->conf, defaults[i][0], defaults[i][1], err);
+        rc = kafka_setting(p->conf, defaults[i][0], defaults[i][1], err);
     if (rc == RC_OK)
         rc = set_users(p->conf, config, err);
     for (size_t i = 0; rc == RC_OK && i < sizeof musts / sizeof musts[0]; i++)
-        rc = set(p->conf, musts[i][0], musts[i][1], err);
+        rc = kafka_setting(p->conf, musts[i][0], musts[i][1], err);
     if (rc == RC_OK)
         rc = check_brokers(p, err);
     return rc;

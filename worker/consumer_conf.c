@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/kafka_setting.h"
 #include "common/log.h"
 
 /* The user's win. queued.min.messages stays at its default of 100,000: small values choke a fast
@@ -29,24 +30,6 @@ static const char *const musts[][2] = {
     {"enable.partition.eof", "true"},      {"allow.auto.create.topics", "false"},
     {"statistics.interval.ms", "2000"},    {"group.instance.id", NULL},
 };
-
-static bool is_secret(const char *name)
-{
-    static const char *const parts[] = {"password", "secret", "pem", "oauthbearer", "jaas"};
-    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
-        if (strstr(name, parts[i]))
-            return true;
-    return false;
-}
-
-static enum rc set(rd_kafka_conf_t *conf, const char *name, const char *value, struct err *err)
-{
-    char why[256];
-    if (rd_kafka_conf_set(conf, name, value, why, sizeof why) == RD_KAFKA_CONF_OK)
-        return RC_OK;
-    return err_set(err, RC_REJECT, "kafka.%s: %s", name,
-                   is_secret(name) ? "librdkafka refuses this value" : why);
-}
 
 /* Ours stands, whatever the user wrote. */
 static bool is_ours(const struct consumer_conf *conf, const char *name, const char *value)
@@ -76,7 +59,7 @@ static enum rc set_users(rd_kafka_conf_t *rk_conf, const struct consumer_conf *c
     enum rc rc = RC_OK;
     for (size_t i = 0; rc == RC_OK && config_kafka_entry(conf->config, i, &name, &value); i++)
         if (!is_ours(conf, name, value))
-            rc = set(rk_conf, name, value, err);
+            rc = kafka_setting(rk_conf, name, value, err);
     return rc;
 }
 
@@ -100,16 +83,16 @@ enum rc consumer_conf_make(const struct consumer_conf *conf, rd_kafka_conf_t **r
                            struct err *err)
 {
     rd_kafka_conf_t *made = rd_kafka_conf_new();
-    enum rc rc = set(made, "client.id", conf->client_id, err);
+    enum rc rc = kafka_setting(made, "client.id", conf->client_id, err);
     if (rc == RC_OK)
-        rc = set(made, "group.id", conf->group, err);
+        rc = kafka_setting(made, "group.id", conf->group, err);
     for (size_t i = 0; rc == RC_OK && i < sizeof defaults / sizeof defaults[0]; i++)
-        rc = set(made, defaults[i][0], defaults[i][1], err);
+        rc = kafka_setting(made, defaults[i][0], defaults[i][1], err);
     if (rc == RC_OK)
         rc = set_users(made, conf, err);
     for (size_t i = 0; rc == RC_OK && i < sizeof musts / sizeof musts[0]; i++)
         if (musts[i][1])
-            rc = set(made, musts[i][0], musts[i][1], err);
+            rc = kafka_setting(made, musts[i][0], musts[i][1], err);
     if (rc == RC_OK)
         rc = check_brokers(made, err);
     if (rc != RC_OK) {

@@ -56,26 +56,6 @@ static const char *pass_plain(const char *p, const char *end)
     return p;
 }
 
-static enum json_type type_of(char first)
-{
-    switch (first) {
-    case '{':
-        return JSON_TYPE_OBJECT;
-    case '[':
-        return JSON_TYPE_ARRAY;
-    case '"':
-        return JSON_TYPE_STRING;
-    case 't':
-        return JSON_TYPE_TRUE;
-    case 'f':
-        return JSON_TYPE_FALSE;
-    case 'n':
-        return JSON_TYPE_NULL;
-    default:
-        return JSON_TYPE_NUMBER;
-    }
-}
-
 struct span json_walk_begin(const struct json_value *list)
 {
     if (list->type != JSON_TYPE_ARRAY)
@@ -93,7 +73,7 @@ bool json_walk_next(struct span *rest, struct json_value *ret)
     if (p == end)
         return false;
     const char *from = p;
-    ret->type = type_of(*p);
+    ret->type = json_type_of(*p);
     if (*p == '"')
         p = pass_string(p, end);
     else if (*p == '{' || *p == '[')
