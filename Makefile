@@ -18,6 +18,7 @@
 #                                      test_mockkafka_NAME: with that program's archive);
 #                                      other files there are shared by all of them
 #   tests/live/test_NAME.c             the same, for tests that need the stack's servers
+#   tests/sim/fake_pg*.c               the simulation's Postgres; linked into live tests too
 #
 # Macros: a .c file (not a header) that mentions one of these gets it, and is rebuilt when its
 # value changes:
@@ -100,16 +101,16 @@ DATADIR  := $(if $(filter dist,$(VARIANT)),$(PREFIX)/share/inferq,$(CURDIR)/sche
 
 LIB_DIRS  := worker producer admin tests/modelsim tests/mockkafka common
 ALL_SRC   := $(wildcard $(addsuffix /*.c,$(LIB_DIRS)) tests/bench/*.c tests/unit/*.c \
-    tests/live/*.c tests/tools/*.c)
+    tests/live/*.c tests/tools/*.c tests/sim/*.c)
 MAIN_SRC  := $(filter %/main.c %_main.c,$(wildcard $(addsuffix /*.c,$(LIB_DIRS))))
 UNIT_SRC  := $(wildcard tests/unit/test_*.c)
 UNIT_HELP := $(filter-out $(UNIT_SRC),$(wildcard tests/unit/*.c))
 LIVE_SRC  := $(wildcard tests/live/test_*.c)
-LIVE_HELP := $(filter-out $(LIVE_SRC),$(wildcard tests/live/*.c))
+LIVE_HELP := $(filter-out $(LIVE_SRC),$(wildcard tests/live/*.c)) $(wildcard tests/sim/fake_pg*.c)
 BENCH_SRC := $(wildcard tests/bench/*.c)
 TOOL_SRC  := $(wildcard tests/tools/*_main.c)
 HEADERS   := $(wildcard $(addsuffix /*.h,$(LIB_DIRS)) tests/bench/*.h tests/unit/*.h \
-    tests/live/*.h)
+    tests/live/*.h tests/sim/*.h)
 
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
 lib_src = $(filter-out $(MAIN_SRC),$(wildcard $(1)/*.c))
