@@ -27,6 +27,8 @@ import psycopg2
 import psycopg2.extras
 import yaml
 
+import tally
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests" / "modelsim"), str(ROOT / "schemas" / "messages")]
 import make_vectors  # noqa: E402  (found by the line above)
@@ -45,6 +47,8 @@ LANES = ("high", "normal", "low")
 PRICE = {"from": "2025-01-01", "input_per_million_usd": 0.15, "output_per_million_usd": 0.60}
 # Takeovers in seconds instead of most of a minute.
 QUICK_LEASE = {"lease.time": "6s", "lease.heartbeat": "1s"}
+
+STACK_FAULTS = {"kill": "killed", "restart": "restarted", "stop": "stopped", "pause": "paused"}
 
 WORLDS = []  # those alive: conftest.py shows their logs when a test fails
 
@@ -80,6 +84,8 @@ def run(*command, ok=(0,), env=None, timeout=120, stdin=None, text=True):
 
 def stack(*arguments):
     """Does something to this stack's servers, such as `restart kafka`."""
+    if arguments[0] in STACK_FAULTS:
+        tally.fault(f"{arguments[1]} {STACK_FAULTS[arguments[0]]}")
     run(STACK, "--name", os.environ["INFERQ_STACK"], *arguments)
 
 
@@ -196,6 +202,7 @@ class Worker:
 
     def kill(self):
         """SIGKILL, and gone."""
+        tally.fault("worker killed")
         self.signal(signal.SIGKILL)
         self.process.wait(30)
 
@@ -412,7 +419,9 @@ class World:
     def close(self):
         """Ends everything that this world started, however it went."""
         WORLDS.remove(self)
+        tally.count(self)
         for worker in self.live_workers():
-            worker.kill()
+            worker.signal(signal.SIGKILL)
+            worker.process.wait(30)
         self.sim.stop()
         self.database.drop()

@@ -10,16 +10,16 @@ import os
 import random
 import signal
 import subprocess
-import time
 
 import pytest
 
+import tally
 from checks import finish
 from harness import BIN, QUICK_LEASE, model, stack, wait_for
 
 ROUNDS = int(os.environ.get("INFERQ_KILL_ROUNDS", "8"))
 JOBS = int(os.environ.get("INFERQ_KILL_JOBS", "5000"))
-SEED = int(os.environ.get("INFERQ_KILL_SEED", str(time.time_ns() % 1_000_000)))
+SEED = int(os.environ.get("INFERQ_KILL_SEED") or tally.SEED)
 IN_FLIGHT_MIN = 50
 # A dead worker's jobs wait for its lease, for a connection that stood long enough to fence it, and
 # 30 s where a living one had parked them as live elsewhere.
