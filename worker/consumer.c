@@ -29,6 +29,7 @@
 #include <uv.h>
 
 #include "common/clock.h"
+#include "common/failpoint.h"
 #include "common/log.h"
 #include "worker/consumer_conf.h"
 
@@ -134,6 +135,7 @@ static void flush_stores(struct consumer *c)
     if (!list)
         return;
     rd_kafka_resp_err_t code = rd_kafka_offsets_store(c->rk, list);
+    FAILPOINT("offset.stored");
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR) /* they are committed with a later one, or never */
         log_event(LOG_WARN, "kafka offsets not stored", LF_STR("why", rd_kafka_err2str(code)));
     rd_kafka_topic_partition_list_destroy(list);
@@ -197,6 +199,7 @@ static void take_assign(struct consumer *c, const rd_kafka_topic_partition_list_
             held[c->held_count++] = (struct partition){
                 .lane = lane, .id = list->elems[i].partition, .done = -1, .position = -1};
     }
+    FAILPOINT("assign.take");
     rd_kafka_resp_err_t code = rd_kafka_assign(c->rk, list);
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
         log_event(LOG_ERROR, "kafka assignment refused", LF_STR("why", rd_kafka_err2str(code)));
@@ -230,8 +233,10 @@ static void commit_stored(struct consumer *c, int timeout_ms)
 static void give_back(struct consumer *c, int timeout_ms)
 {
     pause_held(c, -1, false); /* the pause would survive into the next assignment */
+    FAILPOINT("revoke.commit");
     if (!c->lost && timeout_ms > 0)
         commit_stored(c, timeout_ms);
+    FAILPOINT("revoke.committed");
     c->revoking = c->lost = false;
     c->held_count = c->last_held = 0;
     c->epoch++;
@@ -254,6 +259,7 @@ bool consumer_revoking(const struct consumer *c)
 
 static void take_revoke(struct consumer *c)
 {
+    FAILPOINT("revoke.taken");
     c->lost = rd_kafka_assignment_lost(c->rk) != 0;
     log_event(LOG_INFO, "kafka partitions revoked", LF_INT("partitions", c->held_count),
               LF_INT("epoch", c->epoch), LF_STR("lost", c->lost ? "yes" : "no"));
@@ -305,6 +311,7 @@ static void take_record(struct consumer *c, const rd_kafka_message_t *message)
     }
     p->position = message->offset + 1;
     c->connected = true;
+    FAILPOINT("record.taken");
     c->conf.on_record(c->conf.arg, &record);
 }
 

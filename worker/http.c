@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/failpoint.h"
 #include "worker/http_internal.h"
 
 enum { CALLS_PER_POOL = 256, POOLS_MAX = 256, SOCKS_MAX = 1 << 20, FIRST_SOCKS = 256 };
@@ -359,6 +360,7 @@ void http_free(struct http *h)
         return;
     end_aborted(h);
     assert(h->in_flight == 0);
+    FAILPOINT_LOAD(NULL);
     h->closing = true;
     while (h->idle) {
         struct transfer *t = h->idle;
@@ -390,6 +392,7 @@ enum rc http_new(struct uv_loop_s *loop, const struct http_conf *conf, struct ht
     *h = (struct http){.loop = loop, .conf = *conf, .pools = pools, .open_handles = 1};
     uv_timer_init(loop, &h->deferred);
     h->deferred.data = h;
+    FAILPOINT_LOAD(&h->in_flight);
     for (int i = 0; i < count; i++) {
         h->pool_count = count; /* what connections_kept divides by */
         if (!pool_init(h, &pools[i])) {

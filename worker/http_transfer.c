@@ -23,6 +23,7 @@
 #include <strings.h>
 
 #include "common/clock.h"
+#include "common/failpoint.h"
 
 enum {
     RECEIVE_BYTES = 2 << 10,   /* per transfer while it runs: libcurl's default is 16 KiB */
@@ -50,6 +51,7 @@ static int on_ready(void *arg, char *to_ip, char *from_ip, int to_port, int from
     http_keep_socket(t->pool, t->fd, from_port);
     t->released = true;
     t->call->first_byte_us = clock_mono_us();
+    FAILPOINT("gate.passed");
     return CURL_PREREQFUNC_OK;
 }
 
@@ -120,6 +122,7 @@ static void take_status(struct transfer *t, struct span line)
     for (const char *p = blank ? blank + 1 : line.p + line.n;
          p < line.p + line.n && isdigit((unsigned char)*p) && status < 1000; p++)
         status = status * 10 + (*p - '0');
+    FAILPOINT("reply.first_byte");
     /* An interim answer (1xx) came before: its headers are not the reply's. */
     t->call->facts = (struct http_facts){.status = status};
     t->reply_hint = 0;
@@ -396,6 +399,7 @@ static enum http_fault judge(const struct transfer *t, CURLcode code)
 void transfer_report(struct transfer *t, CURLcode code)
 {
     struct http_call *call = t->call;
+    FAILPOINT("reply.complete");
     buf_done(&call->request);
     call->facts.fault = judge(t, code);
     call->facts.curl_code = (int)code;

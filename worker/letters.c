@@ -11,6 +11,7 @@
 
 #include "common/codes.h"
 #include "common/dead_msg.h"
+#include "common/failpoint.h"
 #include "common/kafka_producer.h"
 #include "common/log.h"
 
@@ -28,6 +29,7 @@ struct letters {
 static void delivered(void *arg, void *opaque, enum rc rc, const char *why)
 {
     struct letters *l = arg;
+    FAILPOINT("letter.published");
     if (rc != RC_OK)
         log_event(LOG_WARN, "a dead letter is not on the topic yet; it is sent again",
                   LF_INT("dead_id", (intptr_t)opaque), LF_STR("why", why));
@@ -158,6 +160,8 @@ void letters_send(struct letters *l, const struct store_letter *letter)
     snprintf(dead_id, sizeof dead_id, "%lld", (long long)letter->dead_id);
     list_headers(l, letter, &headers);
     enum rc rc = encode(l, letter, &err);
+    if (FAILPOINT_FAILS("letter.send", letter->custom_id))
+        rc = err_set(&err, RC_RETRY, "a failpoint");
     struct kafka_out out = {
         .topic = l->topic,
         .key = jobid_eq(&letter->job_id, &no_job)
@@ -170,6 +174,7 @@ void letters_send(struct letters *l, const struct store_letter *letter)
     };
     if (rc == RC_OK)
         rc = kafka_producer_send(l->producer, &out, &err);
+    FAILPOINT_OF("letter.sent", letter->custom_id);
     if (rc == RC_OK) {
         uv_timer_start(&l->timer, on_poll, POLL_MS, POLL_MS);
         return;

@@ -6,8 +6,10 @@
 #include <string.h>
 
 #include "common/config.h"
+#include "common/failpoint.h"
 #include "common/log.h"
 #include "common/secret.h"
+#include "worker/failpoints.h"
 #include "worker/settings.h"
 #include "worker/worker.h"
 
@@ -73,7 +75,8 @@ static int run(struct config *c, int argc, char **argv)
 {
     struct err err = {0};
     bool print = false;
-    int code = read_flags(c, argc, argv, &print, &err);
+    int code =
+        failpoints_setup(&err) == RC_OK ? read_flags(c, argc, argv, &print, &err) : EXIT_USAGE;
     if (code == GO_ON &&
         (config_load_env(c, &err) != RC_OK || (!print && settings_check(c, &err) != RC_OK)))
         code = EXIT_USAGE;

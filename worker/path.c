@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/failpoint.h"
 #include "common/outspec.h"
 #include "worker/path_internal.h"
 
@@ -56,10 +57,16 @@ static const unsigned legal_next[JOB_STATE_COUNT] = {
     [JOB_SETTLED] = TO(CLAIM), /* parked while it ran, and ended meanwhile: asks, then leaves */
 };
 
+bool path_may_move(enum job_state from, enum job_state to)
+{
+    return legal_next[from] & (1U << to);
+}
+
 /* The one place where a job changes its state, and so its list. */
 void path_move(struct path *p, struct job *job, enum job_state next)
 {
-    assert(legal_next[job->state] & (1U << next));
+    assert(path_may_move(job->state, next));
+    FAILPOINT_ARROW("path", job_state_name(job->state), job_state_name(next), job->msg.custom_id);
     if (job->state == JOB_THROTTLE)
         lanes_remove(p->lanes, job);
     else

@@ -39,6 +39,8 @@ struct path {
     bool not_in_heap; /* some waiting job has no place in `due` for want of memory */
 };
 
+/* The arrows of the path. */
+bool path_may_move(enum job_state from, enum job_state to);
 /* The one place where a job changes its state, and so its list. */
 void path_move(struct path *p, struct job *job, enum job_state next);
 /* Takes a job as far as it can go now. After it returns the job may be gone. */

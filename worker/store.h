@@ -40,7 +40,6 @@ struct store_conf {
     int64_t lease_margin_us; /* 3 s: no first byte with less of the lease left */
     int64_t fence_after_us;  /* 5 s past its end */
     int64_t unbroken_us;     /* 20 s: only a connection that stood so long may fence */
-    bool skip_claims;        /* tests only: shows that the witness catches it */
     void *arg;
     void (*claimed)(void *arg, struct job *job);
     void (*stored)(void *arg, struct job *job);

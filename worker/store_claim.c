@@ -12,6 +12,7 @@
 #include "common/buf.h"
 #include "common/clock.h"
 #include "common/codes.h"
+#include "common/failpoint.h"
 #include "common/kept_headers.h"
 #include "common/log.h"
 #include "worker/claim_rule.h"
@@ -90,6 +91,7 @@ static void claims_answered(void *arg, const struct pg_answer *answer)
 {
     struct store *s = arg;
     struct store_batch *b = &s->claims;
+    FAILPOINT("claim.answered");
     if (answer->rc == RC_OK) {
         answer_granted(s, b, answer->rows[0]);
         return;
@@ -123,18 +125,17 @@ void store_flush_claims(struct store *s)
     struct store_batch *b = &s->claims;
     if (!s->worker_id || !store_batch_take(b, s->claim_conn))
         return;
-#ifdef INFERQ_FAILPOINTS
-    if (s->conf.skip_claims) {
+    if (FAILPOINT_FAILS("claim.skip", FAILPOINT_NO_JOB)) { /* would the witness catch it? */
         int rows = b->row_count;
         store_batch_done(b);
         for (int i = 0; i < rows; i++)
             store_answer_claim(s, b->rows[i], CLAIM_GRANTED);
         return;
     }
-#endif
     claim_params(s, s->params, b->rows, b->row_count);
     struct pg_step step = {SQL_CLAIM, s->params};
     (void)send(s, s->claim_conn, &step, 1, claims_answered, b);
+    FAILPOINT("claim.sent");
 }
 
 /* ---- the slow path ------------------------------------------------------------------------------
@@ -181,6 +182,7 @@ static void took(void *arg, const struct pg_answer *answer)
 {
     struct store *s = arg;
     struct store_batch *b = &s->slow;
+    FAILPOINT("take.answered");
     if (answer->rc != RC_OK) {
         for (int i = 0; i < b->row_count && !answer->sqlstate[0]; i++)
             b->rows[i]->claim_sent = true;
@@ -221,6 +223,7 @@ static void facts_answered(void *arg, const struct pg_answer *answer)
 {
     struct store *s = arg;
     struct store_batch *b = &s->slow;
+    FAILPOINT("facts.answered");
     if (answer->rc != RC_OK) {
         store_batch_again(b, answer, "facts");
         return;
@@ -246,6 +249,7 @@ static void facts_answered(void *arg, const struct pg_answer *answer)
         claim_params(s, s->params, b->rows, free_count);
         struct pg_step steps[] = {{SQL_LOSE, s->more_params}, {SQL_TAKE, s->params}};
         (void)send(s, s->claim_conn, steps, 2, took, b);
+        FAILPOINT("take.sent");
     } else {
         store_batch_done(b);
     }
@@ -274,6 +278,7 @@ void store_flush_slow(struct store *s)
     bool may_fence = up_since && clock_mono_us() - up_since >= s->conf.unbroken_us;
     (void)send(s, s->claim_conn, may_fence ? steps : steps + 1, may_fence ? 2 : 1, facts_answered,
                b);
+    FAILPOINT("facts.sent");
 }
 
 /* ---- parking ------------------------------------------------------------------------------------
@@ -367,6 +372,7 @@ static void parks_answered(void *arg, const struct pg_answer *answer)
 {
     struct store *s = arg;
     struct store_batch *b = &s->parks;
+    FAILPOINT("park.answered");
     if (answer->rc == RC_REJECT && b->row_count == 1) {
         store_batch_done(b);
         s->conf.refused(s->conf.arg, b->rows[0], answer->err.text);
@@ -398,6 +404,7 @@ void store_flush_parks(struct store *s)
     payloads(p, b->rows, b->row_count);
     struct pg_step step = {SQL_PARK, p};
     (void)send(s, s->claim_conn, &step, 1, parks_answered, b);
+    FAILPOINT("park.sent");
 }
 
 /* ---- pulling ------------------------------------------------------------------------------------
@@ -407,6 +414,7 @@ static void pulled(void *arg, const struct pg_answer *answer)
 {
     struct store *s = arg;
     s->pulling--;
+    FAILPOINT("pull.answered");
     if (answer->rc != RC_OK)
         return; /* what was taken without our knowing is freed when we stop or are fenced */
     const struct pg_rows *r = answer->rows[0];
@@ -445,6 +453,7 @@ void store_flush_pulls(struct store *s)
         struct pg_step step = {SQL_PULL, s->params};
         if (pg_txn(s->claim_conn, &step, 1, pulled, s, &err) == RC_OK)
             s->pulling++;
+        FAILPOINT("pull.sent");
     }
     s->pull_count = 0; /* what could not be sent is told again a second later */
 }
@@ -456,6 +465,7 @@ static void buries_answered(void *arg, const struct pg_answer *answer)
 {
     struct store *s = arg;
     struct store_batch *b = &s->buries;
+    FAILPOINT("bury.answered");
     if (answer->rc == RC_REJECT && b->row_count == 1)
         b->rows[0]->bare = true; /* its reason's text it was: the class says enough */
     if (answer->rc != RC_OK) {
@@ -493,4 +503,5 @@ void store_flush_buries(struct store *s)
     payloads(p, b->rows, b->row_count);
     struct pg_step step = {SQL_BURY, p};
     (void)send(s, s->claim_conn, &step, 1, buries_answered, b);
+    FAILPOINT("bury.sent");
 }

@@ -9,6 +9,7 @@
 
 #include "common/buf.h"
 #include "common/clock.h"
+#include "common/failpoint.h"
 #include "common/kept_headers.h"
 #include "worker/store_internal.h"
 
@@ -186,6 +187,10 @@ static void ends_answered(void *arg, const struct pg_answer *answer)
 {
     struct store *s = arg;
     struct store_batch *b = &s->ends;
+    if (s->ends_with_results)
+        FAILPOINT("store.answered");
+    else
+        FAILPOINT("outcome.answered");
     if (answer->rc == RC_REJECT && b->row_count == 1) {
         store_batch_done(b);
         s->conf.refused(s->conf.arg, b->rows[0], answer->err.text);
@@ -235,6 +240,7 @@ void store_flush_ends(struct store *s)
     s->ends_with_results = endings > 0;
     struct err err = {0};
     enum rc rc = count ? pg_txn(s->store_conn, steps, count, ends_answered, s, &err) : RC_OK;
+    FAILPOINT("store.sent");
     if (rc != RC_OK)
         store_batch_again(b, &(struct pg_answer){.rc = rc, .err = err}, "store");
 }

@@ -12,6 +12,7 @@
 #include <uv.h>
 
 #include "common/clock.h"
+#include "common/failpoint.h"
 #include "common/log.h"
 #include "worker/store_internal.h"
 
@@ -56,11 +57,13 @@ static void lease_answered(void *arg, const struct pg_answer *answer)
 {
     struct store *s = arg;
     s->renewing = false;
+    FAILPOINT("lease.answered");
     if (answer->rc != RC_OK) {
         warn("lease", answer);
         return;
     }
     if (pg_row_count(answer->rows[0]) == 0) {
+        FAILPOINT("lease.fenced");
         log_event(LOG_WARN, "this worker was fenced; it goes on under a new id",
                   LF_INT("worker", s->worker_id));
         s->worker_id = 0;
@@ -93,6 +96,7 @@ static void renew(struct store *s)
     s->renewal_sent_us = clock_boot_us();
     struct pg_step step = {statement, s->params};
     keep_txn(s, &step, 1, lease_answered, &s->renewing);
+    FAILPOINT("lease.sent");
 }
 
 /* ---- every second
@@ -229,6 +233,7 @@ static void oldest_answered(void *arg, const struct pg_answer *answer)
 {
     struct store *s = arg;
     s->slow_busy = false;
+    FAILPOINT("fence.answered");
     warn("fence", answer);
     if (answer->rc == RC_OK)
         s->conf.oldest_live(s->conf.arg, pg_get_int(answer->rows[answer->step_count - 1], 0, 0));
@@ -245,6 +250,7 @@ static void fence_and_free(struct store *s)
     int64_t up_since = pg_up_since_us(s->keep_conn);
     bool may_fence = up_since && clock_mono_us() - up_since >= s->conf.unbroken_us;
     keep_txn(s, may_fence ? steps : steps + 2, may_fence ? 3 : 1, oldest_answered, &s->slow_busy);
+    FAILPOINT("fence.sent");
 }
 
 /* ---- the keeper's work
@@ -310,6 +316,7 @@ static void letters_answered(void *arg, const struct pg_answer *answer)
 {
     struct store *s = arg;
     s->letters_busy = false;
+    FAILPOINT("letters.answered");
     warn("letters", answer);
     if (answer->rc == RC_OK)
         hand_over_letters(s, answer->rows[0]);
@@ -335,7 +342,9 @@ static void mark_published(struct store *s)
         pg_elem_int(s->params, s->published[i]);
     s->published_count = 0; /* should this fail, they are published once more */
     struct pg_step step = {SQL_PUBLISHED, s->params};
+    FAILPOINT("letters.mark");
     keep_txn(s, &step, 1, kept, NULL);
+    FAILPOINT("letters.marked");
 }
 
 void store_published(struct store *s, int64_t dead_id, bool ok)
@@ -436,4 +445,5 @@ void store_stop(struct store *s, void (*stopped)(void *arg), void *arg)
     struct err err = {0};
     if (!s->worker_id || pg_txn(s->keep_conn, steps, 2, stop_answered, s, &err) != RC_OK)
         stopped(arg); /* Postgres is away: the lease runs out, and others fence us */
+    FAILPOINT("stop.sent");
 }

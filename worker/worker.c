@@ -22,6 +22,7 @@
 
 #include "common/catalogue.h"
 #include "common/clock.h"
+#include "common/failpoint.h"
 #include "common/log.h"
 #include "common/pg.h"
 #include "common/secret.h"
@@ -139,6 +140,8 @@ static enum rc edge_call(void *arg, struct job *job, struct err *err)
 {
     struct worker *w = arg;
     job->call.target = w->targets[job->endpoint];
+    if (FAILPOINT_FAILS("call.start", job->msg.custom_id))
+        return err_set(err, RC_NOMEM, "a failpoint");
     return http_start(w->http, &job->call, err);
 }
 
@@ -286,6 +289,8 @@ static void on_published(void *arg, int64_t dead_id, bool ok)
 static bool on_gate(void *arg, struct http_call *call)
 {
     const struct job *job = call->arg;
+    if (FAILPOINT_FAILS("gate.ask", job->msg.custom_id))
+        return false;
     return store_may_send(((struct worker *)arg)->store, job->claimed_by);
 }
 
@@ -538,9 +543,6 @@ static enum rc make_store(struct worker *w, struct err *err)
         .lease_margin_us = config_int(w->config, "lease.time") / 5,
         .fence_after_us = config_int(w->config, "lease.time") / 3,
         .unbroken_us = config_int(w->config, "lease.time") * 4 / 3,
-#ifdef INFERQ_FAILPOINTS
-        .skip_claims = getenv("INFERQ_TEST_SKIP_CLAIMS") != NULL,
-#endif
         .arg = w,
         .claimed = on_claimed,
         .stored = on_stored,

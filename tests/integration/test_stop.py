@@ -150,7 +150,7 @@ def test_the_witness_sees_calls_without_a_claim(lone_world):
     if binary is None:
         pytest.skip("no debug or asan build of the worker beside this one")
     world = lone_world()
-    worker = world.start_worker(binary=binary, env={"INFERQ_TEST_SKIP_CLAIMS": "1"})
+    worker = world.start_worker(binary=binary, env={"INFERQ_FAILPOINT": "claim.skip*=error"})
     world.ask("claimed by nobody", "nor this one")
     wait_for(lambda: world.sim.summary()["ledger_missing"] == 2, what="two calls without a row")
     with pytest.raises(AssertionError, match="before their row was committed"):
