@@ -50,6 +50,9 @@ TAMPERED = {
     "a call that no row knows": (
         f"UPDATE call SET number = 7 WHERE job_id = {JOB % 'job-0'}",
         "UPDATE call SET number = 1 WHERE number = 7", "in no row"),
+    "a call after its worker's lease": (
+        "UPDATE worker SET lease_until = lease_until - interval '1 hour'",
+        "UPDATE worker SET lease_until = lease_until + interval '1 hour'", "its worker's lease was over"),
     "an open call": (
         f"UPDATE call SET done_at = NULL WHERE job_id = {JOB % 'job-0'}",
         "UPDATE call SET done_at = now() WHERE done_at IS NULL", "call 1 is open"),

@@ -4,8 +4,6 @@ A kill of workers counts only with at least 50 calls in flight, as the witness s
 printed; INFERQ_KILL_SEED repeats it, INFERQ_KILL_ROUNDS sets the number of kills, INFERQ_KILL_JOBS
 that of jobs.
 """
-import collections
-import json
 import os
 import random
 import signal
@@ -15,43 +13,12 @@ import pytest
 
 import tally
 from checks import finish
-from harness import BIN, QUICK_LEASE, model, stack, wait_for
+from crash import IN_FLIGHT_MIN, RECOVERY_S, busy_world, ended, ours, report, requests
+from harness import BIN, model, stack, wait_for
 
 ROUNDS = int(os.environ.get("INFERQ_KILL_ROUNDS", "8"))
 JOBS = int(os.environ.get("INFERQ_KILL_JOBS", "5000"))
 SEED = int(os.environ.get("INFERQ_KILL_SEED") or tally.SEED)
-IN_FLIGHT_MIN = 50
-# A dead worker's jobs wait for its lease, for a connection that stood long enough to fence it, and
-# 30 s where a living one had parked them as live elsewhere.
-RECOVERY_S = 150
-
-ours = pytest.mark.skipif("INFERQ_STACK_PG" not in os.environ or
-                          "INFERQ_STACK_KAFKA" not in os.environ,
-                          reason="the servers are not the stack's own: they are left alone")
-
-
-def requests(tmp_path, count, name):
-    path = tmp_path / "requests.jsonl"
-    with open(path, "w", encoding="utf-8") as file:
-        for i in range(count):
-            label = "Labels: yes, no, maybe\n" if i % 3 == 0 else ""
-            file.write(json.dumps({"custom_id": f"{name}-{i}", "model": "busy", "max_tokens": 100,
-                                   "messages": [{"role": "user",
-                                                 "content": f"{label}text {i} of {name}"}]}) + "\n")
-    return path
-
-
-def busy_world(lone_world, workers=3, latency="uniform:150ms:250ms"):
-    world = lone_world(models=[model("busy", max_in_flight=40)], latency=latency, partitions=4,
-                       conf={**QUICK_LEASE, "kafka.session.timeout.ms": "6000"})
-    for _ in range(workers):
-        world.start_worker()
-    return world
-
-
-def ended(world, batch):
-    counts = world.counts(batch)
-    return counts["accepted"] - counts["pending"] if counts.get("accepted") is not None else 0
 
 
 def many_in_flight(world, batch):
@@ -60,19 +27,6 @@ def many_in_flight(world, batch):
     if now >= IN_FLIGHT_MIN:
         return now
     return "over" if JOBS - ended(world, batch) < IN_FLIGHT_MIN else None
-
-
-def report(world, batch, what, capsys):
-    """What a note about this run should say."""
-    extra = collections.Counter(
-        (kind, outcome) for kind, outcome in world.rows(
-            "SELECT code_name('call_kind', c.kind), code_name('class', c.class) FROM call c"
-            " JOIN result r USING (job_id) WHERE c.batch_id = %s"
-            " AND r.call_number IS DISTINCT FROM c.number", batch))
-    seen = world.sim.summary()["requests"]
-    with capsys.disabled():
-        print(f"\n{what}: {world.counts(batch)['succeeded']} jobs, {seen} calls seen by the model,"
-              f" {sum(extra.values())} extra calls in the ledger: {dict(extra)}")
 
 
 def test_kill_random_workers_while_5000_jobs_run(lone_world, tmp_path, capsys):

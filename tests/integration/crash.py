@@ -1,0 +1,64 @@
+"""What the crash tests share: a fleet under load, and what is said about it in the end."""
+import collections
+import json
+import os
+
+import pytest
+
+from harness import QUICK_LEASE, model, wait_for
+
+# A fault in the midst of work means this many calls in flight, as the witness sees it.
+IN_FLIGHT_MIN = 50
+# A dead worker's jobs wait for its lease, for a connection that stood long enough to fence it, and
+# 30 s where a living one had parked them as live elsewhere.
+RECOVERY_S = 150
+
+ours = pytest.mark.skipif("INFERQ_STACK_PG" not in os.environ or
+                          "INFERQ_STACK_KAFKA" not in os.environ,
+                          reason="the servers are not the stack's own: they are left alone")
+
+
+def requests(tmp_path, count, name):
+    path = tmp_path / "requests.jsonl"
+    with open(path, "w", encoding="utf-8") as file:
+        for i in range(count):
+            label = "Labels: yes, no, maybe\n" if i % 3 == 0 else ""
+            file.write(json.dumps({"custom_id": f"{name}-{i}", "model": "busy", "max_tokens": 100,
+                                   "messages": [{"role": "user",
+                                                 "content": f"{label}text {i} of {name}"}]}) + "\n")
+    return path
+
+
+def busy_world(make, workers=3, latency="uniform:150ms:250ms", max_in_flight=40, conf=QUICK_LEASE):
+    """`make`: the fixture lone_world."""
+    world = make(models=[model("busy", max_in_flight=max_in_flight)], latency=latency, partitions=4,
+                 conf={**conf, "kafka.session.timeout.ms": "6000"})
+    for _ in range(workers):
+        world.start_worker()
+    return world
+
+
+def under_load(world, least=IN_FLIGHT_MIN):
+    """Until so many calls are in flight; how many there are."""
+    def many():
+        now = world.sim.summary()["in_flight"]
+        return now if now >= least else None
+    return wait_for(many, 60, f"{least} calls in flight", 0.01)
+
+
+def ended(world, batch):
+    counts = world.counts(batch)
+    return counts["accepted"] - counts["pending"] if counts.get("accepted") is not None else 0
+
+
+def report(world, batch, what, capsys):
+    """What a note about this run should say."""
+    extra = collections.Counter(
+        (kind, outcome) for kind, outcome in world.rows(
+            "SELECT code_name('call_kind', c.kind), code_name('class', c.class) FROM call c"
+            " JOIN result r USING (job_id) WHERE c.batch_id = %s"
+            " AND r.call_number IS DISTINCT FROM c.number", batch))
+    seen = world.sim.summary()["requests"]
+    with capsys.disabled():
+        print(f"\n{what}: {world.counts(batch)['succeeded']} jobs, {seen} calls seen by the model,"
+              f" {sum(extra.values())} extra calls in the ledger: {dict(extra)}")
