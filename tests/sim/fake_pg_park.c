@@ -1,0 +1,362 @@
+/*
+ * fake_pg_park.c - the fake Postgres's statements about parked jobs and dead letters; see
+ * fake_pg_job.c for how statements are written here.
+ */
+#include "tests/sim/fake_pg.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/sim/fake_pg_impl.h"
+
+FAKE_RUN(drop_done)
+{
+    (void)ret;
+    for (int u = 0; u < fake_unnest(s, 1, 1); u++) {
+        struct jobid id = fake_arg_id(s, 1, u);
+        const struct fake_parked_row *parked = fake_pg_parked(t->db, &id);
+        if (parked && fake_pg_result(t->db, &id))
+            fake_delete(t->db, FAKE_PARKED, parked);
+    }
+    return RC_OK;
+}
+
+/* ---- park ---------------------------------------------------------------------------------- */
+
+enum { PARK_JOB = 2, PARK_WAIT = 4, PARK_DEADLINE, PARK_RUNS, PARK_KEY, PARK_LAST = 21 };
+enum { PARK_COLUMNS = PARK_LAST - PARK_KEY + 1 };
+
+#define P(field) offsetof(struct fake_parked_row, field)
+static const size_t park_at[PARK_COLUMNS] = {
+    P(wait_key),   P(priority),      P(number),    P(attempts), P(reasks),
+    P(spent_nusd), P(waited_us),     P(model_us),  P(reason),   P(topic),
+    P(partition),  P(record_offset), P(record_at), P(payload),  P(headers)};
+
+static enum rc park_row(struct fake_txn *t, const struct fake_stmt *s, int u,
+                        struct fake_parked_row *row)
+{
+    row->job_id = fake_arg_id(s, PARK_JOB, u);
+    row->batch_id = fake_arg_id(s, PARK_JOB + 1, u);
+    row->deadline_at = fake_arg_int(s, PARK_DEADLINE, u);
+    row->taken_by = fake_arg_int(s, PARK_RUNS, u) == 1 ? fake_arg_int(s, 1, 0) : FAKE_NULL;
+    row->parked_at = t->now_us;
+    fake_arg_fill(s, PARK_KEY, park_at, PARK_COLUMNS, u, row);
+    return fake_later(t, fake_arg_int(s, PARK_WAIT, u), 1, &row->next_at);
+}
+
+/* ON CONFLICT DO UPDATE ... WHERE q.taken_by = $1 */
+static enum rc park_again(struct fake_txn *t, int from, const struct fake_parked_row *there,
+                          const struct fake_parked_row *row, int64_t me)
+{
+    for (int i = from; i < t->db->change_count; i++)
+        if (t->db->changes[i].row == there)
+            return fake_fail(t, "21000", "cannot affect row a second time");
+    if (me == FAKE_NULL || there->taken_by != me)
+        return RC_OK;
+    struct fake_parked_row *q = fake_change(t->db, FAKE_PARKED, there);
+    q->next_at = row->next_at;
+    q->parked_at = t->now_us;
+    q->taken_by = row->taken_by;
+    q->wait_key = row->wait_key;
+    q->number = row->number;
+    q->attempts = row->attempts;
+    q->reasks = row->reasks;
+    q->spent_nusd = row->spent_nusd;
+    q->waited_us = row->waited_us;
+    q->model_us = row->model_us;
+    q->reason = row->reason;
+    return RC_OK;
+}
+
+FAKE_RUN(park)
+{
+    (void)ret;
+    int n = fake_unnest(s, PARK_JOB, PARK_LAST), picked = 0, from = t->db->change_count;
+    struct fake_pick *picks = fake_take(&t->db->scratch, (size_t)n * sizeof *picks);
+    struct fake_parked_row **rows = fake_take(&t->db->scratch, (size_t)n * sizeof(void *));
+    enum rc rc = RC_OK;
+    for (int u = 0; u < n && rc == RC_OK; u++) {
+        struct fake_pick p = {fake_arg_id(s, PARK_JOB, u), fake_arg_null(s, PARK_JOB, u), u};
+        if (!p.null && fake_pg_result(t->db, &p.id))
+            continue;
+        picks[picked++] = p;
+        rows[u] = fake_blank(t->db, FAKE_PARKED);
+        rc = park_row(t, s, u, rows[u]);
+    }
+    fake_pick_sort(picks, picked);
+    for (int i = 0; i < picked && rc == RC_OK; i++) {
+        const struct fake_parked_row *row = rows[picks[i].u];
+        rc = fake_check_row(t, FAKE_PARKED, row);
+        if (rc != RC_OK)
+            break;
+        const struct fake_parked_row *there = fake_pg_parked(t->db, &row->job_id);
+        if (there)
+            rc = park_again(t, from, there, row, fake_arg_int(s, 1, 0));
+        else
+            fake_insert(t->db, FAKE_PARKED, row);
+    }
+    return rc;
+}
+
+/* ---- pull, due, wake_expired ---------------------------------------------------------------- */
+
+/* Rows as they are wanted: by key, then by index. */
+struct want {
+    int64_t key[3];
+    int at;
+    const struct fake_parked_row *row;
+};
+
+static int cmp_wants(const void *a, const void *b)
+{
+    const struct want *x = a, *y = b;
+    for (int i = 0; i < 3; i++)
+        if (x->key[i] != y->key[i])
+            return x->key[i] < y->key[i] ? -1 : 1;
+    return x->at - y->at;
+}
+
+static void sort_wants(struct want *wants, int n)
+{
+    if (n > 1)
+        qsort(wants, (size_t)n, sizeof *wants, cmp_wants);
+}
+
+static struct want *new_wants(struct fake_pg *db)
+{
+    return fake_take(&db->scratch, (size_t)fake_pg_count(db, FAKE_PARKED) * sizeof(struct want));
+}
+
+static const struct fake_field pull_fields[] = {
+    {"job_id", PG_UUID},           {"number", PG_INT2},
+    {"attempts", PG_INT2},         {"reasks", PG_INT2},
+    {"spent_nusd", PG_INT8},       {"waited_us", PG_INT8},
+    {"model_us", PG_INT8},         {"topic", PG_TEXT},
+    {"partition", PG_INT4},        {"record_offset", PG_INT8},
+    {"record_at", PG_TIMESTAMPTZ}, {"payload", PG_BYTEA},
+    {"headers", PG_BYTEA},         {"priority", PG_INT2}};
+enum { PULL_FIELDS = sizeof pull_fields / sizeof pull_fields[0] };
+
+static enum rc pull_row(struct fake_txn *t, const struct fake_parked_row *p, struct pg_rows *rows,
+                        int row)
+{
+    int64_t waited_us = 0;
+    enum rc rc = fake_int8(t, (fake_wide)p->waited_us + t->now_us - p->parked_at, &waited_us);
+    if (rc != RC_OK)
+        return rc;
+    fake_rows_id(rows, row, 0, &p->job_id);
+    fake_rows_int(rows, row, 1, p->number);
+    fake_rows_int(rows, row, 2, p->attempts);
+    fake_rows_int(rows, row, 3, p->reasks);
+    fake_rows_int(rows, row, 4, p->spent_nusd);
+    fake_rows_int(rows, row, 5, waited_us);
+    fake_rows_int(rows, row, 6, p->model_us);
+    fake_rows_span(rows, row, 7, p->topic);
+    fake_rows_int(rows, row, 8, p->partition);
+    fake_rows_int(rows, row, 9, p->record_offset);
+    fake_rows_int(rows, row, 10, p->record_at);
+    fake_rows_span(rows, row, 11, p->payload);
+    fake_rows_span(rows, row, 12, p->headers);
+    fake_rows_int(rows, row, 13, p->priority);
+    return RC_OK;
+}
+
+FAKE_RUN(pull)
+{
+    int wanted = 0;
+    int64_t me = fake_arg_int(s, 1, 0), key = fake_arg_int(s, 2, 0), limit = 0;
+    int64_t priority = fake_arg_int(s, 3, 0);
+    enum rc rc = fake_limit(t, fake_arg_int(s, 4, 0), &limit);
+    struct want *wants = new_wants(t->db);
+    for (int i = 0; i < fake_pg_count(t->db, FAKE_PARKED) && fake_lease(t, me); i++) {
+        const struct fake_parked_row *p = fake_pg_parked_at(t->db, i);
+        if (p->taken_by == FAKE_NULL && p->wait_key == key && p->priority == priority &&
+            p->next_at <= t->now_us)
+            wants[wanted++] = (struct want){{p->next_at}, i, p};
+    }
+    sort_wants(wants, wanted);
+    *ret = fake_rows_new(pull_fields, PULL_FIELDS);
+    for (int i = 0; i < wanted && i < limit && rc == RC_OK; i++) {
+        struct fake_parked_row *taken = fake_change(t->db, FAKE_PARKED, wants[i].row);
+        taken->taken_by = me;
+        rc = pull_row(t, taken, *ret, i);
+    }
+    return rc;
+}
+
+FAKE_RUN(due)
+{
+    static const struct fake_field fields[] = {
+        {"wait_key", PG_INT4}, {"priority", PG_INT2}, {"due", PG_INT8}};
+    int wanted = 0, row = -1;
+    int64_t limit = 0, due = 0;
+    struct want *wants = new_wants(t->db);
+    for (int i = 0; i < fake_pg_count(t->db, FAKE_PARKED); i++) {
+        const struct fake_parked_row *p = fake_pg_parked_at(t->db, i);
+        if (p->taken_by == FAKE_NULL)
+            wants[wanted++] = (struct want){{p->wait_key, p->priority, p->next_at}, i, p};
+    }
+    sort_wants(wants, wanted);
+    *ret = fake_rows_new(fields, 3);
+    enum rc rc = wanted > 0 ? fake_limit(t, fake_arg_int(s, 1, 0), &limit) : RC_OK;
+    for (int i = 0; i < wanted && rc == RC_OK; i++) {
+        const struct want *w = &wants[i];
+        bool first = i == 0 || w[-1].key[0] != w->key[0] || w[-1].key[1] != w->key[1];
+        row += first;
+        due = first ? 0 : due;
+        due += w->row->next_at <= t->now_us && due < limit;
+        fake_rows_int(*ret, row, 0, w->key[0]);
+        fake_rows_int(*ret, row, 1, w->key[1]);
+        fake_rows_int(*ret, row, 2, due);
+    }
+    return rc;
+}
+
+FAKE_RUN(wake_expired)
+{
+    (void)ret;
+    int wanted = 0;
+    int64_t limit = 0;
+    struct want *wants = new_wants(t->db);
+    for (int i = 0; i < fake_pg_count(t->db, FAKE_PARKED); i++) {
+        const struct fake_parked_row *p = fake_pg_parked_at(t->db, i);
+        if (p->taken_by == FAKE_NULL && p->deadline_at != FAKE_NULL &&
+            p->deadline_at <= t->now_us && (p->wait_key != 0 || p->next_at > t->now_us))
+            wants[wanted++] = (struct want){{p->deadline_at}, i, p};
+    }
+    sort_wants(wants, wanted);
+    enum rc rc = fake_limit(t, fake_arg_int(s, 1, 0), &limit);
+    for (int i = 0; i < wanted && i < limit && rc == RC_OK; i++) {
+        struct fake_parked_row *woken = fake_change(t->db, FAKE_PARKED, wants[i].row);
+        woken->wait_key = 0;
+        woken->next_at = t->now_us;
+    }
+    return rc;
+}
+
+/* ---- whom parked rows belong to ------------------------------------------------------------- */
+
+static void free_row(struct fake_txn *t, const struct fake_parked_row *p)
+{
+    struct fake_parked_row *freed = fake_change(t->db, FAKE_PARKED, p);
+    freed->taken_by = FAKE_NULL;
+}
+
+FAKE_RUN(stop_free)
+{
+    (void)ret;
+    int64_t worker = fake_arg_int(s, 1, 0);
+    for (int i = 0; i < fake_pg_count(t->db, FAKE_PARKED) && worker != FAKE_NULL; i++) {
+        const struct fake_parked_row *p = fake_pg_parked_at(t->db, i);
+        if (p->taken_by == worker)
+            free_row(t, p);
+    }
+    return RC_OK;
+}
+
+FAKE_RUN(free_taken)
+{
+    (void)s, (void)ret;
+    for (int i = 0; i < fake_pg_count(t->db, FAKE_PARKED); i++) {
+        const struct fake_parked_row *p = fake_pg_parked_at(t->db, i);
+        const struct fake_worker_row *w = fake_pg_worker(t->db, p->taken_by);
+        if (w && w->fenced)
+            free_row(t, p);
+    }
+    return RC_OK;
+}
+
+/* ---- dead letters --------------------------------------------------------------------------- */
+
+enum rc fake_letter_insert(struct fake_txn *t, struct fake_letter_row *letter)
+{
+    letter->dead_id = ++t->db->last_dead_id; /* drawn, whatever comes of the row */
+    letter->created_at = t->now_us;
+    letter->state = 1;
+    enum rc rc = fake_check_row(t, FAKE_LETTER, letter);
+    if (rc == RC_OK && !fake_letter_by_source(t->db, letter->source))
+        fake_insert(t->db, FAKE_LETTER, letter);
+    return rc;
+}
+
+#define L(field) offsetof(struct fake_letter_row, field)
+
+FAKE_RUN(bury)
+{
+    enum { COLUMNS = 9 };
+    static const size_t at[COLUMNS] = {L(source),    L(class),     L(reason),
+                                       L(topic),     L(partition), L(record_offset),
+                                       L(record_at), L(payload),   L(headers)};
+    enum rc rc = RC_OK;
+    (void)ret;
+    for (int u = 0; u < fake_unnest(s, 1, COLUMNS) && rc == RC_OK; u++) {
+        struct fake_letter_row *letter = fake_blank(t->db, FAKE_LETTER);
+        fake_arg_fill(s, 1, at, COLUMNS, u, letter);
+        letter->attempts = 0;
+        rc = fake_letter_insert(t, letter);
+    }
+    return rc;
+}
+
+static const struct fake_field letters_fields[] = {{"dead_id", PG_INT8},
+                                                   {"job_id", PG_UUID},
+                                                   {"class", PG_INT2},
+                                                   {"attempts", PG_INT2},
+                                                   {"reason", PG_TEXT},
+                                                   {"app", PG_TEXT},
+                                                   {"task", PG_TEXT},
+                                                   {"custom_id", PG_TEXT},
+                                                   {"model_version", PG_TEXT},
+                                                   {"topic", PG_TEXT},
+                                                   {"partition", PG_INT4},
+                                                   {"record_offset", PG_INT8},
+                                                   {"record_at", PG_TIMESTAMPTZ},
+                                                   {"created_at", PG_TIMESTAMPTZ},
+                                                   {"payload", PG_BYTEA}};
+enum { LETTERS_FIELDS = sizeof letters_fields / sizeof letters_fields[0] };
+
+static void letters_row(const struct fake_letter_row *letter, struct pg_rows *rows, int row)
+{
+    fake_rows_int(rows, row, 0, letter->dead_id);
+    fake_rows_id(rows, row, 1, &letter->job_id);
+    fake_rows_int(rows, row, 2, letter->class);
+    fake_rows_int(rows, row, 3, letter->attempts);
+    fake_rows_span(rows, row, 4, letter->reason);
+    fake_rows_span(rows, row, 5, letter->app);
+    fake_rows_span(rows, row, 6, letter->task);
+    fake_rows_span(rows, row, 7, letter->custom_id);
+    fake_rows_span(rows, row, 8, letter->model_version);
+    fake_rows_span(rows, row, 9, letter->topic);
+    fake_rows_int(rows, row, 10, letter->partition);
+    fake_rows_int(rows, row, 11, letter->record_offset);
+    fake_rows_int(rows, row, 12, letter->record_at);
+    fake_rows_int(rows, row, 13, letter->created_at);
+    fake_rows_span(rows, row, 14, letter->payload);
+}
+
+FAKE_RUN(letters)
+{
+    int row = 0;
+    int64_t limit = 0;
+    enum rc rc = fake_limit(t, fake_arg_int(s, 1, 0), &limit);
+    *ret = fake_rows_new(letters_fields, LETTERS_FIELDS);
+    for (int i = 0; i < fake_pg_count(t->db, FAKE_LETTER) && rc == RC_OK && row < limit; i++) {
+        const struct fake_letter_row *letter = fake_pg_letter_at(t->db, i);
+        if (letter->published_at == FAKE_NULL)
+            letters_row(letter, *ret, row++);
+    }
+    return rc;
+}
+
+FAKE_RUN(published)
+{
+    (void)ret;
+    for (int u = 0; u < fake_unnest(s, 1, 1); u++) {
+        const struct fake_letter_row *letter = fake_letter_by_id(t->db, fake_arg_int(s, 1, u));
+        if (!letter)
+            continue;
+        struct fake_letter_row *row = fake_change(t->db, FAKE_LETTER, letter);
+        row->published_at = t->now_us;
+    }
+    return RC_OK;
+}
