@@ -106,7 +106,8 @@ MAIN_SRC  := $(filter %/main.c %_main.c,$(wildcard $(addsuffix /*.c,$(LIB_DIRS))
 UNIT_SRC  := $(wildcard tests/unit/test_*.c)
 UNIT_HELP := $(filter-out $(UNIT_SRC),$(wildcard tests/unit/*.c))
 LIVE_SRC  := $(wildcard tests/live/test_*.c)
-LIVE_HELP := $(filter-out $(LIVE_SRC),$(wildcard tests/live/*.c)) $(wildcard tests/sim/fake_pg*.c)
+LIVE_HELP := $(filter-out $(LIVE_SRC),$(wildcard tests/live/*.c)) $(wildcard tests/sim/fake_pg*.c) \
+    tests/unit/by_line.c
 BENCH_SRC := $(wildcard tests/bench/*.c)
 TOOL_SRC  := $(wildcard tests/tools/*_main.c)
 HEADERS   := $(wildcard $(addsuffix /*.h,$(LIB_DIRS)) tests/bench/*.h tests/unit/*.h \

@@ -12,6 +12,7 @@ import json
 import os
 import pathlib
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -748,24 +749,34 @@ def test_memory_is_bounded(submit):
 
 def test_progress_on_a_terminal(submit):
     """A terminal sees a line that is written over; files and pipes see nothing (other tests)."""
-    path = submit.write("r.jsonl", chat_lines(60000))
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(submit.command("--batch", "b", path), stdout=subprocess.PIPE,
-                               stderr=theirs, cwd=submit.dir, env=submit.env)
+    process = subprocess.Popen(submit.command("--batch", "b", "-"), stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, stderr=theirs, cwd=submit.dir,
+                               env=submit.env)
     os.close(theirs)
-    seen = b""
-    while True:
-        ready, _, _ = select.select([ours], [], [], 60)
-        assert ready
-        try:
-            piece = os.read(ours, 65536)
-        except OSError:  # the other end is closed
-            break
-        if not piece:
-            break
+    seen, sent = b"", 0
+    # The input lasts until a line was seen: none falls due in the first moments.
+    while not re.search(rb"\rsent [\d,]+, [\d,]+/s", seen):
+        assert sent < 100000 and process.poll() is None, seen
+        process.stdin.write(chat_lines(100).encode())
+        process.stdin.flush()
+        sent += 100
+        seen += read_terminal(ours, 0.05)
+    process.stdin.close()
+    while piece := read_terminal(ours, 60):
         seen += piece
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=60) == 0, seen
     process.stdout.close()
     os.close(ours)
-    assert b"60,000" in seen and b"/s" in seen and b"\r" in seen
-    assert b"batch b: 60000 jobs sent to" in seen
+    shown = [int(n.replace(b",", b"")) for n in re.findall(rb"\rsent ([\d,]+), ", seen)]
+    assert shown == sorted(shown) and shown[-1] <= sent
+    assert f"batch b: {sent} jobs sent to".encode() in seen
+
+
+def read_terminal(terminal, seconds):
+    """What it shows within that time; nothing if that is nothing, or its other end was closed."""
+    ready, _, _ = select.select([terminal], [], [], seconds)
+    try:
+        return os.read(terminal, 65536) if ready else b""
+    except OSError:
+        return b""
