@@ -126,6 +126,12 @@ class Database:
                 self.connection.close()
             raise
 
+    def reconnect(self):
+        """After Postgres was away: the old connection is dead and does not know it yet."""
+        if self.connection is not None:
+            self.connection.close()
+        self.connection = wait_for(lambda: self._connect(self.name), what="a connection to Postgres")
+
     def value(self, sql, *parameters):
         """The first column of the first row; None without one."""
         rows = self.rows(sql, *parameters)

@@ -1,0 +1,229 @@
+"""Postgres taken away, cut off, slowed down, filled up and repartitioned under a working fleet.
+
+A transaction that committed and whose answer was lost is the hard case: a proxy that knows where a
+transaction ends (pgproxy.py) loses exactly that answer, for claims and for stores. modelsim is the
+judge: it looks up every call's row, on its own connection, before it answers.
+"""
+import random
+import time
+
+import pytest
+
+import tally
+from checks import finish
+from crash import RECOVERY_S, busy_world, ended, ours, report, requests, under_load
+from harness import QUICK_LEASE, stack, wait_for
+from pgproxy import LOSE_REPLY, LOSE_REQUEST, PASS, Proxy
+
+pytestmark = ours
+
+
+def all_checked(world):
+    """The witness asked for the row of every call, and was answered. (checks.py: none was missing.)"""
+    summary = world.sim.summary()
+    return summary["ledger_unverified"] == 0 and summary["ledger_checked"] == summary["requests"]
+
+
+# ---- answers lost --------------------------------------------------------------------------------
+
+
+class Cutter:
+    """Every few transactions that hold one of its statements, one is cut; counts what it did."""
+
+    def __init__(self, rng, cuts):
+        self.rng = rng
+        self.left = dict(cuts)  # (statement, action) -> how many yet
+        self.done = dict.fromkeys(cuts, 0)
+        self.wait = 3
+
+    def __call__(self, statements):
+        due = [key for key, left in self.left.items() if left and key[0] in statements]
+        if not due:
+            return PASS
+        self.wait -= 1
+        if self.wait > 0:
+            return PASS
+        self.wait = self.rng.randrange(1, 6)
+        key = self.rng.choice(due)
+        self.left[key] -= 1
+        self.done[key] += 1
+        return key[1]
+
+
+def test_answers_are_lost_after_the_commit(lone_world, tmp_path, capsys):
+    """Claims whose answer is lost are asked for again and found; stores are repeated and change
+    nothing; what never arrived is sent again. No call is made twice."""
+    jobs, times = (5000, 20) if tally.LONG else (1200, 6)
+    cutter = Cutter(random.Random(tally.SEED), {
+        ("claim", LOSE_REPLY): times, ("store", LOSE_REPLY): times, ("facts", LOSE_REPLY): times // 3,
+        ("claim", LOSE_REQUEST): times // 3, ("store", LOSE_REQUEST): times // 3,
+        ("heartbeat", LOSE_REPLY): times // 3})
+    world = busy_world(lone_world, workers=0)
+    with Proxy(tally.fault) as proxy:
+        proxy.judge = cutter
+        for _ in range(2):
+            world.start_worker(env=proxy.env)
+        batch = world.submit(requests(tmp_path, jobs, "cut"))
+        assert world.wait_ended(batch, RECOVERY_S)["succeeded"] == jobs
+        report(world, batch, f"answers lost, seed {tally.SEED}: {cutter.done}", capsys)
+        assert not any(cutter.left.values()), f"cuts that never came: {cutter.left}"
+        # Each says that its last statement is done, that nothing failed, and that no transaction is
+        # open: it was committed.
+        assert all(lost.endswith(b"Z\0\0\0\5I") and b"SERROR" not in lost
+                   and any(word in lost for word in (b"INSERT 0", b"SELECT ", b"UPDATE "))
+                   for lost in proxy.lost)
+        assert world.sim.summary()["requests"] == jobs, "a cut store or claim made a call again"
+        assert world.value("SELECT count(*) FROM call WHERE number > 1"
+                           " AND code_name('class', class) = 'ok'") == world.value(
+            "SELECT count(*) FROM call WHERE code_name('class', class) = 'unsent'")
+        finish(world, crashed=True)
+        assert all_checked(world)
+
+
+# ---- Postgres gone -------------------------------------------------------------------------------
+
+
+def test_postgres_is_killed_in_a_loop(lone_world, tmp_path, capsys):
+    """Whatever was sent to the model had its row on disk: none is missing after any of the kills."""
+    jobs, kills = (12000, 12) if tally.LONG else (1200, 2)
+    rng = random.Random(tally.SEED)
+    world = busy_world(lone_world, workers=2)
+    batch = world.submit(requests(tmp_path, jobs, "loop"))
+    for i in range(kills):
+        goal = ended(world, batch) + rng.randrange(20, jobs // (kills + 2))
+        wait_for(lambda g=goal: ended(world, batch) >= g, 90, f"{goal} ended jobs before kill {i + 1}")
+        under_load(world)
+        stack("kill", "postgres")
+        stack("start", "postgres")
+        world.database.reconnect()
+    assert world.wait_ended(batch, RECOVERY_S)["succeeded"] == jobs
+    assert len(world.live_workers()) == 2, "no worker gave up"
+    report(world, batch, f"Postgres killed {kills} times", capsys)
+    assert world.sim.summary()["requests"] == jobs
+    wait_for(lambda: all_checked(world), what="the row of every call looked up")
+    finish(world, crashed=True)
+
+
+def test_postgres_is_away_for_longer_than_the_lease(lone_world, tmp_path, capsys):
+    """Calls in flight are answered meanwhile; what was answered is stored later and not paid twice.
+    Nobody calls while nobody can claim. Owners come first when Postgres is back."""
+    jobs, away_s = (5000, 120) if tally.LONG else (700, 9)
+    world = busy_world(lone_world, workers=2, latency="uniform:1s:2s", max_in_flight=150,
+                       conf={} if tally.LONG else QUICK_LEASE)
+    batch = world.submit(requests(tmp_path, jobs, "away"))
+    under_load(world, 200)
+    wait_for(lambda: ended(world, batch) > 100, what="stored results")
+    stack("stop", "postgres")
+    back = time.monotonic() + away_s
+    try:
+        wait_for(lambda: world.sim.summary()["in_flight"] == 0, 20, "an answer to every call")
+        seen = world.sim.summary()["requests"]
+        wait_for(lambda: time.monotonic() >= back, away_s + 1, "the end of the outage")
+        assert world.sim.summary()["requests"] == seen, "calls while nothing could be claimed"
+        assert not any(w.ready() for w in world.workers) and len(world.live_workers()) == 2
+        held = sum(w.metric("inferq_store_queued") for w in world.workers)
+    finally:
+        stack("start", "postgres")
+        world.database.reconnect()
+    assert world.wait_ended(batch, RECOVERY_S)["succeeded"] == jobs
+    report(world, batch, f"Postgres away for {away_s} s, with {held:.0f} answers held", capsys)
+    assert held >= 50
+    assert world.sim.summary()["requests"] == jobs, "an answer that was held was paid for again"
+    assert world.value("SELECT count(*) FROM worker WHERE fenced") == 0
+    wait_for(lambda: all_checked(world), what="the row of every call looked up")
+    finish(world, crashed=True)
+
+
+# ---- Postgres slow, and half there ---------------------------------------------------------------
+
+
+def test_postgres_answers_slowly(lone_world, tmp_path, capsys):
+    """Two seconds for each answer: leases hold, nobody is fenced, nothing is called twice."""
+    jobs = 3000 if tally.LONG else 400
+    world = busy_world(lone_world, workers=0, max_in_flight=400)
+    with Proxy(tally.fault) as proxy:
+        for _ in range(2):
+            world.start_worker(env=proxy.env)
+        proxy.delay_s = 2.0
+        tally.fault("postgres slowed down")
+        batch = world.submit(requests(tmp_path, jobs, "slow"))
+        assert world.wait_ended(batch, RECOVERY_S)["succeeded"] == jobs
+        report(world, batch, "Postgres answers after 2 s", capsys)
+        assert world.sim.summary()["requests"] == jobs
+        assert world.value("SELECT count(*) FROM worker WHERE fenced") == 0
+        proxy.delay_s = 0.0
+        finish(world)
+
+
+@pytest.mark.skipif(not tally.LONG, reason="takes statement_timeout and more: in make chaos only")
+def test_postgres_is_half_open_for_one_worker(lone_world, tmp_path, capsys):
+    """Its connections stand and say nothing. It notices after statement_timeout and 5 s, the other one
+    has taken its jobs by then, and what its calls were answered is in the ledger in the end."""
+    limit_s = 30 + 5
+    world = busy_world(lone_world, workers=1, latency="uniform:1s:2s", max_in_flight=100)
+    with Proxy(tally.fault) as proxy:
+        cut_off = world.start_worker(env=proxy.env)
+        batch = world.submit(requests(tmp_path, 4000, "half"))
+        under_load(world, 150)
+        began = time.monotonic()
+        proxy.silence()
+        wait_for(lambda: cut_off.logged("postgres is away"), limit_s + 5, "a worker that notices")
+        noticed_s = time.monotonic() - began
+        proxy.speak()
+        wait_for(cut_off.ready, 30, "a worker that is ready again")
+        assert world.wait_ended(batch, RECOVERY_S)["succeeded"] == 4000
+        report(world, batch, f"Postgres half-open, noticed after {noticed_s:.1f} s", capsys)
+        wait_for(lambda: world.value("SELECT count(*) FROM call WHERE done_at IS NULL") == 0, 60,
+                 "an outcome of every call")
+        assert world.value("SELECT count(*) FROM call WHERE number > 1") > 0, "nothing was taken over"
+        finish(world, crashed=True)
+
+
+# ---- partitions ----------------------------------------------------------------------------------
+
+
+def make_span(world, lower_ms, upper_ms):
+    """A span of the past: ensure_partitions makes those of the future."""
+    tag = time.strftime("%Y%m%d", time.gmtime(lower_ms / 1000))
+    for table in ("result", "call"):
+        world.rows("SELECT attach_partition(%s, %s, %s, %s)", table, tag, lower_ms, upper_ms)
+    world.rows("INSERT INTO partition_span VALUES (%s, %s, %s)", lower_ms, upper_ms, tag)
+    return tag
+
+
+def drop_span(world, tag):
+    """As an operator does: nobody is held up behind a lock, and no job of it can come back before it
+    is gone, since its ids are refused first."""
+    world.rows("DELETE FROM partition_span WHERE suffix = %s", tag)
+    for table in ("result", "call"):
+        world.rows(f"ALTER TABLE {table} DETACH PARTITION {table}_{tag} CONCURRENTLY")
+        world.rows(f"DROP TABLE {table}_{tag}")
+
+
+def test_partitions_come_and_go_under_load(lone_world, tmp_path, capsys):
+    """Those of the future are made, of the past made and dropped, by hand and by the keeper: no
+    transaction is refused, and nothing is lost."""
+    jobs, rounds = (10000, 20) if tally.LONG else (1500, 4)
+    ahead = "UPDATE setting SET value = value + 1 WHERE name = 'partitions_ahead'"
+    spans = "SELECT count(*) FROM partition_span"
+    world = busy_world(lone_world, workers=2)
+    (lower_ms, upper_ms), = world.rows("SELECT lower_ms, upper_ms FROM partition_span"
+                                       " ORDER BY lower_ms LIMIT 1")
+    width_ms = upper_ms - lower_ms
+    had = world.value(spans)
+    batch = world.submit(requests(tmp_path, jobs, "parts"))
+    for i in range(rounds):
+        wait_for(lambda n=i: ended(world, batch) > jobs * n // (rounds + 1), 60, "jobs that end")
+        under_load(world, 30)
+        world.rows(ahead)
+        world.rows("SELECT ensure_partitions()")
+        drop_span(world, make_span(world, lower_ms - (i + 2) * width_ms,
+                                   lower_ms - (i + 1) * width_ms))
+    assert jobs - ended(world, batch) >= 30, "the load ended before the partitions were made"
+    world.rows(ahead)
+    assert world.wait_ended(batch, 60)["succeeded"] == jobs
+    wait_for(lambda: world.value(spans) == had + rounds + 1, 20, "a partition made by the keeper")
+    report(world, batch, f"{rounds} rounds of partitions made and dropped", capsys)
+    for worker in world.workers:
+        assert not worker.logged("postgres refused") and not worker.logged("housekeeping failed")
+    finish(world)
