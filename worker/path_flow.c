@@ -488,18 +488,6 @@ bool path_idle(const struct path *p)
 
 /* ---- gauges ---------------------------------------------------------------------------------- */
 
-const char *job_state_name(enum job_state state)
-{
-    static const char *const names[JOB_STATE_COUNT] = {
-        [JOB_FETCHED] = "fetched",   [JOB_ADMIT] = "admit",     [JOB_ROUTE] = "route",
-        [JOB_THROTTLE] = "throttle", [JOB_CLAIM] = "claim",     [JOB_CALL] = "call",
-        [JOB_PARSE] = "parse",       [JOB_CHECK] = "check",     [JOB_RETRY] = "retry",
-        [JOB_PARK] = "park",         [JOB_STORE] = "store",     [JOB_WAIT] = "wait",
-        [JOB_BURY] = "bury",         [JOB_SETTLED] = "settled",
-    };
-    return names[state];
-}
-
 size_t path_jobs(const struct path *p, enum job_state state)
 {
     if (state != JOB_THROTTLE)
