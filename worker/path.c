@@ -23,7 +23,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/failpoint.h"
 #include "common/outspec.h"
 #include "worker/path_internal.h"
 
