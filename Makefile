@@ -256,7 +256,7 @@ demo: deps
 	@BUILD='$(BUILD)' KEEP='$(KEEP)' deploy/demo
 bench: deps
 	@$(MAKE) --no-print-directory VARIANT=release all
-	@BUILD='$(BUILD)' tests/bench/run
+	@BUILD='$(BUILD)' tests/bench/run $(if $(BENCH),--$(BENCH))
 
 # ---- install, clean, help ------------------------------------------------------------------
 
@@ -290,6 +290,6 @@ help:
 	@echo '  integration  integration tests of one variant, on the local stack'
 	@echo '  check        formatting, lint, static analysis, layering'
 	@echo '  format       reformat all sources'
-	@echo '  bench        measure, and print a table'
+	@echo '  bench        measure, and print tables (BENCH=full: everything at full size)'
 	@echo '  install      build and install under PREFIX (now $(PREFIX)), staged in DESTDIR'
 	@echo '  clean        remove $(BUILD)'

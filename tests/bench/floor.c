@@ -32,6 +32,7 @@
 #include "common/buf.h"
 #include "common/clock.h"
 #include "common/jobid.h"
+#include "common/metrics.h"
 #include "common/mp_read.h"
 
 enum {
@@ -45,6 +46,7 @@ enum {
     DESCRIPTORS_SPARE = 256,
     EVENTS = 512,
     IDLE_WAIT_MS = 500,
+    BUCKETS_MAX = 32,
     UUID_OID = 2950,
     BYTEA_OID = 17,
 };
@@ -111,7 +113,8 @@ struct floor {
     bool under_way, pg_wants_write;
 
     int64_t taken, called, stored;
-    int64_t first_us, last_us; /* CLOCK_MONOTONIC: first record taken, last batch answered */
+    int64_t first_us, last_us;  /* CLOCK_MONOTONIC: first record taken, last batch answered */
+    int64_t turns[BUCKETS_MAX]; /* by how long they took, up to metric_seconds_buckets[i] */
 };
 
 static _Noreturn void die(const char *fmt, ...) PRINTF_LIKE(1, 2);
@@ -567,14 +570,28 @@ static int wait_ms(const struct floor *f)
     return ms < IDLE_WAIT_MS ? (int)ms : IDLE_WAIT_MS;
 }
 
+/* The same buckets as the worker's inferq_loop_turn_seconds; the last one has no bound. */
+static void note_turn(struct floor *f, int64_t took_us)
+{
+    int i = 0;
+    while (metric_seconds_buckets[i] > 0 && (double)took_us / 1e6 > metric_seconds_buckets[i])
+        i++;
+    assert(i < BUCKETS_MAX);
+    f->turns[i]++;
+}
+
 static void run(struct floor *f)
 {
     struct epoll_event events[EVENTS];
+    int64_t woken_us = clock_mono_us();
     while (f->stored < f->o.jobs) {
         take_records(f);
         drive_due(f);
         flush_results(f);
-        int n = epoll_wait(f->epoll_fd, events, EVENTS, wait_ms(f));
+        int ms = wait_ms(f);
+        note_turn(f, clock_mono_us() - woken_us);
+        int n = epoll_wait(f->epoll_fd, events, EVENTS, ms);
+        woken_us = clock_mono_us();
         if (n < 0 && errno != EINTR)
             die("epoll_wait: %s", strerror(errno));
         if (n == 0)
@@ -626,6 +643,19 @@ static void unmake(struct floor *f)
     free(f->watches);
 }
 
+/* `turns`: pairs of a bucket's upper bound in seconds (null: none) and how many fell into it. */
+static void print_figures(const struct floor *f)
+{
+    printf("{\"jobs\": %" PRId64 ", \"seconds\": %.6f, \"turns\": [", f->stored,
+           (double)(f->last_us - f->first_us) / 1e6);
+    for (int i = 0; metric_seconds_buckets[i] > 0; i++)
+        printf("[%g, %" PRId64 "], ", metric_seconds_buckets[i], f->turns[i]);
+    int last = 0;
+    while (metric_seconds_buckets[last] > 0)
+        last++;
+    printf("[null, %" PRId64 "]]}\n", f->turns[last]);
+}
+
 /* ---- command line --------------------------------------------------------------------------- */
 
 static int64_t number(const char *name, const char *text, int64_t max)
@@ -673,8 +703,7 @@ int main(int argc, char **argv)
     make_http(&f);
     connect_kafka(&f);
     run(&f);
-    printf("{\"jobs\": %" PRId64 ", \"seconds\": %.6f}\n", f.stored,
-           (double)(f.last_us - f.first_us) / 1e6);
+    print_figures(&f);
     unmake(&f);
     return fflush(stdout) == 0 ? 0 : 1;
 }

@@ -3,14 +3,18 @@
  * takes them: chat requests whose bodies have exactly so many bytes, each with a text of its own.
  *
  * Happy path: body, message, id, signature, Kafka, --jobs times; then all delivery reports are
- * waited for, and the number written is printed. What goes wrong: anything at all is a message and
- * status 1 (2 for the command line).
+ * waited for, and the number written is printed. With --pace.us one job goes at a time, that long
+ * after the broker acknowledged the one before, and a line `JOB-ID ACKNOWLEDGED-AT` (Unix us) is
+ * printed for each before the number. What goes wrong: anything at all is a message and status 1
+ * (2 for the command line).
  */
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "common/buf.h"
 #include "common/clock.h"
@@ -34,6 +38,10 @@ static const struct config_key keys[] = {
     {"app", CONFIG_TEXT, "bench", 1, JOB_NAME_BYTES_MAX, NULL, false, false, "", "who submits"},
     {"batch", CONFIG_TEXT, "bench", 1, JOB_TEXT_BYTES_MAX, NULL, false, false, "",
      "the batch's name"},
+    {"created.ms", CONFIG_INT, "0", 0, INT64_C(1) << 47, NULL, false, false, "ms",
+     "the batch's creation, as Unix time; 0: now"},
+    {"pace.us", CONFIG_INT, "0", 0, 60000000, NULL, false, false, "us",
+     "mean pause between jobs, drawn from half of it to one and a half; 0: none"},
     {"signing.key", CONFIG_TEXT, NULL, 1, 4096, NULL, false, true, "",
      "env:NAME or file:PATH of the key that signs"},
     {0},
@@ -46,9 +54,17 @@ struct gen {
     struct job_msg msg; /* what all jobs share, and the last one's own */
     struct buf body, value;
     int64_t written;
+    int64_t acked_us; /* when the last delivery report came */
     bool failed;
     char why[256];
 };
+
+static int64_t wall_us(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
 
 static void delivered(void *arg, void *opaque, enum rc rc, const char *why)
 {
@@ -56,6 +72,7 @@ static void delivered(void *arg, void *opaque, enum rc rc, const char *why)
     (void)opaque;
     if (rc == RC_OK) {
         g->written++;
+        g->acked_us = wall_us();
     } else if (!g->failed) {
         g->failed = true;
         snprintf(g->why, sizeof g->why, "%s", why);
@@ -117,13 +134,31 @@ static enum rc make_job(struct gen *g, int64_t i, struct err *err)
     return rc == RC_OK ? send_record(g, err) : rc;
 }
 
+/* Waits for the acknowledgement of the job just sent, says when it came, and pauses. The pause
+ * varies, so that it falls into step with no timer of those that are measured. */
+static void pace(struct gen *g, int64_t sent)
+{
+    char id[ID_TEXT_BYTES];
+    int64_t mean_us = config_int(g->config, "pace.us");
+    while (g->written < sent && !g->failed)
+        (void)kafka_producer_poll(g->producer, POLL_MS);
+    if (g->failed)
+        return;
+    jobid_text(&g->msg.job_id, id);
+    printf("%s %" PRId64 "\n", id, g->acked_us);
+    (void)usleep((useconds_t)(mean_us / 2 + random() % mean_us));
+}
+
 static enum rc make_jobs(struct gen *g, struct err *err)
 {
     int64_t jobs = config_int(g->config, "jobs");
+    bool paced = config_int(g->config, "pace.us") > 0;
     enum rc rc = RC_OK;
     for (int64_t i = 0; i < jobs && rc == RC_OK && !g->failed; i++) {
         rc = make_job(g, i, err);
-        if (i % POLL_EVERY == 0)
+        if (paced && rc == RC_OK)
+            pace(g, i + 1);
+        else if (i % POLL_EVERY == 0)
             (void)kafka_producer_poll(g->producer, 0);
     }
     if (rc == RC_OK)
@@ -152,6 +187,7 @@ static enum rc set_up(struct gen *g, struct err *err)
         return rc;
     buf_init(&g->body, JOB_MSG_BYTES_MAX);
     buf_init(&g->value, JOB_MSG_BYTES_MAX);
+    int64_t created_ms = config_int(g->config, "created.ms");
     g->msg = (struct job_msg){
         .app = span_of(config_text(g->config, "app")),
         .batch = span_of(config_text(g->config, "batch")),
@@ -160,7 +196,7 @@ static enum rc set_up(struct gen *g, struct err *err)
         .priority = PRIORITY_NORMAL,
         .url = SPAN_LIT("/v1/chat/completions"),
         .output_kind = OUTPUT_TEXT,
-        .created_at_ms = clock_wall_ms(),
+        .created_at_ms = created_ms ? created_ms : clock_wall_ms(),
         .max_cost_nusd = -1,
     };
     g->msg.batch_id = batchid_make(g->msg.created_at_ms, g->msg.app, g->msg.batch);

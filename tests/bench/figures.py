@@ -1,0 +1,198 @@
+"""The names of all figures, DESIGN 12's aims, and what is printed of them.
+
+RUN is {"machine": {...}, "parts": {part: {"title", "load", "figures": {variant: {figure: value}}}}}
+as tests/bench/run writes it with --json. Nothing here measures or fails on a figure.
+"""
+import dataclasses
+
+FIGURES = [
+    ("rate", "jobs/s, end to end", "{:,.0f}"),
+    ("program_us", "CPU us/job: the program", "{:.1f}"),
+    ("postgres_us", "            Postgres", "{:.1f}"),
+    ("both_us", "            both", "{:.1f}"),
+    ("kafka_us", "            Kafka", "{:.1f}"),
+    ("modelsim_us", "            modelsim", "{:.1f}"),
+    ("idle_program_ms_s", "CPU ms/s, idle: the program", "{:.1f}"),
+    ("idle_postgres_ms_s", "                Postgres", "{:.1f}"),
+    ("byte_p50_ms", "acknowledged to first byte p50, ms", "{:.2f}"),
+    ("byte_p99_ms", "                           p99, ms", "{:.2f}"),
+    ("byte_max_ms", "                       slowest, ms", "{:.2f}"),
+    ("claim_p50_ms", "acknowledged to claim p50, ms", "{:.2f}"),
+    ("wal_bytes", "WAL bytes/job", "{:,.0f}"),
+    ("disk_bytes", "table and index bytes/job", "{:,.0f}"),
+    ("rss_mib", "peak RSS, MiB", "{:.0f}"),
+    ("rss_kib_call", "peak RSS / calls in flight, KiB", "{:.1f}"),
+    ("turn_p50_ms", "loop turn p50, ms", "{:.3f}"),
+    ("turn_p99_ms", "          p99, ms", "{:.2f}"),
+    ("idle_percent", "machine: idle %", "{:.0f}"),
+    ("others_percent", "         other processes %", "{:.0f}"),
+    ("stolen_percent", "         stolen by the host %", "{:.0f}"),
+]
+FORMATS = {key: form for key, _, form in FIGURES}
+
+# What one run differs from the next by on a busy machine, where an aim says "does not grow".
+NOISE = 1.10
+
+
+@dataclasses.dataclass
+class Aim:
+    """`bound` at most (or at least) for a figure of a part's variant: a number, or with `beside` a
+    multiple of that variant's same figure. `floor_us`: what the bare loop cost where the number was
+    set; the same share of this machine's floor is shown as well."""
+
+    text: str
+    part: str
+    variant: str
+    figure: str
+    bound: float
+    least: bool = False
+    beside: str = ""
+    floor_us: float = 0
+
+
+AIMS = [
+    Aim("worker CPU us/job, 256 in flight, instant model", "instant", "worker", "program_us", 35,
+        floor_us=18),
+    Aim("worker CPU us/job, 1,000 in flight, 50 ms", "50ms", "worker", "program_us", 45,
+        floor_us=27),
+    Aim("worker CPU us/job, 10,000 in flight, 10 s", "10s", "worker", "program_us", 75,
+        floor_us=65),
+    Aim("worker and Postgres CPU us/job", "instant", "worker", "both_us", 65, floor_us=18),
+    Aim("jobs/s, half of the bare loop's", "instant", "worker", "rate", 0.5, True, "floor"),
+    Aim("KiB a call, 10,000 in flight", "10s", "worker", "rss_kib_call", 24),
+    Aim("loop turn p99 ms, 256 in flight, instant model", "instant", "worker", "turn_p99_ms", 5),
+    Aim("loop turn p99 ms, 1,000 in flight, 50 ms", "50ms", "worker", "turn_p99_ms", 5),
+    Aim("loop turn p99 ms, 10,000 in flight, 10 s", "10s", "worker", "turn_p99_ms", 5),
+    Aim("acknowledged to first byte p99 ms, idle queue", "idle-latency", "worker", "byte_p99_ms",
+        25),
+    Aim("jobs/s of two workers, at least one's", "workers", "2", "rate", 1, True, "1"),
+    Aim("CPU us/job does not grow with rows: worker + Postgres", "rows", "loaded", "both_us", NOISE,
+        beside="none"),
+    Aim("... with parked jobs that are not due", "parked", "not due", "both_us", NOISE,
+        beside="none"),
+    Aim("... with parked jobs of a paused endpoint", "parked", "paused", "both_us", NOISE,
+        beside="none"),
+    Aim("... with the backlog", "backlog", "deep", "both_us", NOISE, beside="shallow"),
+]
+
+
+@dataclasses.dataclass
+class Verdict:
+    """An aim beside what was seen; `here` is the limit at this machine's pace, or None."""
+
+    aim: Aim
+    seen: float
+    limit: float
+    here: float
+
+    def met(self, limit=None):
+        limit = self.limit if limit is None else limit
+        return self.seen >= limit if self.aim.least else self.seen <= limit
+
+    def limit_text(self):
+        return (">= " if self.aim.least else "<= ") + self.number(self.limit)
+
+    def number(self, value):
+        return FORMATS[self.aim.figure].format(value)
+
+    def words(self):
+        if self.met():
+            return "met"
+        if self.here is None:
+            return "not met"
+        return f"not met; {'met' if self.met(self.here) else 'not met'} at {self.number(self.here)}"
+
+
+def judge(aim, run):
+    """None where this run has not measured it."""
+    variants = run["parts"].get(aim.part, {}).get("figures", {})
+    seen = variants.get(aim.variant, {}).get(aim.figure)
+    base = variants.get(aim.beside, {}).get(aim.figure) if aim.beside else 1
+    if seen is None or base is None:
+        return None
+    floor_us = variants.get("floor", {}).get("program_us")
+    here = aim.bound * floor_us / aim.floor_us if aim.floor_us and floor_us else None
+    return Verdict(aim, seen, aim.bound * base, here)
+
+
+def verdicts(run):
+    return [v for v in (judge(aim, run) for aim in AIMS) if v]
+
+
+# ---- tables ------------------------------------------------------------------------------------
+
+
+def cells(form, variants, key):
+    """Each variant's figure, and from the second on its ratio to the first's."""
+    first, found = None, []
+    for number, figures in enumerate(variants.values()):
+        value = figures.get(key)
+        first = value if number == 0 else first
+        found.append("-" if value is None else form.format(value))
+        if number:
+            compared = first and value is not None and not key.endswith("_percent")
+            found.append(f"x {value / first:.2f}" if compared else "")
+    return found
+
+
+def heads(variants):
+    """The variants' names, and a ratio after each but the first."""
+    found = []
+    for number, name in enumerate(variants):
+        found += [name] if number == 0 else [name, ""]
+    return found
+
+
+def rows(part):
+    """(figure, label, cells) of all that this part measured."""
+    variants = part["figures"]
+    return [(key, label, cells(form, variants, key)) for key, label, form in FIGURES
+            if any(figures.get(key) is not None for figures in variants.values())]
+
+
+def part_table(name, run):
+    part = run["parts"][name]
+    aims = {}
+    for verdict in verdicts(run):
+        if verdict.aim.part == name:
+            aims.setdefault(verdict.aim.figure, []).append(
+                f"{verdict.aim.variant} {verdict.limit_text()}: {verdict.words()}")
+    lines = [f"{name}: {part['title']}  (load {part['load']})",
+             f"{'':<35}" + "".join(f"{h:>10}" for h in heads(part["figures"]))]
+    for key, label, found in rows(part):
+        lines.append((f"{label:<35}" + "".join(f"{c:>10}" for c in found) + "   "
+                      + ", ".join(aims.get(key, []))).rstrip())
+    return "\n".join(lines)
+
+
+def aims_table(run):
+    lines = [f"{'aim':<56}{'limit':>12}{'seen':>10}"]
+    lines += [f"{v.aim.text:<56}{v.limit_text():>12}{v.number(v.seen):>10}   {v.words()}"
+              for v in verdicts(run)]
+    return "\n".join(lines)
+
+
+def machine_line(run):
+    m = run["machine"]
+    return (f"{m['cores']} cores of {m['processor']}, {m['memory_mib'] / 1024:.0f} GiB, "
+            f"Linux {m['kernel']}; {m['inferq']}, Postgres {m['postgres']}, Kafka {m['kafka']}, "
+            f"librdkafka {m['librdkafka']}, libcurl {m['libcurl']}")
+
+
+def text(run):
+    return "\n\n".join([machine_line(run)] + [part_table(name, run) for name in run["parts"]]
+                       + [aims_table(run)])
+
+
+def markdown(run):
+    """What the README shows: the aims, then all figures, a table a part."""
+    lines = [f"{machine_line(run)}.", "", "| Aim | Limit | Seen | |", "|---|--:|--:|---|"]
+    lines += [f"| {v.aim.text} | {v.limit_text()} | {v.number(v.seen)} | {v.words()} |"
+              for v in verdicts(run)]
+    for name, part in run["parts"].items():
+        columns = heads(part["figures"])
+        lines += ["", f"**{name}**: {part['title']}; load {part['load']}", "",
+                  "| | " + " | ".join(columns) + " |", "|---" + "|--:" * len(columns) + "|"]
+        lines += [f"| {' '.join(label.split())} | " + " | ".join(found) + " |"
+                  for _, label, found in rows(part)]
+    return "\n".join(lines)
