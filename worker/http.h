@@ -32,13 +32,12 @@ struct http_target_conf {
     bool idempotency_key; /* Idempotency-Key: the job id's text and the call's number */
 };
 
-/* A request and what came of it. Embedded in a job; zeroed before first use. */
+/* A request and what came of it. Embedded in a job's call; zeroed before first use. */
 struct http_call {
     /* set by the caller; borrowed until done */
     struct http_target *target;
     struct span url_path; /* "/v1/chat/completions", appended to the base URL */
-    struct buf request;   /* the body; the caller fills it, http frees its memory when sent or
-                             done */
+    struct span request;  /* the body */
     size_t reply_max_bytes;
     char job_text[37]; /* UUID text */
     int number;

@@ -334,7 +334,7 @@ enum rc transfer_set(struct transfer *t, struct http_call *call, struct err *err
     if (headers != t->headers)
         SET(CURLOPT_HTTPHEADER, headers);
     SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->request.n);
-    SET(CURLOPT_POSTFIELDS, buf_span(&call->request).p); /* borrowed, not copied */
+    SET(CURLOPT_POSTFIELDS, call->request.n ? call->request.p : ""); /* borrowed, not copied */
     if (!ok || !set_target(t, call->target) || !set_url(t, call)) {
         t->headers = NULL;
         return err_set(err, RC_NOMEM, "no memory for a request");
@@ -400,7 +400,6 @@ void transfer_report(struct transfer *t, CURLcode code)
 {
     struct http_call *call = t->call;
     FAILPOINT("reply.complete");
-    buf_done(&call->request);
     call->facts.fault = judge(t, code);
     call->facts.curl_code = (int)code;
     call->facts.body = buf_span(&call->reply);

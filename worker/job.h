@@ -1,8 +1,8 @@
 /*
  * job.h - a job in this process: one record on its way from FETCHED to SETTLED.
  *
- * Only path.c moves a job from state to state. Edges fill in the part that is theirs (`call`,
- * `claim_answer`, `stored`) and hand it back.
+ * Only path.c moves a job from state to state. Edges fill in the part that is theirs
+ * (`call->http`, `claim_answer`, `stored`) and hand it back.
  */
 #ifndef INFERQ_WORKER_JOB_H
 #define INFERQ_WORKER_JOB_H
@@ -13,9 +13,8 @@
 #include "common/catalogue.h"
 #include "common/codes.h"
 #include "common/job_msg.h"
-#include "worker/http.h"
+#include "worker/call_pool.h"
 #include "worker/list.h"
-#include "worker/outcome.h"
 #include "worker/reply.h"
 
 enum job_state {
@@ -67,7 +66,7 @@ struct job {
     bool crossed;     /* it was parked while its ending was on the way: the row may be left over */
     bool parking;     /* its payload is being parked while it runs */
 
-    /* what it is: `payload` is owned, msg's spans point into it */
+    /* what it is: `payload` lies behind the job, in its memory; msg's spans point into it */
     char *payload;
     size_t payload_bytes, reserved_bytes; /* of the global byte budget */
     struct span signature, traceparent;   /* header values, in the same memory behind the payload */
@@ -95,11 +94,10 @@ struct job {
     enum claim_answer claim_answer;
     int64_t estimated_nusd, upper_nusd; /* of the current call; -1 unknown */
     int64_t spent_nusd;                 /* by ended calls; -1: not known */
-    struct http_call call;
-    struct outcome outcome; /* of the call that ended last */
-    bool outcome_open;      /* and not stored yet */
-    struct buf answer;      /* the text to check */
-    char *complaint;        /* owned: what the re-ask says was wrong */
+    struct job_call *call;              /* owned; only from CLAIM to STORE, of a job to be called */
+    bool outcome_open;                  /* call->outcome is known and not stored yet */
+    struct buf answer;                  /* the text to check */
+    char *complaint;                    /* owned: what the re-ask says was wrong */
     enum validation validation;
 
     /* how it ends (STATUS_NONE: only the call's outcome is stored, then RETRY or PARK) */

@@ -48,16 +48,25 @@ void path_reserve(struct path *p, struct job *job, size_t bytes)
     p->memory_used += (int64_t)bytes;
 }
 
+/* What its call took of memory goes back; what is kept for a re-ask stays. */
+void path_end_call(struct path *p, struct job *job)
+{
+    size_t kept = path_record_bytes(job) + job->answer.cap;
+    call_pool_give(&p->calls, job->call);
+    job->call = NULL;
+    if (job->reserved_bytes > kept) {
+        p->memory_used -= (int64_t)(job->reserved_bytes - kept);
+        job->reserved_bytes = kept;
+    }
+}
+
 void path_job_free(struct path *p, struct job *job)
 {
     p->memory_used -= (int64_t)job->reserved_bytes;
-    buf_done(&job->call.request);
-    buf_done(&job->call.reply);
+    call_pool_give(&p->calls, job->call);
     buf_done(&job->answer);
-    outcome_done(&job->outcome);
     free(job->complaint);
     free(job->reason);
-    free(job->payload);
     free(job);
 }
 
@@ -235,10 +244,12 @@ static bool over_cost(const struct job *job)
 static bool route(struct path *p, struct job *job)
 {
     struct err err = {0};
+    char scratch[REQUEST_MODEL_BYTES];
     if (api_of_url(job->msg.url, &job->api, &err) != RC_OK ||
         request_read(job->api, job->msg.body, &job->request, &err) != RC_OK)
         return verdict(p, job, STATUS_DEAD, CLASS_INVALID_JOB, err.text);
-    job->mv = catalogue_route(p->conf.catalogue, job->request.model, job->msg.app, job->msg.task);
+    job->mv = catalogue_route(p->conf.catalogue, request_model(&job->request, scratch),
+                              job->msg.app, job->msg.task);
     if (!job->mv)
         return verdict(p, job, STATUS_DEAD, CLASS_NO_MODEL,
                        "the catalogue has no such model, and no default for this app and task");
@@ -308,8 +319,12 @@ static bool has_room(const struct path *p)
                p->conf.memory_bytes;
 }
 
-static void claim(struct path *p, struct job *job)
+/* false: no memory for its call; it stays in its lane. */
+static bool claim(struct path *p, struct job *job)
 {
+    job->call = call_pool_take(&p->calls);
+    if (!job->call)
+        return false;
     int64_t now = p->edges.mono_us(p->edges.arg);
     job->throttle_us += now - job->waiting_since_us;
     job->dispatched_us = now;
@@ -317,6 +332,7 @@ static void claim(struct path *p, struct job *job)
     job->begun = true;
     path_move(p, job, JOB_CLAIM);
     p->edges.claim(p->edges.arg, job);
+    return true;
 }
 
 void path_dispatch(struct path *p)
@@ -330,8 +346,8 @@ void path_dispatch(struct path *p)
             continue;
         if (over_cost(job))
             verdict(p, job, STATUS_DEAD, CLASS_OVER_COST, over_cost_reason);
-        else
-            claim(p, job);
+        else if (!claim(p, job))
+            return;
     }
 }
 
@@ -409,21 +425,24 @@ static size_t reply_cap(const struct path *p, const struct job *job)
     return (size_t)(cap < max ? cap : max);
 }
 
-static enum rc write_request(struct path *p, struct job *job, struct err *err)
+static enum rc write_request(struct job *job, struct err *err)
 {
-    (void)p;
-    buf_init(&job->call.request, JOB_MSG_BYTES_MAX);
+    struct job_call *call = job->call;
     if (job->kind != CALL_REASK || !job->complaint)
-        return request_write(job->msg.body, job->mv->upstream_model, &job->call.request, err);
-    return request_write_reask(job->msg.body, job->mv->upstream_model, buf_span(&job->answer),
-                               job->complaint, &job->call.request, err);
+        return request_write(job->msg.body, &job->request, job->mv->upstream_model, &call->written,
+                             &call->http.request, err);
+    enum rc rc = request_write_reask(job->msg.body, job->mv->upstream_model, buf_span(&job->answer),
+                                     job->complaint, &call->written, err);
+    call->http.request = buf_span(&call->written);
+    return rc;
 }
 
 /* The row is claimed but nothing can be sent: the ledger must say so, and the job comes again. */
 static bool unsent(struct path *p, struct job *job, enum http_fault fault)
 {
-    job->call.facts = (struct http_facts){.fault = fault};
-    job->call.started_us = job->call.done_us = p->edges.mono_us(p->edges.arg);
+    struct http_call *http = &job->call->http;
+    http->facts = (struct http_facts){.fault = fault};
+    http->started_us = http->done_us = p->edges.mono_us(p->edges.arg);
     path_move(p, job, JOB_PARSE);
     return true;
 }
@@ -431,18 +450,17 @@ static bool unsent(struct path *p, struct job *job, enum http_fault fault)
 static bool start_call(struct path *p, struct job *job)
 {
     struct err err = {0};
+    struct http_call *http = &job->call->http;
     path_move(p, job, JOB_CALL);
-    buf_done(&job->call.reply);
-    job->call.facts = (struct http_facts){0};
-    job->call.reply_max_bytes = reply_cap(p, job);
-    path_reserve(p, job, CALL_OVERHEAD_BYTES + job->msg.body.n + job->call.reply_max_bytes);
-    enum rc rc = write_request(p, job, &err);
+    http->reply_max_bytes = reply_cap(p, job);
+    path_reserve(p, job, CALL_OVERHEAD_BYTES + job->msg.body.n + http->reply_max_bytes);
+    enum rc rc = write_request(job, &err);
     if (rc == RC_OK) {
-        jobid_text(&job->msg.job_id, job->call.job_text);
-        job->call.number = job->number;
-        job->call.url_path = job->msg.url;
-        job->call.traceparent = job->traceparent;
-        job->call.arg = job;
+        jobid_text(&job->msg.job_id, http->job_text);
+        http->number = job->number;
+        http->url_path = job->msg.url;
+        http->traceparent = job->traceparent;
+        http->arg = job;
         rc = p->edges.call(p->edges.arg, job, &err);
     }
     return rc == RC_OK ? false : unsent(p, job, HTTP_FAULT_LOCAL);
@@ -453,22 +471,22 @@ static bool start_call(struct path *p, struct job *job)
 
 static bool parse(struct path *p, struct job *job)
 {
-    struct outcome *o = &job->outcome;
-    outcome_done(o);
-    outcome_init(o);
-    outcome_classify(&job->call.facts, p->edges.wall_ms(p->edges.arg), o);
+    struct http_call *http = &job->call->http;
+    struct outcome *o = &job->call->outcome;
+    buf_done(&job->call->written);
+    outcome_classify(&http->facts, p->edges.wall_ms(p->edges.arg), o);
     if (o->class == CLASS_OK) {
         buf_done(&job->answer);
-        buf_init(&job->answer, job->call.reply_max_bytes);
-        reply_read(job->api, job->call.facts.body, job->msg.output_kind != OUTPUT_TEXT, o,
+        buf_init(&job->answer, http->reply_max_bytes);
+        reply_read(job->api, http->facts.body, job->msg.output_kind != OUTPUT_TEXT, o,
                    &job->answer);
     }
     outcome_price(o, job->price ? &job->price->price : NULL, job->estimated_nusd);
     if (o->error)
         p->edges.scrub(p->edges.arg, job->endpoint, o->error, strlen(o->error));
     job->outcome_open = true;
-    job->outcome_us = job->call.done_us;
-    job->model_us += job->call.done_us - job->call.started_us;
+    job->outcome_us = http->done_us;
+    job->model_us += http->done_us - http->started_us;
     job->spent_nusd = o->cost_nusd < 0 || job->spent_nusd < 0 ? -1 : job->spent_nusd + o->cost_nusd;
     bool counts = outcome_counts(o->class);
     job->attempts += counts;
@@ -500,9 +518,10 @@ static const struct outspec *spec_of(struct path *p, const struct job *job, stru
 static void check_output(struct path *p, struct job *job)
 {
     struct err err = {0};
-    if (job->outcome.class == CLASS_BAD_OUTPUT) /* empty or cut: the adapter saw it */
+    struct outcome *o = &job->call->outcome;
+    if (o->class == CLASS_BAD_OUTPUT) /* empty or cut: the adapter saw it */
         job->validation = VALIDATION_FAILED;
-    if (job->outcome.class != CLASS_OK || job->msg.output_kind == OUTPUT_TEXT)
+    if (o->class != CLASS_OK || job->msg.output_kind == OUTPUT_TEXT)
         return;
     const struct outspec *spec = spec_of(p, job, &err);
     if (spec && outspec_check(spec, buf_span(&job->answer), &err) == RC_OK) {
@@ -510,9 +529,9 @@ static void check_output(struct path *p, struct job *job)
         return;
     }
     job->validation = VALIDATION_FAILED;
-    job->outcome.class = CLASS_BAD_OUTPUT;
-    free(job->outcome.error);
-    job->outcome.error = strdup(err.text);
+    o->class = CLASS_BAD_OUTPUT;
+    free(o->error);
+    o->error = strdup(err.text);
     struct buf complaint;
     buf_init(&complaint, 8 << 10);
     size_t n = 0;
@@ -533,7 +552,7 @@ static int64_t deadline_us(struct path *p, const struct job *job, int64_t now_us
 static void close_endpoint(struct path *p, struct job *job, const struct decision *d, int64_t now)
 {
     struct endpoint *e = &p->endpoints[job->endpoint];
-    bool paused = endpoint_end(e, job->outcome.class, d, now, p->edges.random(p->edges.arg));
+    bool paused = endpoint_end(e, job->call->outcome.class, d, now, p->edges.random(p->edges.arg));
     job->begun = false;
     if (d->pause_model_us > 0)
         p->model_paused[job->mv->index] = now + d->pause_model_us;
@@ -559,7 +578,7 @@ static bool check(struct path *p, struct job *job)
         .deadline_us = deadline_us(p, job, now),
         .seed = p->edges.random(p->edges.arg),
     };
-    struct decision d = outcome_decide(&job->outcome, &facts);
+    struct decision d = outcome_decide(&job->call->outcome, &facts);
     close_endpoint(p, job, &d, now);
     job->verdict_call = job->number;
     job->waiting_since_us = now;
@@ -567,7 +586,7 @@ static bool check(struct path *p, struct job *job)
     case ACTION_SUCCEED:
         return verdict(p, job, STATUS_SUCCEEDED, CLASS_OK, NULL);
     case ACTION_DEAD:
-        return verdict(p, job, STATUS_DEAD, d.why, job->outcome.error);
+        return verdict(p, job, STATUS_DEAD, d.why, job->call->outcome.error);
     case ACTION_EXPIRE:
         return verdict(p, job, STATUS_EXPIRED, CLASS_EXPIRED, NULL);
     case ACTION_REASK:
@@ -578,7 +597,7 @@ static bool check(struct path *p, struct job *job)
         job->retry_at_us = now + d.delay_us;
         job->park_key =
             endpoint_free_at(&p->endpoints[job->endpoint], now) > now ? job->endpoint_id : 0;
-        job->park_reason = job->outcome.class;
+        job->park_reason = job->call->outcome.class;
         job->after_store = AFTER_RETRY;
         break;
     }
@@ -597,17 +616,6 @@ static bool check(struct path *p, struct job *job)
 size_t path_record_bytes(const struct job *job)
 {
     return sizeof *job + job->payload_bytes + job->signature.n + job->traceparent.n;
-}
-
-static void give_back_call_memory(struct path *p, struct job *job)
-{
-    size_t kept = path_record_bytes(job) + job->answer.cap;
-    buf_done(&job->call.request);
-    buf_done(&job->call.reply);
-    if (job->reserved_bytes > kept) {
-        p->memory_used -= (int64_t)(job->reserved_bytes - kept);
-        job->reserved_bytes = kept;
-    }
 }
 
 static bool ended(struct path *p, struct job *job)
@@ -632,7 +640,6 @@ static bool stored(struct path *p, struct job *job)
     job->outcome_open = false;
     if (job->status != STATUS_NONE)
         return ended(p, job);
-    give_back_call_memory(p, job);
     int64_t now = p->edges.mono_us(p->edges.arg);
     job->number++;
     job->claim_sent = false;

@@ -21,12 +21,13 @@
 enum path_sight {
     SIGHT_FETCHED,
     SIGHT_BURIED,
-    SIGHT_CALL_ENDED,  /* job->outcome */
+    SIGHT_CALL_ENDED,  /* job->call->outcome */
     SIGHT_ENDED,       /* job->status, class: a result row was inserted */
     SIGHT_NOTHING_NEW, /* delivered again, already done or parked */
     SIGHT_PARKED,
     SIGHT_PAUSED, /* job's endpoint was paused by its outcome */
-    SIGHT_ALERT,  /* an operator must act: job->outcome.class says why */
+    SIGHT_ALERT,  /* an operator must act: for the class of the outcome, or for that of a row that
+                     cannot be stored (job->bare) */
 };
 
 /* Edges answer later, from the loop, through the path_* events; never from within the call. */
@@ -84,7 +85,7 @@ void path_record(struct path *p, const struct record *record);
 void path_assigned(struct path *p, int lane, int32_t partition, uint32_t epoch);
 void path_revoke(struct path *p, bool lost);
 void path_claimed(struct path *p, struct job *job); /* job->claim_answer */
-void path_called(struct path *p, struct job *job);  /* job->call.facts */
+void path_called(struct path *p, struct job *job);  /* job->call->http.facts */
 void path_stored(struct path *p, struct job *job);  /* job->stored */
 void path_store_refused(struct path *p, struct job *job, const char *why);
 void path_parked(struct path *p, struct job *job);

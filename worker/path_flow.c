@@ -39,6 +39,7 @@ enum rc path_new(const struct path_conf *conf, const struct path_edges *edges,
     p->conf = *conf;
     p->edges = *edges;
     buf_init(&p->spec_key, JOB_MSG_BYTES_MAX);
+    call_pool_init(&p->calls, conf->max_in_flight);
     enum rc rc =
         lanes_new(conf->lanes, conf->lane_count, conf->catalogue->endpoint_count, &p->lanes, err);
     if (rc == RC_OK)
@@ -71,6 +72,7 @@ void path_free(struct path *p)
     for (int state = 0; state < JOB_STATE_COUNT; state++)
         for (struct job *job; (job = job_list_pop(&p->in_state[state]));)
             path_job_free(p, job);
+    call_pool_done(&p->calls);
     lanes_free(p->lanes);
     partitions_free(p->partitions);
     deadlines_free(p->due);
@@ -96,30 +98,25 @@ static struct span keep(char **at, struct span from)
     return kept;
 }
 
-/* Copies what lasts: the payload and the headers behind it, in one piece. NULL: no memory. */
+/* Copies what lasts: the payload and the headers behind the job, in one piece. NULL: no memory. */
 static struct job *make_job(struct path *p, struct span payload, struct span signature,
                             struct span traceparent)
 {
-    struct job *job = calloc(1, sizeof *job);
+    struct job *job = malloc(sizeof *job + payload.n + signature.n + traceparent.n);
     if (!job)
         return NULL;
-    job->payload = malloc(payload.n + signature.n + traceparent.n + 1);
-    if (!job->payload) {
-        free(job);
-        return NULL;
-    }
+    *job = (struct job){.state = JOB_FETCHED,
+                        .payload = (char *)(job + 1),
+                        .payload_bytes = payload.n,
+                        .heap_index = -1,
+                        .endpoint = -1,
+                        .kind = CALL_PRIMARY,
+                        .number = 1};
     char *at = job->payload;
-    keep(&at, (struct span){payload.p ? payload.p : "", payload.n});
-    job->payload_bytes = payload.n;
+    keep(&at, payload);
     job->signature = keep(&at, signature);
     job->traceparent = keep(&at, traceparent);
-    job->state = JOB_FETCHED;
-    job->heap_index = -1;
-    job->endpoint = -1;
-    job->kind = CALL_PRIMARY;
-    job->number = 1;
     job->fetched_us = job->waiting_since_us = p->edges.mono_us(p->edges.arg);
-    outcome_init(&job->outcome);
     path_reserve(p, job, path_record_bytes(job));
     return job;
 }
@@ -235,7 +232,6 @@ void path_store_refused(struct path *p, struct job *job, const char *why)
         return;
     }
     if (job->bare) {
-        job->outcome.class = CLASS_UNSTORABLE;
         p->edges.seen(p->edges.arg, SIGHT_ALERT, job);
         path_leave(p, job, false);
         return;

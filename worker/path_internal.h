@@ -6,6 +6,7 @@
 #define INFERQ_WORKER_PATH_INTERNAL_H
 
 #include "common/buf.h"
+#include "worker/call_pool.h"
 #include "worker/deadlines.h"
 #include "worker/endpoint.h"
 #include "worker/jobtable.h"
@@ -26,6 +27,7 @@ struct path {
     struct partitions *partitions;
     struct deadlines *due;
     struct jobtable *table;
+    struct call_pool calls;
     struct jobid *cancelled; /* batches */
     size_t cancelled_count;
     struct buf spec_key; /* the output spec compiled last: batches ask for the same one */
@@ -58,6 +60,8 @@ void path_dispatch(struct path *p);
 /* What a job takes of the byte budget while no call is made for it. */
 size_t path_record_bytes(const struct job *job);
 void path_reserve(struct path *p, struct job *job, size_t bytes);
+/* Gives a job's call back to the pool; path_move does that where a job goes to wait. */
+void path_end_call(struct path *p, struct job *job);
 void path_job_free(struct path *p, struct job *job);
 
 #endif

@@ -28,6 +28,9 @@ static const unsigned legal_next[JOB_STATE_COUNT] = {
     [JOB_SETTLED] = TO(CLAIM), /* parked while it ran, and ended meanwhile: asks, then leaves */
 };
 
+/* The states in which a job has its call, if it is one that is called. */
+static const unsigned with_call = TO(CLAIM) | TO(CALL) | TO(PARSE) | TO(CHECK) | TO(STORE);
+
 bool path_may_move(enum job_state from, enum job_state to)
 {
     return (legal_next[from] & (1U << to)) != 0;
@@ -43,6 +46,8 @@ void path_move(struct path *p, struct job *job, enum job_state next)
     else
         job_list_remove(&p->in_state[job->state], job);
     job->state = next;
+    if (job->call && !(with_call & (1U << next)))
+        path_end_call(p, job);
     if (next == JOB_THROTTLE)
         lanes_push(p->lanes, job);
     else

@@ -10,6 +10,7 @@
 #include "worker/reply.h"
 
 #include <assert.h>
+#include <string.h>
 
 #include "common/json_scan.h"
 #include "common/price.h"
@@ -98,15 +99,22 @@ static enum rc read_count(const struct json_value *values, int key, int64_t leas
 
 static enum rc read_model(const struct json_value *v, struct request_facts *ret, struct err *err)
 {
-    ret->model = (struct span){NULL, 0};
-    if (!is_said(v))
-        return RC_OK;
-    if (v->type != JSON_TYPE_STRING)
+    char scratch[REQUEST_MODEL_BYTES];
+    if (is_said(v) && v->type != JSON_TYPE_STRING)
         return err_set(err, RC_REJECT, "\"model\" in the body is not a string");
-    ret->model = json_unquote(v->text, ret->model_text, sizeof ret->model_text);
-    return ret->model.p ? RC_OK
-                        : err_set(err, RC_REJECT, "\"model\" in the body is longer than %d bytes",
-                                  (int)REQUEST_MODEL_BYTES);
+    ret->model_value = v->text;
+    if (is_said(v) && !request_model(ret, scratch).p)
+        return err_set(err, RC_REJECT, "\"model\" in the body is longer than %d bytes",
+                       (int)REQUEST_MODEL_BYTES);
+    return RC_OK;
+}
+
+struct span request_model(const struct request_facts *facts, char scratch[REQUEST_MODEL_BYTES])
+{
+    struct span value = facts->model_value;
+    if (!value.p || *value.p != '"') /* null is as absent */
+        return (struct span){NULL, 0};
+    return json_unquote(value, scratch, REQUEST_MODEL_BYTES);
 }
 
 /* A completions body may hold a list of prompts, each of which is answered. */
@@ -172,10 +180,39 @@ enum rc request_read(enum api api, struct span body, struct request_facts *ret, 
 
 /* ---- what is sent --------------------------------------------------------------------------- */
 
-enum rc request_write(struct span body, const char *upstream_model, struct buf *out,
+/* The common case: the server's own name stands there, plainly written. */
+static bool says(struct span value, const char *name)
+{
+    size_t n = strlen(name);
+    return value.n == n + 2 && value.p[0] == '"' && memcmp(value.p + 1, name, n) == 0 &&
+           !memchr(name, '\\', n);
+}
+
+enum rc request_write(struct span body, const struct request_facts *facts,
+                      const char *upstream_model, struct buf *out, struct span *ret_request,
                       struct err *err)
 {
-    return json_splice_string(body, keys[KEY_MODEL], span_of(upstream_model), out, err);
+    struct span old = facts->model_value, name = span_of(upstream_model);
+    size_t before = out->n;
+    if (old.p && says(old, upstream_model)) {
+        *ret_request = body;
+        return RC_OK;
+    }
+    if (old.p) {
+        const char *rest = old.p + old.n, *end = body.p + body.n;
+        (void)buf_room(out, body.n - old.n + name.n + 2); /* at once; no room: refused below */
+        if (!buf_add(out, body.p, (size_t)(old.p - body.p)) || !json_add_string(out, name) ||
+            !buf_add(out, rest, (size_t)(end - rest))) {
+            out->n = before;
+            return err_set(err, RC_FULL, "the request body is larger than its bound");
+        }
+    } else {
+        enum rc rc = json_splice_string(body, keys[KEY_MODEL], name, out, err);
+        if (rc != RC_OK)
+            return rc;
+    }
+    *ret_request = (struct span){out->p + before, out->n - before};
+    return RC_OK;
 }
 
 static bool add_message(struct buf *out, const char *role, struct span content, bool *first)
@@ -204,7 +241,7 @@ enum rc request_write_reask(struct span body, const char *upstream_model, struct
     size_t before = out->n;
     struct buf more;
     buf_init(&more, out->max_bytes);
-    enum rc rc = request_write(body, upstream_model, out, err);
+    enum rc rc = json_splice_string(body, keys[KEY_MODEL], span_of(upstream_model), out, err);
     if (rc != RC_OK)
         goto out;
     struct span written = {out->p + before, out->n - before};

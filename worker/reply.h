@@ -20,11 +20,9 @@ enum rc api_of_url(struct span url, enum api *ret_api, struct err *err) MUST_CHE
 
 enum { REQUEST_MODEL_BYTES = 128 };
 
-/* What the path needs of a body before calling. Not to be copied: see `model`. */
+/* What the path needs of a body before calling. */
 struct request_facts {
-    struct span model; /* body.model; absent allowed. Points into the body, or into model_text where
-                          the body writes it with escapes ("org\/name") */
-    char model_text[REQUEST_MODEL_BYTES];
+    struct span model_value;   /* of body.model, as the body writes it; absent allowed */
     int64_t input_tokens;      /* estimate from the body's bytes */
     int64_t max_output_tokens; /* max_completion_tokens or max_tokens, times n; -1: not said */
     bool open_ended; /* logprobs or the like: the reply's size does not follow from tokens */
@@ -34,11 +32,18 @@ struct request_facts {
 enum rc request_read(enum api api, struct span body, struct request_facts *ret,
                      struct err *err) MUST_CHECK;
 
-/* Appends the body to send: `body` byte for byte except that "model" says `upstream_model`. */
-enum rc request_write(struct span body, const char *upstream_model, struct buf *out,
+/* The model's name there, absent where none is said. Points into the body, or into `scratch` where
+ * the body writes it with escapes ("org\/name"). */
+struct span request_model(const struct request_facts *facts, char scratch[REQUEST_MODEL_BYTES]);
+
+/* The body to send: `body`, of which `facts` were read, byte for byte except that "model" says
+ * `upstream_model`. Where it says so already *ret_request is `body` itself; else it points into
+ * `out`, to which it is appended. RC_FULL: `out` refused. */
+enum rc request_write(struct span body, const struct request_facts *facts,
+                      const char *upstream_model, struct buf *out, struct span *ret_request,
                       struct err *err) MUST_CHECK;
-/* The same for a re-ask (API_CHAT): two messages more, the model's answer (unless it is empty:
- * servers refuse empty messages) and `complaint`. RC_REJECT: the body has no messages. */
+/* Appends the body of a re-ask (API_CHAT): two messages more, the model's answer (unless it is
+ * empty: servers refuse empty messages) and `complaint`. RC_REJECT: the body has no messages. */
 enum rc request_write_reask(struct span body, const char *upstream_model, struct span answer,
                             const char *complaint, struct buf *out, struct err *err) MUST_CHECK;
 

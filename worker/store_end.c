@@ -30,6 +30,11 @@ static int64_t tokens(int64_t count)
     return count > INT4_MAX ? INT4_MAX : count;
 }
 
+static int64_t status_or_none(const struct outcome *o)
+{
+    return o->http_status ? o->http_status : -1;
+}
+
 static struct span text_or_null(const char *text)
 {
     return text && text[0] ? span_of(text) : absent;
@@ -51,10 +56,19 @@ static struct span trace_id(const struct job *job)
     return job->traceparent.n >= 35 ? (struct span){job->traceparent.p + 3, 32} : absent;
 }
 
+/* The outcome that gave the verdict; that of no call where none did. */
+static const struct outcome *verdict_of(const struct job *job)
+{
+    static const struct outcome none = {
+        .usage = {.input = -1, .cached = -1, .output = -1, .reasoning = -1}};
+    return job->verdict_call && job->call ? &job->call->outcome : &none;
+}
+
 static struct span reply_body(const struct job *job)
 {
-    return job->verdict_call && !job->bare && job->call.facts.body.n ? job->call.facts.body
-                                                                     : absent;
+    if (!job->verdict_call || !job->call || job->bare || !job->call->http.facts.body.n)
+        return absent;
+    return job->call->http.facts.body;
 }
 
 static void result_numbers(struct pg_params *p, struct job *const *rows, int n, int64_t now)
@@ -67,22 +81,16 @@ static void result_numbers(struct pg_params *p, struct job *const *rows, int n, 
     COLUMN(p, PG_INT8, rows, n, pg_elem_int(p, job->throttle_us));
     COLUMN(p, PG_INT8, rows, n, pg_elem_int(p, job->model_us));
     COLUMN(p, PG_INT8, rows, n, pg_elem_int(p, now - job->outcome_us));
-    COLUMN(p, PG_INT4, rows, n,
-           add_known(p, job->verdict_call ? tokens(job->outcome.usage.input) : -1));
-    COLUMN(p, PG_INT4, rows, n,
-           add_known(p, job->verdict_call ? tokens(job->outcome.usage.cached) : -1));
-    COLUMN(p, PG_INT4, rows, n,
-           add_known(p, job->verdict_call ? tokens(job->outcome.usage.output) : -1));
-    COLUMN(p, PG_INT4, rows, n,
-           add_known(p, job->verdict_call ? tokens(job->outcome.usage.reasoning) : -1));
+    COLUMN(p, PG_INT4, rows, n, add_known(p, tokens(verdict_of(job)->usage.input)));
+    COLUMN(p, PG_INT4, rows, n, add_known(p, tokens(verdict_of(job)->usage.cached)));
+    COLUMN(p, PG_INT4, rows, n, add_known(p, tokens(verdict_of(job)->usage.output)));
+    COLUMN(p, PG_INT4, rows, n, add_known(p, tokens(verdict_of(job)->usage.reasoning)));
     COLUMN(p, PG_INT4, rows, n, add_known(p, job->mv ? job->mv->db_id : -1));
     COLUMN(p, PG_INT4, rows, n, pg_elem_int(p, (int32_t)job->msg.generation));
     COLUMN(p, PG_INT2, rows, n, pg_elem_int(p, job->status));
     COLUMN(p, PG_INT2, rows, n, pg_elem_int(p, job->class));
     COLUMN(p, PG_INT2, rows, n, add_known(p, job->verdict_call ? job->verdict_call : -1));
-    COLUMN(p, PG_INT2, rows, n,
-           add_known(p, job->verdict_call && job->outcome.http_status ? job->outcome.http_status
-                                                                      : -1));
+    COLUMN(p, PG_INT2, rows, n, add_known(p, status_or_none(verdict_of(job))));
     COLUMN(p, PG_INT2, rows, n, pg_elem_int(p, job->validation));
     COLUMN(p, PG_INT2, rows, n, pg_elem_int(p, job->lane));
 }
@@ -95,9 +103,9 @@ static void result_texts(struct pg_params *p, struct job *const *rows, int n)
     COLUMN(p, PG_TEXT, rows, n, pg_elem_span(p, job->msg.custom_id));
     COLUMN(p, PG_TEXT, rows, n, pg_elem_span(p, job->msg.url));
     COLUMN(p, PG_TEXT, rows, n,
-           pg_elem_span(p, job->bare ? absent : text_or_null(job->outcome.finish_reason)));
+           pg_elem_span(p, job->bare ? absent : text_or_null(verdict_of(job)->finish_reason)));
     COLUMN(p, PG_TEXT, rows, n,
-           pg_elem_span(p, job->bare ? absent : text_or_null(job->outcome.model_reported)));
+           pg_elem_span(p, job->bare ? absent : text_or_null(verdict_of(job)->model_reported)));
     COLUMN(p, PG_TEXT, rows, n, pg_elem_span(p, job->msg.prompt_version));
     COLUMN(p, PG_TEXT, rows, n, pg_elem_span(p, job->msg.context_version));
     COLUMN(p, PG_TEXT, rows, n, pg_elem_span(p, job->bare ? absent : trace_id(job)));
@@ -153,23 +161,23 @@ static void outcomes(struct pg_params *p, struct job *const *rows, int n)
     COLUMN(p, PG_UUID, rows, n, pg_elem_uuid(p, &job->msg.job_id));
     COLUMN(p, PG_INT2, rows, n, pg_elem_int(p, job->number));
     COLUMN(p, PG_INT8, rows, n, pg_elem_int(p, job->claimed_by));
-    COLUMN(p, PG_INT2, rows, n, pg_elem_int(p, job->outcome.class));
-    COLUMN(p, PG_INT2, rows, n, pg_elem_int(p, job->outcome.certainty));
-    COLUMN(p, PG_INT8, rows, n, add_known(p, job->outcome.cost_nusd));
-    COLUMN(p, PG_INT8, rows, n, pg_elem_int(p, job->call.done_us - job->call.started_us));
-    COLUMN(p, PG_INT4, rows, n, add_known(p, tokens(job->outcome.usage.input)));
-    COLUMN(p, PG_INT4, rows, n, add_known(p, tokens(job->outcome.usage.cached)));
-    COLUMN(p, PG_INT4, rows, n, add_known(p, tokens(job->outcome.usage.output)));
-    COLUMN(p, PG_INT4, rows, n, add_known(p, tokens(job->outcome.usage.reasoning)));
-    COLUMN(p, PG_INT2, rows, n, pg_elem_int(p, job->outcome.curl_code));
-    COLUMN(p, PG_INT2, rows, n,
-           add_known(p, job->outcome.http_status ? job->outcome.http_status : -1));
+    COLUMN(p, PG_INT2, rows, n, pg_elem_int(p, job->call->outcome.class));
+    COLUMN(p, PG_INT2, rows, n, pg_elem_int(p, job->call->outcome.certainty));
+    COLUMN(p, PG_INT8, rows, n, add_known(p, job->call->outcome.cost_nusd));
+    COLUMN(p, PG_INT8, rows, n,
+           pg_elem_int(p, job->call->http.done_us - job->call->http.started_us));
+    COLUMN(p, PG_INT4, rows, n, add_known(p, tokens(job->call->outcome.usage.input)));
+    COLUMN(p, PG_INT4, rows, n, add_known(p, tokens(job->call->outcome.usage.cached)));
+    COLUMN(p, PG_INT4, rows, n, add_known(p, tokens(job->call->outcome.usage.output)));
+    COLUMN(p, PG_INT4, rows, n, add_known(p, tokens(job->call->outcome.usage.reasoning)));
+    COLUMN(p, PG_INT2, rows, n, pg_elem_int(p, job->call->outcome.curl_code));
+    COLUMN(p, PG_INT2, rows, n, add_known(p, status_or_none(&job->call->outcome)));
     COLUMN(p, PG_TEXT, rows, n,
-           pg_elem_span(p, job->bare ? absent : text_or_null(job->outcome.request_id)));
+           pg_elem_span(p, job->bare ? absent : text_or_null(job->call->outcome.request_id)));
     COLUMN(p, PG_TEXT, rows, n,
-           pg_elem_span(p, job->bare ? absent : text_or_null(job->outcome.model_reported)));
+           pg_elem_span(p, job->bare ? absent : text_or_null(job->call->outcome.model_reported)));
     COLUMN(p, PG_TEXT, rows, n,
-           pg_elem_span(p, job->bare ? absent : text_or_null(job->outcome.error)));
+           pg_elem_span(p, job->bare ? absent : text_or_null(job->call->outcome.error)));
 }
 
 /* Marks what was inserted: the answer's ids come in the order of the rows, which are sorted. */

@@ -253,10 +253,10 @@ static void count(struct watch *w, int def, const char *l0, const char *l1, cons
 
 static void call_ended(struct watch *w, const struct job *job)
 {
-    const struct outcome *o = &job->outcome;
+    const struct outcome *o = &job->call->outcome;
     count(w, M_CALLS, endpoint_name(w, job), class_name((int)o->class), NULL);
     metric_observe(metrics_series(w->metrics, M_CALL_SECONDS, endpoint_name(w, job), NULL, NULL),
-                   (double)(job->call.done_us - job->call.started_us) / 1e6);
+                   (double)(job->call->http.done_us - job->call->http.started_us) / 1e6);
     if (o->cost_nusd < 0)
         count(w, M_UNPRICED, job->mv->label, NULL, NULL);
     else
@@ -290,7 +290,7 @@ static void ended(struct watch *w, const struct job *job, int64_t now_us)
 
 static void alert(struct watch *w, const struct job *job)
 {
-    const char *class = class_name((int)job->outcome.class);
+    const char *class = class_name((int)(job->bare ? job->class : job->call->outcome.class));
     const char *endpoint = job->endpoint >= 0 ? endpoint_name(w, job) : "none";
     count(w, M_ALERTS, endpoint, class, NULL);
     log_event(LOG_ERROR, "an operator is needed", LF_STR("endpoint", endpoint),
@@ -323,9 +323,9 @@ void watch_sight(struct watch *w, enum path_sight what, const struct job *job, i
         count(w, M_PARKED, lane, class_name((int)job->park_reason), NULL);
         break;
     case SIGHT_PAUSED:
-        count(w, M_PAUSES, endpoint_name(w, job), class_name((int)job->outcome.class), NULL);
+        count(w, M_PAUSES, endpoint_name(w, job), class_name((int)job->call->outcome.class), NULL);
         log_event(LOG_WARN, "endpoint paused", LF_STR("endpoint", endpoint_name(w, job)),
-                  LF_STR("class", class_name((int)job->outcome.class)));
+                  LF_STR("class", class_name((int)job->call->outcome.class)));
         break;
     case SIGHT_ALERT:
         alert(w, job);

@@ -139,15 +139,15 @@ static void edge_pull(void *arg, int32_t wait_key, int priority, int max_rows)
 static enum rc edge_call(void *arg, struct job *job, struct err *err)
 {
     struct worker *w = arg;
-    job->call.target = w->targets[job->endpoint];
+    job->call->http.target = w->targets[job->endpoint];
     if (FAILPOINT_FAILS("call.start", job->msg.custom_id))
         return err_set(err, RC_NOMEM, "a failpoint");
-    return http_start(w->http, &job->call, err);
+    return http_start(w->http, &job->call->http, err);
 }
 
 static void edge_abort(void *arg, struct job *job)
 {
-    http_abort(((struct worker *)arg)->http, &job->call);
+    http_abort(((struct worker *)arg)->http, &job->call->http);
 }
 
 static void edge_scrub(void *arg, int endpoint, char *text, size_t n)
