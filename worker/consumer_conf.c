@@ -16,8 +16,11 @@
 /* The user's win. queued.min.messages stays at its default of 100,000: small values choke a fast
  * consumer; the queue is bounded by bytes. */
 static const char *const defaults[][2] = {
-    {"fetch.wait.max.ms", "10"},     {"queued.max.messages.kbytes", "16384"},
-    {"fetch.max.bytes", "16777216"}, {"auto.commit.interval.ms", "1000"},
+    {"fetch.wait.max.ms", "10"},
+    {"queued.max.messages.kbytes", "16384"},
+    {"fetch.max.bytes", "16777216"},
+    {"max.partition.fetch.bytes", "262144"}, /* compressed: text is many times that in memory */
+    {"auto.commit.interval.ms", "1000"},
     {"session.timeout.ms", "10000"}, /* until a killed worker's partitions are another's */
 };
 
