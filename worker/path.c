@@ -663,13 +663,14 @@ static bool stored(struct path *p, struct job *job)
  * Dies in RETRY or WAIT: delivered again (or freed in `parked`); the ledger knows the attempts.
  * Dies in PARK or BURY: before the commit as before it; after, redelivery finds the row. */
 
-void path_due_job(struct path *p, struct job *job)
+bool path_due_job(struct path *p, struct job *job)
 {
     if (job->state == JOB_RETRY) {
         path_move(p, job, JOB_THROTTLE);
     } else if (job->ask_only) {
         path_move(p, job, JOB_CLAIM);
         p->edges.claim(p->edges.arg, job);
+        return false;
     } else if (job->in_table) {
         path_move(p, job, JOB_THROTTLE); /* it was live elsewhere: claim again */
     } else {
@@ -680,6 +681,7 @@ void path_due_job(struct path *p, struct job *job)
         }
         path_move(p, job, JOB_FETCHED);
     }
+    return true;
 }
 
 /* Takes a job as far as it can go now. After it returns the job may be gone. */

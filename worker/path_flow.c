@@ -438,8 +438,8 @@ int64_t path_tick(struct path *p)
         put_in_heap(p, JOB_WAIT);
     }
     for (struct job *job; (job = deadlines_pop(p->due, now));) {
-        path_due_job(p, job);
-        path_advance(p, job);
+        if (path_due_job(p, job))
+            path_advance(p, job);
     }
     if (p->draining)
         drop_unstarted(p);

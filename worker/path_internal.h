@@ -53,8 +53,8 @@ void path_leave(struct path *p, struct job *job, bool done);
 bool path_park(struct path *p, struct job *job, int32_t key, enum class reason, int64_t next_us);
 /* Puts a job in RETRY or WAIT to sleep until `due_us`. */
 void path_wait_until(struct path *p, struct job *job, int64_t due_us);
-/* A job in RETRY or WAIT is due. path_advance follows. */
-void path_due_job(struct path *p, struct job *job);
+/* A job in RETRY or WAIT is due. True: path_advance is to follow; false: an edge has it now. */
+bool path_due_job(struct path *p, struct job *job);
 /* Claims what can run now. */
 void path_dispatch(struct path *p);
 /* What a job takes of the byte budget while no call is made for it. */

@@ -80,6 +80,27 @@ def test_a_wait_past_the_deadline_is_not_waited_for(world):
     check(world)
 
 
+def test_a_verdict_yields_to_a_call_elsewhere(world):
+    """Its deadline is over when it comes, but another worker has a call open for it: that one may
+    still bring the result. Only when that worker is fenced the verdict stands."""
+    message = Message()
+    other = world.value("INSERT INTO worker (host, pid, build, lease_until) VALUES"
+                        " ('elsewhere', 1, 'other', now() + interval '1 hour') RETURNING worker_id")
+    world.rows("INSERT INTO call (job_id, batch_id, worker_id, model_version_id, endpoint_id, number,"
+               " kind, estimated_nusd, upper_nusd) SELECT %s, %s, %s, model_version_id, endpoint_id,"
+               " 1, 1, 700, 900 FROM model_version WHERE model = 'm'",
+               message.job_id("late"), message.batch_id, other)
+    world.produce(message.pack("late", deadline=message.created_ms))
+    world.inferq("batch", "seal", str(message.batch_id), "--total", "1")
+    wait_for(lambda: world.value("SELECT count(*) FROM parked WHERE batch_id = %s AND taken_by IS NULL",
+                                 message.batch_id) == 1, what="it waits in Postgres")
+    assert world.counts(message.batch_id)["pending"] == 1
+    world.rows("UPDATE worker SET fenced = true WHERE worker_id = %s", other)
+    world.rows("UPDATE parked SET next_at = now() WHERE batch_id = %s", message.batch_id)
+    assert world.wait_ended(message.batch_id)["expired"] == 1
+    world.rows("DELETE FROM call WHERE worker_id = %s", other)
+
+
 def test_a_job_that_names_no_known_model_dies_with_the_reason(world):
     batch = world.ask("which model?", model="unheard-of")
     assert world.wait_ended(batch)["dead"] == 1
