@@ -267,7 +267,9 @@ class World:
         self.env = {"PGDATABASE": self.name, "INFERQ_PREFIX": self.name}
         if kafka:
             self.env["KAFKA_BOOTSTRAP_SERVERS"] = kafka
-        if make_topics:
+        if callable(make_topics):
+            make_topics(self.name)
+        elif make_topics:
             self.inferq("topics", "--partitions", str(partitions))
         self.sim = Sim(self.tmp, "--latency", latency, "--ledger", f"dbname={self.name}",
                        script=script)
