@@ -123,6 +123,16 @@ enum rc fake_later(struct fake_txn *t, int64_t v, int64_t unit_us, int64_t *ret_
     return RC_OK;
 }
 
+enum rc fake_lease_over(struct fake_txn *t, const struct fake_worker_row *w, int64_t past_s,
+                        bool *ret_over)
+{
+    int64_t latest_us = FAKE_NULL;
+    enum rc rc = fake_later(t, past_s == FAKE_NULL ? past_s : -past_s, 1000000, &latest_us);
+    if (rc == RC_OK)
+        *ret_over = latest_us != FAKE_NULL && w->lease_until < latest_us;
+    return rc;
+}
+
 enum rc fake_int8(struct fake_txn *t, fake_wide v, int64_t *ret)
 {
     if (v > INT64_MAX || v < INT64_MIN)
@@ -213,7 +223,8 @@ bool fake_pg_cancel(struct fake_pg *db, const struct jobid *batch_id, int64_t no
     }
     for (int i = 0; i < fake_pg_count(db, FAKE_PARKED); i++) {
         const struct fake_parked_row *parked = fake_pg_parked_at(db, i);
-        if (!jobid_eq(&parked->batch_id, batch_id))
+        if (!jobid_eq(&parked->batch_id, batch_id) ||
+            jobid_ms(&parked->job_id) != batch->created_ms)
             continue;
         struct fake_parked_row *row = fake_change(db, FAKE_PARKED, parked);
         row->next_at = row->next_at < now_us ? row->next_at : now_us;

@@ -123,6 +123,9 @@ enum rc fake_check_row(struct fake_txn *t, enum fake_table table, const void *ro
 enum rc fake_check_span(struct fake_txn *t, const struct jobid *id) MUST_CHECK;
 /* The worker has a lease and nobody fenced it. */
 bool fake_lease(const struct fake_txn *t, int64_t worker_id);
+/* lease_until < now() - past_s * interval '1 second' */
+enum rc fake_lease_over(struct fake_txn *t, const struct fake_worker_row *w, int64_t past_s,
+                        bool *ret_over) MUST_CHECK;
 /* now + v * unit_us, as now() + v * interval computes it: 22008 out of range. FAKE_NULL: NULL. */
 enum rc fake_later(struct fake_txn *t, int64_t v, int64_t unit_us, int64_t *ret_us) MUST_CHECK;
 /* What sums are made in, as Postgres makes them in numeric. */

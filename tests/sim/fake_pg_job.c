@@ -113,22 +113,30 @@ FAKE_RUN(take)
 
 /* ---- fence, lose --------------------------------------------------------------------------- */
 
+/* The owner of an open call, if nobody fenced it: only then is its lease looked at. */
+static enum rc fence_owner(struct fake_txn *t, const struct fake_call_row *c, int64_t past_s)
+{
+    const struct fake_worker_row *w = fake_pg_worker(t->db, c->worker_id);
+    bool over = false;
+    if (c->done_at != FAKE_NULL || !w || w->fenced)
+        return RC_OK;
+    enum rc rc = fake_lease_over(t, w, past_s, &over);
+    if (rc == RC_OK && over) {
+        struct fake_worker_row *fenced = fake_change(t->db, FAKE_WORKER, w);
+        fenced->fenced = true;
+    }
+    return rc;
+}
+
 FAKE_RUN(fence)
 {
+    enum rc rc = RC_OK;
     (void)ret;
-    int64_t past_s = fake_arg_int(s, 2, 0), latest_us = 0;
-    if (past_s == FAKE_NULL)
-        return RC_OK;
-    enum rc rc = fake_later(t, -past_s, 1000000, &latest_us);
-    for (int u = 0; rc == RC_OK && u < fake_unnest(s, 1, 1); u++) {
+    for (int u = 0; u < fake_unnest(s, 1, 1); u++) {
         struct jobid id = fake_arg_id(s, 1, u);
-        for (const struct fake_call_row *c = fake_pg_calls(t->db, &id); c; c = c->next) {
-            const struct fake_worker_row *w = fake_pg_worker(t->db, c->worker_id);
-            if (c->done_at != FAKE_NULL || !w || w->fenced || w->lease_until >= latest_us)
-                continue;
-            struct fake_worker_row *fenced = fake_change(t->db, FAKE_WORKER, w);
-            fenced->fenced = true;
-        }
+        const struct fake_call_row *c = fake_pg_calls(t->db, &id);
+        for (; c && rc == RC_OK; c = c->next)
+            rc = fence_owner(t, c, fake_arg_int(s, 2, 0));
     }
     return rc;
 }

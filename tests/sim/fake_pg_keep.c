@@ -74,14 +74,14 @@ FAKE_RUN(stop)
 
 FAKE_RUN(fence_dead)
 {
+    enum rc rc = RC_OK;
     (void)ret;
-    int64_t past_s = fake_arg_int(s, 1, 0), latest_us = 0;
-    if (past_s == FAKE_NULL)
-        return RC_OK;
-    enum rc rc = fake_later(t, -past_s, 1000000, &latest_us);
     for (int i = 0; i < fake_pg_count(t->db, FAKE_WORKER) && rc == RC_OK; i++) {
         const struct fake_worker_row *w = fake_pg_worker_at(t->db, i);
-        if (w->fenced || w->lease_until >= latest_us)
+        bool over = false;
+        if (!w->fenced)
+            rc = fake_lease_over(t, w, fake_arg_int(s, 1, 0), &over);
+        if (!over)
             continue;
         struct fake_worker_row *row = fake_change(t->db, FAKE_WORKER, w);
         row->fenced = true;

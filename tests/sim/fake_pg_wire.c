@@ -21,7 +21,7 @@
 /* Postgres counts microseconds from 2000-01-01. */
 #define PG_EPOCH_UNIX_US INT64_C(946684800000000)
 
-enum { ARRAY_HEADER_BYTES = 20, ARRAY_EMPTY_BYTES = 12, ARRAY_COUNT_AT = 12, FIELDS_MAX = 16 };
+enum { ARRAY_HEADER_BYTES = 20, ARRAY_EMPTY_BYTES = 12, ARRAY_COUNT_AT = 12, FIELDS_MAX = 64 };
 
 static const struct {
     Oid oid, array_oid; /* fixed for ever: pg_type.dat */
