@@ -13,9 +13,9 @@
 #include "common/failpoint.h"
 
 /* An arrow of the path: passed when a job goes from the one state to the other, before it does. */
-#define ARROW(from, to)                               \
-    {                                                 \
-        "path." #from ">" #to, "worker/path.c", false \
+#define ARROW(from, to)                                     \
+    {                                                       \
+        "path." #from ">" #to, "worker/path_state.c", false \
     }
 
 const struct failpoint_place worker_failpoints[] = {
