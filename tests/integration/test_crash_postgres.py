@@ -4,13 +4,20 @@ A transaction that committed and whose answer was lost is the hard case: a proxy
 transaction ends (pgproxy.py) loses exactly that answer, for claims and for stores. modelsim is the
 judge: it looks up every call's row, on its own connection, before it answers.
 """
+import contextlib
+import errno
+import os
+import pathlib
 import random
+import subprocess
 import time
+import uuid
 
+import psycopg2
 import pytest
 
 import tally
-from checks import finish
+from checks import conservation, finish
 from crash import RECOVERY_S, busy_world, ended, ours, report, requests, under_load
 from harness import QUICK_LEASE, stack, wait_for
 from pgproxy import LOSE_REPLY, LOSE_REQUEST, PASS, Proxy
@@ -227,3 +234,75 @@ def test_partitions_come_and_go_under_load(lone_world, tmp_path, capsys):
     for worker in world.workers:
         assert not worker.logged("postgres refused") and not worker.logged("housekeeping failed")
     finish(world)
+
+
+# ---- no room -------------------------------------------------------------------------------------
+
+
+def superuser():
+    connection = psycopg2.connect(dbname="postgres", user="postgres")
+    connection.autocommit = True
+    return contextlib.closing(connection)
+
+
+@pytest.fixture
+def small_disk(monkeypatch):
+    """A file system of 64 MB under Postgres, on which whatever is created from now on lies; its
+    mount point. Only root may mount."""
+    name = f"small{uuid.uuid4().hex[:8]}"
+    place = pathlib.Path(os.environ["INFERQ_STACK_DIR"]) / name
+    owner = os.stat(place.parent / "postgres")
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size=64m,mode=700,uid={owner.st_uid},gid={owner.st_gid}",
+         "none", str(place)], capture_output=True, text=True, check=False)
+    if mounted.returncode != 0:
+        place.rmdir()
+        pytest.skip(f"A FULL DISK UNDER POSTGRES IS NOT TESTED HERE: {mounted.stderr.strip()}")
+    try:
+        with superuser() as connection, connection.cursor() as cursor:
+            cursor.execute(f"CREATE TABLESPACE {name} LOCATION '{place}'")
+            cursor.execute(f"GRANT CREATE ON TABLESPACE {name} TO PUBLIC")
+        monkeypatch.setenv("PGOPTIONS", f"-c default_tablespace={name}")
+        yield place
+        monkeypatch.delenv("PGOPTIONS")
+        with superuser() as connection, connection.cursor() as cursor:
+            cursor.execute(f"DROP TABLESPACE {name}")
+    finally:
+        # Lazily: a checkpoint may have a dropped file open.
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
+        place.rmdir()
+
+
+def fill(place):
+    """A file as large as there is room."""
+    ballast = place / "ballast"
+    with open(ballast, "wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError as full:
+            assert full.errno == errno.ENOSPC
+    tally.fault("disk full")
+    return ballast
+
+
+def test_the_disk_under_postgres_is_full(small_disk, lone_world, tmp_path, capsys):
+    """Workers say so and wait, with what they were answered; when there is room they go on."""
+    jobs, rounds = (12000, 6) if tally.LONG else (2000, 1)
+    world = busy_world(lone_world, workers=2)
+    batch = world.submit(requests(tmp_path, jobs, "full"))
+    for i in range(rounds):
+        wait_for(lambda n=i: ended(world, batch) > jobs * (n + 1) // (rounds + 3), 60, "jobs that end")
+        under_load(world)
+        said = [worker.log().count("sqlstate=53100") for worker in world.workers]
+        ballast = fill(small_disk)
+        wait_for(lambda before=said: all(worker.log().count("sqlstate=53100") > n for worker, n
+                                         in zip(world.workers, before)), 60, "workers that say so")
+        wait_for(lambda: world.sim.summary()["in_flight"] == 0, what="no calls any more")
+        assert not list(conservation(world)) and ended(world, batch) < jobs
+        ballast.unlink()
+    assert world.wait_ended(batch, RECOVERY_S)["succeeded"] == jobs
+    report(world, batch, f"the disk full {rounds} times", capsys)
+    assert world.sim.summary()["requests"] == jobs, "what was answered was paid for again"
+    finish(world, crashed=True)
