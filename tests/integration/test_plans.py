@@ -159,3 +159,16 @@ def test_the_test_would_see_a_sequential_scan(prepared):
         pass
     assert any("sequential scan of result" in p
                for p in whole_reads(statement, explain(cursors, statement)))
+
+
+def test_reports_in_parallel_survive_replies_that_are_none(prepared):
+    """A report over many results is what Postgres likes to run in parallel, and the answer is read out
+    of a reply under an exception handler, which it forbids there."""
+    with prepared[2].cursor() as cursor:
+        cursor.execute("SET search_path = inferq; SET max_parallel_workers_per_gather = 2;"
+                       " SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0")
+        cursor.execute("UPDATE result SET body = convert_to(CASE custom_id WHEN '7' THEN %s ELSE '{' END,"
+                       " 'UTF8'), url = '/v1/chat/completions' WHERE custom_id IN ('7', '8')",
+                       ('{"choices":[{"message":{"content":"seven"}}]}',))
+        cursor.execute("SELECT custom_id, answer FROM result_text WHERE custom_id IN ('7', '8') ORDER BY 1")
+        assert cursor.fetchall() == [("7", "seven"), ("8", None)]
