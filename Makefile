@@ -223,7 +223,7 @@ $(B)/headers/%.ok: % $(B)/stamp/flags
 
 # ---- checks and tests ----------------------------------------------------------------------
 
-.PHONY: deps check format unit integration test demo bench
+.PHONY: deps check format unit integration test chaos demo bench
 deps:
 	@deploy/deps
 
@@ -250,6 +250,13 @@ test: deps
 	@$(MAKE) --no-print-directory check
 	@BUILD='$(BUILD)' INFERQ_SPREAD='$(INFERQ_SPREAD)' \
 	    tests/run --unit asan --live asan --integration $(INTEGRATION_VARIANTS)
+
+# The crash tests in their long form, again and again: ROUNDS=n or MINUTES=n, SEED=n, ONLY=words
+CHAOS_VARIANTS ?= release asan
+chaos: deps
+	@for v in $(CHAOS_VARIANTS) release; do $(MAKE) --no-print-directory VARIANT=$$v all; done
+	@BUILD='$(BUILD)' tests/chaos/run --variants $(CHAOS_VARIANTS) $(if $(ROUNDS),--rounds $(ROUNDS)) \
+	    $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only '$(ONLY)')
 
 demo: deps
 	@$(MAKE) --no-print-directory VARIANT=release all
@@ -286,6 +293,7 @@ help:
 	@echo '  demo         install, build, start Kafka and Postgres, and run a few hundred jobs'
 	@echo '               (KEEP=1 leaves it running; deploy/demo stop stops it)'
 	@echo '  test         deps, build, check, unit tests, integration tests'
+	@echo '  chaos        the crash tests, again and again (ROUNDS=n or MINUTES=n, SEED=n)'
 	@echo '  unit         unit tests of one variant'
 	@echo '  integration  integration tests of one variant, on the local stack'
 	@echo '  check        formatting, lint, static analysis, layering'

@@ -33,6 +33,7 @@ def pytest_runtest_makereport(item, call):
     if not report.failed:
         return
     for world in harness.WORLDS:
+        world.broken = True
         for worker in world.workers:
             state = "alive" if worker.alive else f"exit {worker.process.returncode}"
             report.sections.append((f"{worker.log_path.name} of {world.name} ({state})",

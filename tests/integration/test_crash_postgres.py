@@ -224,6 +224,7 @@ def test_partitions_come_and_go_under_load(lone_world, tmp_path, capsys):
         under_load(world, 30)
         world.rows(ahead)
         world.rows("SELECT ensure_partitions()")
+        tally.fault("partitions made and dropped")
         drop_span(world, make_span(world, lower_ms - (i + 2) * width_ms,
                                    lower_ms - (i + 1) * width_ms))
     assert jobs - ended(world, batch) >= 30, "the load ended before the partitions were made"
