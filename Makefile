@@ -30,6 +30,7 @@
 VERSION := 0.1.0
 
 .DEFAULT_GOAL := all
+comma := ,
 MAKEFLAGS += --no-builtin-rules
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -128,6 +129,8 @@ PROGRAMS  := $(foreach s,$(MAIN_SRC),$(BIN)/$(call program_name,$(s)))
 INSTALLED := $(foreach s,$(filter-out tests/%,$(MAIN_SRC)),$(call program_name,$(s)))
 BENCHES   := $(patsubst tests/bench/%.c,$(BIN)/bench-%,$(BENCH_SRC))
 TOOLS     := $(patsubst tests/tools/%_main.c,$(BIN)/%,$(TOOL_SRC))
+SIM_SRC   := $(wildcard tests/sim/*.c)
+SIM       := $(BIN)/sim
 UNITS     := $(patsubst tests/unit/%.c,$(B)/tests/%,$(UNIT_SRC))
 LIVES     := $(patsubst tests/live/%.c,$(B)/live/%,$(LIVE_SRC))
 LIBS      := $(foreach d,worker producer admin common,$(call lib_name,$(d)))
@@ -136,7 +139,7 @@ LIBS      := $(foreach d,worker producer admin common,$(call lib_name,$(d)))
 
 .PHONY: all programs units lives
 all: programs
-programs: $(PROGRAMS) $(BENCHES) $(TOOLS)
+programs: $(PROGRAMS) $(BENCHES) $(TOOLS) $(SIM)
 units: $(UNITS)
 lives: $(LIVES)
 
@@ -190,6 +193,13 @@ $(BENCHES): $(BIN)/bench-%: $(B)/obj/tests/bench/%.o $(LIBS) $(B)/stamp/ldflags
 # tests/tools/NAME_main.c -> NAME: what the tests need and no user does
 $(TOOLS): $(BIN)/%: $(B)/obj/tests/tools/%_main.o $(LIBS) $(B)/stamp/ldflags
 	@$(LINK) $(PC_LIBS)
+
+# The simulation plays what is below the worker's path: tests/sim/README.md.
+SIM_WRAP := clock_mono_us clock_boot_us clock_wall_ms log_on log_write path_move \
+    pg_new pg_free pg_is_up pg_up_since_us pg_pending pg_txn uv_timer_init uv_timer_start uv_close \
+    __assert_fail
+$(SIM): $(call obj,$(SIM_SRC)) $(call lib_name,worker) $(call lib_name,common) $(B)/stamp/ldflags
+	@$(LINK) $(addprefix -Wl$(comma)--wrap=,$(SIM_WRAP)) $(PC_LIBS)
 
 # The stand-ins are programs of their own, with names of their own: their archives are linked into
 # their own tests only.

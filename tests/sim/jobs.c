@@ -1,0 +1,180 @@
+/*
+ * jobs.c - the jobs of a plan as records, and the catalogue that serves them.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "common/buf.h"
+#include "common/job_msg.h"
+#include "tests/sim/sim.h"
+
+enum { CREATED_BEFORE_MS = 60 * 1000, MAX_TOKENS = 50 };
+
+/* ---- which job is it? ------------------------------------------------------------------------------- */
+
+static void remember(struct sim *s, int job)
+{
+    size_t at = jobid_hash(&s->jobs[job].id) % SIM_BY_ID;
+    while (s->by_id[at])
+        at = (at + 1) % SIM_BY_ID;
+    s->by_id[at] = (int16_t)(job + 1);
+}
+
+int sim_job_of(const struct sim *s, const struct jobid *id)
+{
+    size_t at = jobid_hash(id) % SIM_BY_ID;
+    for (; s->by_id[at]; at = (at + 1) % SIM_BY_ID)
+        if (jobid_eq(&s->jobs[s->by_id[at] - 1].id, id))
+            return s->by_id[at] - 1;
+    return -1;
+}
+
+/* ---- records ------------------------------------------------------------------------------------------ */
+
+static struct span kept(struct sim *s, const struct buf *b)
+{
+    char *p = sim_alloc(s, b->n + 1);
+    memcpy(p, b->p, b->n);
+    return (struct span){p, b->n};
+}
+
+static void write_job_body(const struct plan_job *job, int index, struct buf *out)
+{
+    char model[16];
+    (void)snprintf(model, sizeof model, "m%d", job->endpoint);
+    const char *name = job->sort == SORT_RETIRED    ? "gone"
+                       : job->sort == SORT_NO_MODEL ? "unheard-of"
+                                                    : model;
+    if (job->sort == SORT_EMBEDDING)
+        buf_addf(out, "{\"model\":\"%s\",\"input\":\"document %d\"}", name, index);
+    else
+        buf_addf(out,
+                 "{\"model\":\"%s\",\"max_tokens\":%d,\"messages\":[{\"role\":\"user\","
+                 "\"content\":\"document %d\"}]}",
+                 name, MAX_TOKENS, index);
+}
+
+static void make_job_record(struct sim *s, int index)
+{
+    const struct plan_job *plan = &s->plan->jobs[index];
+    struct sim_job *job = &s->jobs[index];
+    struct span labels[] = {SPAN_LIT("spam"), SPAN_LIT("ham")};
+    char batch[16], custom_id[16];
+    struct buf body, label_list, value;
+    struct err err = {0};
+    (void)snprintf(batch, sizeof batch, "batch-%d", plan->batch);
+    (void)snprintf(custom_id, sizeof custom_id, "doc-%d", index);
+    buf_init(&body, 4096);
+    buf_init(&label_list, 4096);
+    buf_init(&value, 8192);
+    write_job_body(plan, index, &body);
+    enum rc rc = job_msg_labels_encode(labels, 2, &label_list, &err);
+    struct job_msg msg = {
+        .batch = span_of(batch),
+        .custom_id = span_of(custom_id),
+        .app = SPAN_LIT("sim"),
+        .task = SPAN_LIT("task"),
+        .priority = -1,
+        .url = plan->sort == SORT_BAD_URL     ? SPAN_LIT("/v1/images")
+               : plan->sort == SORT_EMBEDDING ? SPAN_LIT("/v1/embeddings")
+                                              : SPAN_LIT("/v1/chat/completions"),
+        .body = buf_span(&body),
+        .output_kind = plan->sort == SORT_LABEL ? OUTPUT_LABEL : OUTPUT_TEXT,
+        .created_at_ms = SIM_WALL_US / 1000 - CREATED_BEFORE_MS - plan->batch,
+        .deadline_ms = plan->deadline_us ? (SIM_WALL_US + plan->deadline_us) / 1000 : 0,
+        .max_attempts = plan->max_attempts,
+        .max_cost_nusd = plan->sort == SORT_POOR ? 0 : -1,
+    };
+    if (plan->sort == SORT_LABEL) {
+        msg.output_labels = buf_span(&label_list);
+        msg.output_label_count = 2;
+    }
+    msg.batch_id = batchid_make(msg.created_at_ms, msg.app, msg.batch);
+    msg.job_id = jobid_make(msg.created_at_ms, msg.app, msg.batch, msg.custom_id, 0);
+    if (plan->sort == SORT_FORGED)
+        msg.job_id.b[ID_BYTES - 1] ^= 1;
+    job->id = msg.job_id;
+    job->batch_id = msg.batch_id;
+    if (rc == RC_OK)
+        rc = job_msg_encode(&msg, &value, &err);
+    if (rc != RC_OK)
+        sim_break(s, "SIM", "job %d cannot be written: %s", index, err.text);
+    if (plan->sort == SORT_MALFORMED)
+        value.n /= 2;
+    job->value = kept(s, &value);
+    buf_done(&body);
+    buf_done(&label_list);
+    buf_done(&value);
+}
+
+void sim_jobs_make(struct sim *s)
+{
+    for (int i = 0; i < s->plan->job_count; i++) {
+        make_job_record(s, i);
+        remember(s, i);
+    }
+}
+
+/* ---- the catalogue -------------------------------------------------------------------------------------- */
+
+static char *name_of(struct sim *s, const char *letter, int number)
+{
+    char *name = sim_alloc(s, 16);
+    (void)snprintf(name, 16, "%s%d", letter, number);
+    return name;
+}
+
+static void make_model(struct sim *s, int i, bool retired)
+{
+    static char empty[] = "", one[] = "1", upstream[] = "upstream", gone[] = "gone";
+    struct cat_model_version *v = &s->catalogue.versions[i];
+    struct cat_price *price = sim_alloc(s, sizeof *price);
+    *price = (struct cat_price){
+        .db_id = i + 1,
+        .price = {.input_pusd = 150000, .cached_pusd = -1, .output_pusd = 600000,
+                  .reasoning_pusd = -1}};
+    char *name = retired ? gone : name_of(s, "m", i);
+    *v = (struct cat_model_version){
+        .index = i,
+        .db_id = i + 1,
+        .model = name,
+        .version = one,
+        .label = name_of(s, "m@", i),
+        .upstream_model = upstream,
+        .endpoint = retired ? 0 : i,
+        .state = retired ? VERSION_RETIRED : VERSION_APPROVED,
+        .provider = empty,
+        .owner = empty,
+        .prices = price,
+        .price_count = 1,
+    };
+    s->catalogue.models[i] = (struct cat_model){name, i};
+}
+
+void sim_catalogue_make(struct sim *s)
+{
+    static char empty[] = "", name[] = "sim";
+    struct catalogue *cat = &s->catalogue;
+    int endpoints = s->plan->endpoints;
+    cat->endpoints = sim_alloc(s, (size_t)endpoints * sizeof *cat->endpoints);
+    cat->versions = sim_alloc(s, SIM_MODELS * sizeof *cat->versions);
+    cat->models = sim_alloc(s, SIM_MODELS * sizeof *cat->models);
+    cat->name = name;
+    cat->endpoint_count = endpoints;
+    cat->version_count = cat->model_count = endpoints + 1;
+    for (int i = 0; i < endpoints; i++) {
+        cat->endpoints[i] = (struct cat_endpoint){
+            .index = i,
+            .db_id = i + 1,
+            .name = name_of(s, "e", i),
+            .version = 1,
+            .base_url = empty,
+            .credential = empty,
+            .ca_file = empty,
+            .max_in_flight = s->plan->endpoint_in_flight,
+            .timeout_us = s->plan->timeout_us,
+        };
+        make_model(s, i, false);
+    }
+    make_model(s, endpoints, true);
+}

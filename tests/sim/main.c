@@ -1,0 +1,215 @@
+/*
+ * main.c - sim: plays seeds, and tells the story of those that break a guarantee.
+ *
+ *   sim [--from N] [--seeds N] [--minutes M] [--jobs N]   plays seeds; stops at the first that fails
+ *   sim --story SEED [--whole]                            plays one and tells it, shrunk if it fails
+ *
+ * Happy path: one line at the end with what was played, exit 0. A seed that breaks a guarantee is
+ * shrunk and told; exit 1. `--keep-going` plays on, with one line for each that fails. `--coverage`
+ * lists which arrows of the path and which faults occurred. `--hash` prints each seed's hash.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "tests/sim/shrink.h"
+#include "worker/path_internal.h"
+
+enum { SHRINK_RUNS = 600, EXIT_BROKEN_G = 1, EXIT_BAD_USE = 2 };
+
+struct options {
+    uint64_t from, seeds, story;
+    int jobs;
+    double minutes;
+    bool tell, whole, keep_going, coverage, hash;
+};
+
+static const char usage[] =
+    "sim [--from N] [--seeds N] [--minutes M] [--jobs N] [--keep-going] [--coverage] [--hash]\n"
+    "sim --story SEED [--jobs N] [--whole]\n";
+
+/* ---- what was played --------------------------------------------------------------------------------- */
+
+static void print_counts(const struct sim_counts *c, uint64_t from, int failed, double seconds)
+{
+    printf("seeds %lld from %llu, jobs %lld, calls %lld, crashes %lld, faults %lld (",
+           (long long)c->seeds, (unsigned long long)from, (long long)c->jobs, (long long)c->calls,
+           (long long)c->crashes, (long long)c->faults);
+    for (int i = 0, n = 0; i < FAULT_KINDS; i++)
+        if (c->fault[i])
+            printf("%s%s %lld", n++ ? ", " : "", fault_name((enum fault_kind)i),
+                   (long long)c->fault[i]);
+    printf("), rows refused %lld, extra calls %lld, events %lld, %.1f s\n", (long long)c->refused,
+           (long long)c->extra, (long long)c->events, seconds);
+    printf("seeds that broke a guarantee: %d\n", failed);
+}
+
+/* The arrows that the path allows and nobody took. Returns how many. */
+static void print_coverage(const struct sim_counts *c)
+{
+    for (int from = 0; from < JOB_STATE_COUNT; from++)
+        for (int to = 0; to < JOB_STATE_COUNT; to++)
+            if (c->arrow[from][to] || path_may_move((enum job_state)from, (enum job_state)to))
+                printf("arrow %s>%s %lld\n", job_state_name((enum job_state)from),
+                       job_state_name((enum job_state)to), (long long)c->arrow[from][to]);
+    for (int i = 0; i < FAULT_KINDS; i++)
+        printf("fault %s %lld\n", fault_name((enum fault_kind)i), (long long)c->fault[i]);
+}
+
+/* ---- one seed told -------------------------------------------------------------------------------------- */
+
+static void print_plan(const struct plan *p)
+{
+    printf("%d workers, %d partitions a lane, %d endpoints; in flight %d (%d an endpoint), attempts "
+           "%d, lane %d, span %lld, lease %lld ms, short wait %lld ms, timeout %lld s, trouble %d "
+           "permille; calm at %lld s\n",
+           p->workers, p->partitions, p->endpoints, p->max_in_flight, p->endpoint_in_flight,
+           p->max_attempts, p->lane_jobs, (long long)p->offset_span, (long long)p->lease_us / 1000,
+           (long long)p->short_wait_us / 1000, (long long)p->timeout_us / 1000000,
+           p->trouble_permille, (long long)p->calm_us / 1000000);
+    for (int i = 0; i < p->job_count; i++)
+        if (!p->jobs[i].off)
+            printf("  job %d: %s, %s, batch %d, endpoint %d%s%s\n", i, sort_name(p->jobs[i].sort),
+                   temper_name(p->jobs[i].temper), p->jobs[i].batch, p->jobs[i].endpoint,
+                   p->jobs[i].deadline_us ? ", with a deadline" : "",
+                   p->jobs[i].poison ? ", its rows are refused" : "");
+    for (int i = 0; i < p->fault_count; i++)
+        if (!p->faults[i].off)
+            printf("  fault at %.1f s: %s, %d, for %.1f s (%d>%d, %d)\n",
+                   (double)p->faults[i].at_us / 1e6, fault_name(p->faults[i].kind),
+                   p->faults[i].slot, (double)p->faults[i].for_us / 1e6, p->faults[i].from,
+                   p->faults[i].to, p->faults[i].nth);
+}
+
+static int tell_story(struct sim *s, const struct options *o)
+{
+    static struct plan plan;
+    struct sim_counts counts = {0};
+    plan_draw(&plan, o->story, o->jobs);
+    bool held = sim_play(s, &plan, &counts, false);
+    char guarantee[sizeof s->broken];
+    memcpy(guarantee, s->broken, sizeof guarantee);
+    sim_world_done(s);
+    if (!held && !o->whole)
+        shrink(s, &plan, guarantee, SHRINK_RUNS);
+    printf("seed %llu%s\n", (unsigned long long)o->story, !held && !o->whole ? ", shrunk" : "");
+    print_plan(&plan);
+    counts = (struct sim_counts){0};
+    held = sim_play(s, &plan, &counts, true);
+    if (held)
+        printf("all guarantees held, hash %016llx\n", (unsigned long long)s->hash);
+    else
+        printf("seed %llu breaks %s at %.3f s: %s\n", (unsigned long long)o->story, s->broken,
+               (double)s->broken_us / 1e6, s->why);
+    sim_world_done(s);
+    return held ? 0 : EXIT_BROKEN_G;
+}
+
+/* ---- many seeds ------------------------------------------------------------------------------------------ */
+
+static double now_s(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static int play_seeds(struct sim *s, struct options *o)
+{
+    static struct plan plan;
+    static struct sim_counts counts;
+    double begun = now_s();
+    int failed = 0;
+    for (uint64_t i = 0; i < o->seeds; i++) {
+        if (o->minutes > 0 && now_s() - begun > o->minutes * 60)
+            break;
+        plan_draw(&plan, o->from + i, o->jobs);
+        bool held = sim_play(s, &plan, &counts, false);
+        if (o->hash)
+            printf("%llu %016llx\n", (unsigned long long)(o->from + i),
+                   (unsigned long long)s->hash);
+        if (!held)
+            printf("seed %llu breaks %s: %s\n", (unsigned long long)(o->from + i), s->broken,
+                   s->why);
+        sim_world_done(s);
+        failed += !held;
+        if (held || o->keep_going)
+            continue;
+        o->story = o->from + i;
+        (void)tell_story(s, o);
+        break;
+    }
+    if (o->coverage)
+        print_coverage(&counts);
+    print_counts(&counts, o->from, failed, now_s() - begun);
+    return failed ? EXIT_BROKEN_G : 0;
+}
+
+/* ---- the command line --------------------------------------------------------------------------------------- */
+
+static bool take_number(int argc, char **argv, int *i, double *ret)
+{
+    char *end = NULL;
+    if (*i + 1 >= argc)
+        return false;
+    *ret = strtod(argv[++*i], &end);
+    return end != argv[*i] && *end == '\0' && *ret >= 0;
+}
+
+static bool take_flag(const char *word, struct options *o)
+{
+    struct {
+        const char *name;
+        bool *flag;
+    } flags[] = {{"--whole", &o->whole},
+                 {"--keep-going", &o->keep_going},
+                 {"--coverage", &o->coverage},
+                 {"--hash", &o->hash}};
+    for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++)
+        if (strcmp(word, flags[i].name) == 0)
+            return *flags[i].flag = true;
+    return false;
+}
+
+static bool parse(int argc, char **argv, struct options *o)
+{
+    *o = (struct options){.from = 1, .seeds = 1000};
+    for (int i = 1; i < argc; i++) {
+        const char *word = argv[i];
+        double n = 0;
+        if (take_flag(word, o))
+            continue;
+        if (!take_number(argc, argv, &i, &n))
+            return false;
+        if (strcmp(word, "--from") == 0)
+            o->from = (uint64_t)n;
+        else if (strcmp(word, "--seeds") == 0)
+            o->seeds = (uint64_t)n;
+        else if (strcmp(word, "--jobs") == 0)
+            o->jobs = (int)n;
+        else if (strcmp(word, "--minutes") == 0)
+            o->minutes = n;
+        else if (strcmp(word, "--story") == 0)
+            o->story = (uint64_t)n, o->tell = true;
+        else
+            return false;
+    }
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    struct options options;
+    if (!parse(argc, argv, &options)) {
+        (void)fputs(usage, stderr);
+        return EXIT_BAD_USE;
+    }
+    struct sim *s = calloc(1, sizeof *s);
+    (void)setvbuf(stdout, NULL, _IOLBF, 0);
+    if (!s)
+        return 3;
+    int exit_code = options.tell ? tell_story(s, &options) : play_seeds(s, &options);
+    free(s);
+    return exit_code;
+}

@@ -1,0 +1,312 @@
+/*
+ * models.c - the models, and the HTTP edge in front of them.
+ *
+ * Happy path: a call connects, the worker's gate is asked, the first byte leaves and is written
+ * down (the witness: `sim->seen`), the reply comes after its latency. What kind of reply it is
+ * follows from the job, the number of the call and what befalls the endpoint at that moment, so
+ * that it is the same in a replay. A call ends for its sender at its reply, at its timeout or when
+ * it is given up; for a worker that died its calls go on without anybody.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/buf.h"
+#include "tests/sim/sim.h"
+#include "worker/job.h"
+
+struct sim_call {
+    struct sim_call *next;
+    struct sim_worker *w;
+    struct job *job;
+    int index, number; /* index: of the job; copied, as the job moves on */
+    int seen;          /* index in sim->seen; -1: no byte left */
+    bool over, aborted;
+};
+
+/* ---- what the model makes of it ------------------------------------------------------------------ */
+
+static uint64_t chance_of(const struct sim *s, int job, int number, int what)
+{
+    return draw_mix(s->plan->seed, 0x6d6f64656c, (uint64_t)job << 16 | (uint64_t)number,
+                    (uint64_t)what);
+}
+
+static bool endpoint_has(const struct sim *s, int endpoint, enum fault_kind kind)
+{
+    return s->endpoint_until_us[endpoint] > s->now_us && s->endpoint_fault[endpoint] == kind;
+}
+
+static bool by_fault(const struct sim *s, int endpoint, enum reply_kind *ret)
+{
+    if (s->endpoint_until_us[endpoint] <= s->now_us)
+        return false;
+    switch ((int)s->endpoint_fault[endpoint]) {
+    case FAULT_ENDPOINT_BUSY:
+        *ret = REPLY_503;
+        return true;
+    case FAULT_ENDPOINT_THROTTLES:
+        *ret = REPLY_429;
+        return true;
+    case FAULT_ENDPOINT_KEY:
+        *ret = REPLY_401;
+        return true;
+    case FAULT_ENDPOINT_MODEL:
+        *ret = REPLY_404;
+        return true;
+    case FAULT_ENDPOINT_HANGS:
+        *ret = REPLY_TIMEOUT;
+        return true;
+    case FAULT_ENDPOINT_CUTS:
+        *ret = REPLY_CUT;
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool by_temper(const struct sim *s, const struct plan_job *job, enum reply_kind *ret)
+{
+    static const enum reply_kind kinds[TEMPER_COUNT] = {
+        [TEMPER_CRASHES] = REPLY_500,       [TEMPER_CUTS] = REPLY_CUT,
+        [TEMPER_BAD] = REPLY_400,           [TEMPER_REFUSES] = REPLY_REFUSED,
+        [TEMPER_BABBLES] = REPLY_BAD_OUTPUT, [TEMPER_GARBLES] = REPLY_GARBLED,
+        [TEMPER_SNUBBED] = REPLY_403,
+    };
+    if (job->temper == TEMPER_PLAIN || job->temper == TEMPER_SLOW ||
+        (job->temper == TEMPER_SNUBBED && s->calm) ||
+        (job->temper == TEMPER_REFUSES && job->sort == SORT_EMBEDDING))
+        return false;
+    *ret = kinds[job->temper];
+    return true;
+}
+
+static enum reply_kind reply_of(const struct sim *s, int index, int number)
+{
+    static const enum reply_kind troubles[] = {
+        REPLY_BAD_OUTPUT, REPLY_GARBLED, REPLY_OTHER_MODEL, REPLY_401, REPLY_404,     REPLY_429,
+        REPLY_429,        REPLY_500,     REPLY_500,         REPLY_503, REPLY_502,     REPLY_CUT,
+        REPLY_CUT,        REPLY_CUT,     REPLY_TIMEOUT,     REPLY_403, REPLY_OVERSIZED, REPLY_400,
+        REPLY_REFUSED,
+    };
+    const struct plan_job *job = &s->plan->jobs[index];
+    enum reply_kind kind = REPLY_GOOD;
+    uint64_t draw = chance_of(s, index, number, 0);
+    if (by_fault(s, job->endpoint, &kind) || by_temper(s, job, &kind))
+        return kind;
+    if (s->calm || (int)(draw % 1000) >= s->plan->trouble_permille)
+        return REPLY_GOOD;
+    kind = troubles[(draw >> 16) % (sizeof troubles / sizeof troubles[0])];
+    return kind == REPLY_REFUSED && job->sort == SORT_EMBEDDING ? REPLY_GARBLED : kind;
+}
+
+static int64_t latency_us(const struct sim *s, int index, int number, enum reply_kind kind)
+{
+    uint64_t draw = chance_of(s, index, number, 1);
+    if (kind == REPLY_TIMEOUT)
+        return s->plan->timeout_us;
+    int64_t us = draw % 3 == 0 ? sim_range(draw >> 8, 100, 5000)
+                               : sim_range(draw >> 8, 20000, 2000000);
+    if (s->plan->jobs[index].temper == TEMPER_SLOW && !s->calm)
+        us = sim_range(draw >> 8, 2000000, 45000000);
+    return us < s->plan->timeout_us ? us : s->plan->timeout_us;
+}
+
+/* ---- replies ------------------------------------------------------------------------------------- */
+
+static const char *content_of(const struct plan_job *job, enum reply_kind kind)
+{
+    if (kind == REPLY_BAD_OUTPUT)
+        return job->sort == SORT_LABEL ? "perhaps" : "";
+    return job->sort == SORT_LABEL ? "spam" : "a summary of it";
+}
+
+static void write_body(const struct plan_job *job, enum reply_kind kind, struct buf *out)
+{
+    const char *model = kind == REPLY_OTHER_MODEL ? "somebody-else" : "upstream";
+    static const char usage[] = "\"usage\":{\"prompt_tokens\":12,\"completion_tokens\":5,"
+                                "\"total_tokens\":17}";
+    if (kind == REPLY_GARBLED) {
+        buf_add_text(out, "{\"choices\":[{\"ind");
+    } else if (job->sort == SORT_EMBEDDING) {
+        buf_addf(out, "{\"model\":\"%s\",\"data\":[%s],\"usage\":{\"prompt_tokens\":12}}", model,
+                 kind == REPLY_BAD_OUTPUT ? "" : "{\"index\":0,\"embedding\":[0.5,1]}");
+    } else if (kind == REPLY_REFUSED) {
+        buf_addf(out,
+                 "{\"model\":\"%s\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\","
+                 "\"content\":null,\"refusal\":\"no\"},\"finish_reason\":\"stop\"}],%s}",
+                 model, usage);
+    } else {
+        buf_addf(out,
+                 "{\"model\":\"%s\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\","
+                 "\"content\":\"%s\"},\"finish_reason\":\"stop\"}],%s}",
+                 model, content_of(job, kind), usage);
+    }
+}
+
+static int status_of(enum reply_kind kind)
+{
+    static const int statuses[REPLY_KINDS] = {
+        [REPLY_400] = 400, [REPLY_401] = 401, [REPLY_403] = 403, [REPLY_404] = 404,
+        [REPLY_429] = 429, [REPLY_500] = 500, [REPLY_503] = 503, [REPLY_502] = 502,
+    };
+    return statuses[kind] ? statuses[kind] : 200;
+}
+
+static void fill_in(const struct sim *s, const struct sim_call *c, enum reply_kind kind)
+{
+    struct http_call *call = &c->job->call;
+    uint64_t draw = chance_of(s, c->index, c->number, 2);
+    call->facts = (struct http_facts){.status = status_of(kind)};
+    if (kind == REPLY_CUT || kind == REPLY_TIMEOUT || kind == REPLY_OVERSIZED) {
+        call->facts.fault = kind == REPLY_CUT       ? HTTP_FAULT_SENT
+                            : kind == REPLY_TIMEOUT ? HTTP_FAULT_TIMEOUT
+                                                    : HTTP_FAULT_OVERSIZED;
+        call->facts.status = kind == REPLY_TIMEOUT || draw % 2 ? 0 : 200;
+    } else if (call->facts.status == 200) {
+        write_body(&s->plan->jobs[c->index], kind, &call->reply);
+    } else {
+        buf_addf(&call->reply, "{\"error\":{\"message\":\"status %d\"}}", call->facts.status);
+        if (kind == REPLY_429 && draw % 3)
+            (void)snprintf(call->facts.retry_after, sizeof call->facts.retry_after, "%d",
+                           (int)(draw >> 8) % 8);
+    }
+    call->facts.body = buf_span(&call->reply);
+}
+
+/* ---- the edge -------------------------------------------------------------------------------------- */
+
+static void unlink_call(struct sim_call *c)
+{
+    struct sim_call **at = &c->w->calls;
+    while (*at != c)
+        at = &(*at)->next;
+    *at = c->next;
+    c->over = true;
+}
+
+static void finish(struct sim *s, struct sim_call *c, enum http_fault fault)
+{
+    struct http_call *call = &c->job->call;
+    unlink_call(c);
+    buf_done(&call->request);
+    if (c->seen >= 0)
+        s->seen[c->seen].open = false;
+    if (fault != HTTP_FAULT_NONE) {
+        call->facts = (struct http_facts){.fault = fault};
+    } else {
+        s->seen[c->seen].given = true;
+        fill_in(s, c, s->seen[c->seen].kind);
+    }
+    call->done_us = sim_worker_mono(c->w);
+    path_called(c->w->path, c->job);
+}
+
+static void reply_comes(struct sim *s, struct sim_worker *w, void *arg)
+{
+    struct sim_call *c = arg;
+    (void)w;
+    if (!c->over && !c->aborted)
+        finish(s, c, HTTP_FAULT_NONE);
+}
+
+static void abort_comes(struct sim *s, struct sim_worker *w, void *arg)
+{
+    struct sim_call *c = arg;
+    (void)w;
+    if (!c->over)
+        finish(s, c, HTTP_FAULT_ABORTED);
+}
+
+static void write_down(struct sim *s, struct sim_call *c)
+{
+    if (s->seen_count == s->seen_cap) {
+        s->seen_cap = s->seen_cap ? 2 * s->seen_cap : 256;
+        struct sim_seen *grown = realloc(s->seen, s->seen_cap * sizeof *grown);
+        if (!grown)
+            exit(3);
+        s->seen = grown;
+    }
+    enum reply_kind kind = reply_of(s, c->index, c->number);
+    c->seen = (int)s->seen_count++;
+    s->seen[c->seen] = (struct sim_seen){
+        .job = c->index,
+        .number = c->number,
+        .slot = c->w->slot,
+        .life = c->w->life,
+        .worker_id = c->job->claimed_by,
+        .at_us = s->now_us,
+        .kind = kind,
+        .open = true,
+    };
+    s->jobs[c->index].calls++;
+    s->counts->calls++;
+    s->counts->reply[kind]++;
+    TELL(s, c->w, "calls for job %d, call %d, as worker id %lld", c->index, c->number,
+         (long long)c->job->claimed_by);
+    check_first_byte(s, c->w, c->job, c->seen);
+}
+
+static void connected(struct sim *s, struct sim_worker *w, void *arg)
+{
+    struct sim_call *c = arg;
+    if (c->over || c->aborted)
+        return;
+    if (endpoint_has(s, s->plan->jobs[c->index].endpoint, FAULT_ENDPOINT_DOWN)) {
+        finish(s, c, HTTP_FAULT_UNSENT);
+        return;
+    }
+    if (!store_may_send(w->store, c->job->claimed_by)) {
+        TELL(s, w, "may not send: job %d, call %d", c->index, c->number);
+        finish(s, c, HTTP_FAULT_GATE);
+        return;
+    }
+    c->job->call.first_byte_us = sim_worker_mono(w);
+    write_down(s, c);
+    enum reply_kind kind = s->seen[c->seen].kind;
+    sim_after_for(w, latency_us(s, c->index, c->number, kind), reply_comes, c);
+}
+
+enum rc models_call(struct sim_worker *w, struct job *job, struct err *err)
+{
+    struct sim *s = w->sim;
+    uint64_t draw = sim_draw(w);
+    if (!s->calm && draw % 500 == 0)
+        return err_set(err, RC_NOMEM, "no memory for a request");
+    struct sim_call *c = sim_alloc(s, sizeof *c);
+    *c = (struct sim_call){.w = w,
+                           .job = job,
+                           .index = sim_job_of(s, &job->msg.job_id),
+                           .number = job->number,
+                           .seen = -1,
+                           .next = w->calls};
+    w->calls = c;
+    buf_done(&job->call.reply);
+    buf_init(&job->call.reply, job->call.reply_max_bytes);
+    job->call.transfer = c;
+    job->call.started_us = sim_worker_mono(w);
+    job->call.first_byte_us = job->call.done_us = 0;
+    int64_t in_us = draw % 8 == 0 ? sim_range(draw >> 8, 1000, 900000)
+                                  : sim_range(draw >> 8, 100, 4000);
+    sim_after_for(w, in_us, connected, c);
+    return RC_OK;
+}
+
+void models_abort(struct sim_worker *w, struct job *job)
+{
+    struct sim_call *c = job->call.transfer;
+    if (!c || c->over || c->aborted)
+        return;
+    c->aborted = true;
+    sim_after_for(w, 0, abort_comes, c);
+}
+
+void models_forget(struct sim_worker *w)
+{
+    for (struct sim_call *c = w->calls; c; c = c->next) {
+        c->over = true;
+        if (c->seen >= 0)
+            w->sim->seen[c->seen].open = false;
+    }
+    w->calls = NULL;
+}

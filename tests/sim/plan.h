@@ -1,0 +1,144 @@
+/*
+ * plan.h - what a seed stands for: settings, jobs, records and faults (pure).
+ *
+ * A plan is drawn from its seed before anything runs, so that a failing one can be made smaller: an
+ * entry that is switched off leaves everything else as it was, because all chance at run time is
+ * drawn per thing (sim_draw) and never from one common stream.
+ */
+#ifndef INFERQ_TESTS_SIM_PLAN_H
+#define INFERQ_TESTS_SIM_PLAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    PLAN_SLOTS = 5, /* workers at once, at most */
+    PLAN_LANES = 3,
+    PLAN_PARTITIONS = 3, /* of a lane, at most */
+    PLAN_ENDPOINTS = 3,
+    PLAN_BATCHES = 3,
+    PLAN_JOBS = 120,
+    PLAN_RECORDS = 2 * PLAN_JOBS,
+    PLAN_FAULTS = 48,
+};
+
+/* What a record holds. */
+enum job_sort {
+    SORT_TEXT,
+    SORT_LABEL,
+    SORT_EMBEDDING,
+    SORT_BAD_URL,   /* dead without a call */
+    SORT_NO_MODEL,  /* dead without a call */
+    SORT_RETIRED,   /* dead without a call */
+    SORT_POOR,      /* max_cost below any call: dead without a call */
+    SORT_MALFORMED, /* no job */
+    SORT_FORGED,    /* no job: the id does not follow */
+    SORT_COUNT,
+};
+
+/* How the model treats a job, besides what befalls any. */
+enum job_temper {
+    TEMPER_PLAIN,
+    TEMPER_SLOW,     /* some seconds, up to past the timeout */
+    TEMPER_CRASHES,  /* 500 for ever */
+    TEMPER_CUTS,     /* the connection always breaks within the reply */
+    TEMPER_BAD,      /* 400 */
+    TEMPER_REFUSES,  /* a refusal, 200 */
+    TEMPER_BABBLES,  /* never what the output spec asks for */
+    TEMPER_GARBLES,  /* 200 with broken JSON */
+    TEMPER_SNUBBED,  /* 403 with no end in sight while faults last */
+    TEMPER_COUNT,
+};
+
+/* Rows that Postgres refuses for their data. */
+enum job_poison {
+    POISON_NONE,
+    POISON_TEXTS, /* until it is stored without the reply's texts */
+    POISON_PARK,  /* in `parked` */
+    POISON_ROW,   /* altogether, while faults last */
+    POISON_COUNT,
+};
+
+struct plan_job {
+    bool off;
+    enum job_sort sort;
+    enum job_temper temper;
+    enum job_poison poison;
+    int batch, endpoint;
+    int max_attempts;    /* 0: the worker's */
+    int64_t deadline_us; /* on the virtual clock; 0: none */
+};
+
+struct plan_record {
+    bool off;
+    int job, lane, partition;
+    int64_t at_us;
+};
+
+enum fault_kind {
+    FAULT_CRASH,         /* at a time */
+    FAULT_CRASH_ARROW,   /* right after a job took the arrow `from` > `to` for the nth time */
+    FAULT_CRASH_SEND,    /* right after its nth statement was sent, before the next one */
+    FAULT_FREEZE,        /* SIGSTOP, SIGCONT */
+    FAULT_SLEEP,         /* the machine sleeps: CLOCK_MONOTONIC stands still */
+    FAULT_CLOCK,         /* its wall clock jumps */
+    FAULT_TERM,          /* SIGTERM; comes back later, or not */
+    FAULT_TERM_TWICE,
+    FAULT_START,         /* one worker more */
+    FAULT_PG_CUT,        /* one connection: the next transaction never arrives */
+    FAULT_PG_CUT_REPLY,  /* it commits, its reply is lost */
+    FAULT_PG_SILENT,     /* packets between one worker and Postgres are lost for a while */
+    FAULT_PG_RESTART,
+    FAULT_PG_SLOW,       /* commits take seconds */
+    FAULT_PG_ERROR,      /* statements fail with a passing SQLSTATE */
+    FAULT_KAFKA_DOWN,
+    FAULT_KAFKA_MOVE,    /* a rebalance for no reason */
+    FAULT_COMMIT_LOST,   /* the next commit of offsets does not arrive */
+    FAULT_CANCEL,        /* a batch */
+    FAULT_ENDPOINT_DOWN, /* no connection */
+    FAULT_ENDPOINT_BUSY, /* 503 */
+    FAULT_ENDPOINT_THROTTLES,
+    FAULT_ENDPOINT_KEY,   /* 401 */
+    FAULT_ENDPOINT_MODEL, /* 404 */
+    FAULT_ENDPOINT_HANGS,
+    FAULT_ENDPOINT_CUTS,
+    FAULT_KINDS,
+};
+
+struct plan_fault {
+    bool off;
+    enum fault_kind kind;
+    int slot; /* of a worker, or the endpoint, or the batch */
+    int64_t at_us, for_us;
+    int from, to, nth; /* CRASH_ARROW; CRASH_SEND: nth */
+};
+
+struct plan {
+    uint64_t seed;
+    int workers, partitions, endpoints, batches;
+    int64_t calm_us; /* faults are over; then everything must come to rest */
+    /* settings of the workers */
+    int max_in_flight, endpoint_in_flight, max_attempts, lane_jobs;
+    int64_t lease_us, heartbeat_us, short_wait_us, offset_span, drain_us, timeout_us;
+    int64_t reply_max_bytes, memory_bytes;
+    int trouble_permille; /* calls that go wrong for no planned reason, while faults last */
+    int job_count, record_count, fault_count;
+    struct plan_job jobs[PLAN_JOBS];
+    struct plan_record records[PLAN_RECORDS];
+    struct plan_fault faults[PLAN_FAULTS];
+};
+
+/* `jobs`: so many; 0: drawn as well. */
+void plan_draw(struct plan *p, uint64_t seed, int jobs);
+int plan_jobs_on(const struct plan *p);
+int plan_faults_on(const struct plan *p);
+
+const char *fault_name(enum fault_kind kind);
+const char *sort_name(enum job_sort sort);
+const char *temper_name(enum job_temper temper);
+
+/* Chance without a state: the same words give the same number, and nothing else has a part in it. */
+uint64_t draw_mix(uint64_t a, uint64_t b, uint64_t c, uint64_t d);
+
+#endif

@@ -1,0 +1,474 @@
+/*
+ * sim_worker.c - one worker: the path and the store edge, put together as worker/worker.c does, on
+ * a loop whose turns are events of the world.
+ *
+ * Happy path: something happens to a worker (a record, an answer, a timer); soon after, its turn
+ * ends: the path is told that time has passed and the store edge sends what was handed to it, as
+ * on_before_wait does. Between any two of these it can be killed, frozen or put to sleep.
+ *
+ * Replaced at link time: libuv's timer of store_keep.c, and path_move, to see the arrows taken.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+
+#include "tests/sim/sim.h"
+#include "worker/job.h"
+#include "worker/path_internal.h"
+
+enum {
+    ABORT_WAIT_US = 10 * 1000 * 1000,
+    TURN_US = 300,
+    START_AGAIN_US = 3 * 1000 * 1000,
+};
+
+/* ---- its clocks -------------------------------------------------------------------------------------- */
+
+int64_t sim_worker_boot(const struct sim_worker *w)
+{
+    int64_t now = w->sim->now_us;
+    return w->clock_base_us + now + now * w->ppm / 1000000;
+}
+
+int64_t sim_worker_mono(const struct sim_worker *w)
+{
+    return sim_worker_boot(w) - w->slept_us;
+}
+
+/* ---- the loop ---------------------------------------------------------------------------------------- */
+
+static void end_life(struct sim_worker *w)
+{
+    models_forget(w);
+    w->dying = true; /* connections are closed without a word to anybody */
+    w->sim->running = w;
+    store_free(w->store);
+    path_free(w->path);
+    w->sim->running = NULL;
+    w->store = NULL;
+    w->path = NULL;
+    w->conn_count = 0;
+    w->dying = false;
+    w->phase = SIM_DOWN;
+    w->watching_count = 0;
+    w->timer = NULL;
+    w->life++;
+}
+
+static void store_stopped(void *arg)
+{
+    struct sim_worker *w = arg;
+    w->stopped = true;
+}
+
+/* As step_shutdown of worker.c. */
+static void step_shutdown(struct sim_worker *w, int64_t now)
+{
+    if (w->phase == SIM_DRAINING && now >= w->drain_until_us) {
+        w->phase = SIM_ABORTING;
+        w->drain_until_us = now + ABORT_WAIT_US;
+        path_abort_calls(w->path);
+    }
+    bool over = path_idle(w->path) || (w->phase == SIM_ABORTING && now >= w->drain_until_us);
+    if ((w->phase == SIM_DRAINING || w->phase == SIM_ABORTING) && over) {
+        w->phase = SIM_STOPPING;
+        store_stop(w->store, store_stopped, w);
+    }
+}
+
+static void end_of_turn(struct sim *s, struct sim_worker *w, void *arg);
+
+static void turn_within(struct sim_worker *w, int64_t in_us)
+{
+    int64_t at = w->sim->now_us + in_us;
+    if (w->turn_at_us > w->sim->now_us && w->turn_at_us <= at)
+        return;
+    w->turn_at_us = at;
+    sim_after_for(w, in_us, end_of_turn, NULL);
+}
+
+/* As on_before_wait. An event that a sooner one has overtaken does nothing. */
+static void end_of_turn(struct sim *s, struct sim_worker *w, void *arg)
+{
+    (void)arg;
+    if (w->turn_at_us > s->now_us || w->turn_at_us == 0)
+        return;
+    w->turn_at_us = 0;
+    w->in_turn = true;
+    int64_t next = path_tick(w->path);
+    int64_t now = sim_worker_mono(w);
+    if (w->phase != SIM_RUNNING)
+        step_shutdown(w, now);
+    store_flush(w->store);
+    if (w->phase != SIM_RUNNING && next > w->drain_until_us)
+        next = w->drain_until_us;
+    if (next != INT64_MAX)
+        turn_within(w, next > now + 1000 ? (next - now + 999) / 1000 * 1000 : 1000);
+}
+
+void sim_worker_turn(struct sim_worker *w)
+{
+    if (w->stopped) {
+        TELL(w->sim, w, "exits");
+        kafka_leave(w);
+        end_life(w);
+        return;
+    }
+    if (!w->in_turn)
+        turn_within(w, sim_range(sim_draw(w), 0, TURN_US));
+    w->in_turn = false;
+}
+
+/* ---- the path's edges, as in worker.c ------------------------------------------------------------------ */
+
+static void edge_pause_lane(void *arg, int lane, bool on)
+{
+    kafka_pause(arg, lane, on);
+}
+
+static void edge_store_offset(void *arg, int lane, int32_t partition, uint32_t epoch, int64_t next)
+{
+    kafka_store(arg, lane, partition, epoch, next);
+}
+
+static void edge_release(void *arg)
+{
+    kafka_release(arg);
+}
+
+static bool edge_may_claim(void *arg)
+{
+    return store_may_claim(((struct sim_worker *)arg)->store);
+}
+
+static void edge_claim(void *arg, struct job *job)
+{
+    struct sim_worker *w = arg;
+    if (job->in_table)
+        store_batch_seen(w->store, &job->msg, job->lane);
+    store_claim(w->store, job);
+}
+
+static void edge_store(void *arg, struct job *job)
+{
+    struct sim_worker *w = arg;
+    store_batch_seen(w->store, &job->msg, job->lane);
+    store_end(w->store, job);
+}
+
+static void edge_park(void *arg, struct job *job)
+{
+    store_park(((struct sim_worker *)arg)->store, job);
+}
+
+static void edge_bury(void *arg, struct job *job)
+{
+    store_bury(((struct sim_worker *)arg)->store, job);
+}
+
+static void edge_pull(void *arg, int32_t wait_key, int priority, int max_rows)
+{
+    store_pull(((struct sim_worker *)arg)->store, wait_key, priority, max_rows);
+}
+
+static enum rc edge_call(void *arg, struct job *job, struct err *err)
+{
+    return models_call(arg, job, err);
+}
+
+static void edge_abort(void *arg, struct job *job)
+{
+    models_abort(arg, job);
+}
+
+static void edge_scrub(void *arg, int endpoint, char *text, size_t n)
+{
+    (void)arg, (void)endpoint, (void)text, (void)n; /* these models know no secrets */
+}
+
+static uint64_t edge_random(void *arg)
+{
+    return sim_draw(arg);
+}
+
+static int64_t edge_mono_us(void *arg)
+{
+    return sim_worker_mono(arg);
+}
+
+static int64_t edge_wall_ms(void *arg)
+{
+    const struct sim_worker *w = arg;
+    return (sim_wall_us(w->sim) + w->wall_off_us) / 1000 + store_clock_offset_ms(w->store);
+}
+
+static void edge_seen(void *arg, enum path_sight what, const struct job *job)
+{
+    (void)arg, (void)what, (void)job;
+}
+
+/* ---- what the store edge tells --------------------------------------------------------------------------- */
+
+static void on_claimed(void *arg, struct job *job)
+{
+    struct sim_worker *w = arg;
+    path_claimed(w->path, job);
+}
+
+static void on_stored(void *arg, struct job *job)
+{
+    path_stored(((struct sim_worker *)arg)->path, job);
+}
+
+static void on_refused(void *arg, struct job *job, const char *why)
+{
+    path_store_refused(((struct sim_worker *)arg)->path, job, why);
+}
+
+static void on_parked(void *arg, struct job *job)
+{
+    path_parked(((struct sim_worker *)arg)->path, job);
+}
+
+static void on_buried(void *arg, struct job *job)
+{
+    path_buried(((struct sim_worker *)arg)->path, job);
+}
+
+static void on_pulled(void *arg, const struct parked_row *row)
+{
+    struct sim_worker *w = arg;
+    TELL(w->sim, w, "pulls parked job %d", sim_job_of(w->sim, &row->job_id));
+    path_pulled(w->path, row);
+}
+
+static void on_due(void *arg, int32_t wait_key, int priority, int64_t rows)
+{
+    path_due(((struct sim_worker *)arg)->path, wait_key, priority, rows);
+}
+
+static void on_cancelled(void *arg, const struct jobid *batch_id)
+{
+    path_cancelled(((struct sim_worker *)arg)->path, batch_id);
+}
+
+static void on_oldest_live(void *arg, int64_t oldest_live_ms)
+{
+    path_oldest_live(((struct sim_worker *)arg)->path, oldest_live_ms);
+}
+
+static void letter_arrives(struct sim *s, struct sim_worker *w, void *arg)
+{
+    const int64_t *dead_id = arg;
+    bool ok = s->calm || sim_draw(w) % 10 != 0;
+    store_published(w->store, *dead_id, ok);
+}
+
+static void on_publish(void *arg, const struct store_letter *letter)
+{
+    struct sim_worker *w = arg;
+    int64_t *dead_id = sim_alloc(w->sim, sizeof *dead_id);
+    *dead_id = letter->dead_id;
+    sim_after_for(w, sim_range(sim_draw(w), 1000, 100000), letter_arrives, dead_id);
+}
+
+/* ---- making ---------------------------------------------------------------------------------------------- */
+
+static enum rc make_path(struct sim_worker *w, struct err *err)
+{
+    static const char *const lane_names[PLAN_LANES] = {"high", "normal", "low"};
+    static const int weights[PLAN_LANES] = {8, 3, 1};
+    const struct plan *plan = w->sim->plan;
+    struct path_conf conf = {
+        .lane_count = PLAN_LANES,
+        .catalogue = &w->sim->catalogue,
+        .max_in_flight = plan->max_in_flight,
+        .max_attempts = plan->max_attempts,
+        .memory_bytes = plan->memory_bytes,
+        .reply_max_bytes = plan->reply_max_bytes,
+        .short_wait_us = plan->short_wait_us,
+        .takeover_us = plan->lease_us * 3 / 2,
+        .offset_span = plan->offset_span,
+    };
+    for (int i = 0; i < PLAN_LANES; i++)
+        conf.lanes[i] = (struct lane_conf){
+            lane_names[i], weights[i], 50, (size_t)plan->lane_jobs, 1 << 20};
+    struct path_edges edges = {
+        .arg = w,
+        .pause_lane = edge_pause_lane,
+        .store_offset = edge_store_offset,
+        .release = edge_release,
+        .may_claim = edge_may_claim,
+        .claim = edge_claim,
+        .store = edge_store,
+        .park = edge_park,
+        .bury = edge_bury,
+        .pull = edge_pull,
+        .call = edge_call,
+        .abort = edge_abort,
+        .scrub = edge_scrub,
+        .random = edge_random,
+        .mono_us = edge_mono_us,
+        .wall_ms = edge_wall_ms,
+        .seen = edge_seen,
+    };
+    return path_new(&conf, &edges, &w->path, err);
+}
+
+static enum rc make_store(struct sim_worker *w, struct err *err)
+{
+    static const char *const topics[PLAN_LANES] = {"jobs.high", "jobs.normal", "jobs.low"};
+    const struct plan *plan = w->sim->plan;
+    struct store_conf conf = {
+        .conninfo = "",
+        .host = w->name,
+        .build = "sim",
+        .cluster = "sim",
+        .topics = topics,
+        .lane_count = PLAN_LANES,
+        .max_attempts = plan->max_attempts,
+        .lease_us = plan->lease_us,
+        .heartbeat_us = plan->heartbeat_us,
+        .lease_margin_us = plan->lease_us / 5,
+        .fence_after_us = plan->lease_us / 3,
+        .unbroken_us = plan->lease_us * 4 / 3,
+        .arg = w,
+        .claimed = on_claimed,
+        .stored = on_stored,
+        .refused = on_refused,
+        .parked = on_parked,
+        .buried = on_buried,
+        .pulled = on_pulled,
+        .due = on_due,
+        .cancelled = on_cancelled,
+        .oldest_live = on_oldest_live,
+        .publish = on_publish,
+    };
+    return store_new((struct uv_loop_s *)(void *)w, &conf, &w->store, err);
+}
+
+static void start_again(struct sim *s, struct sim_worker *nobody, void *arg)
+{
+    struct sim_worker *w = arg;
+    (void)nobody;
+    if (w->phase != SIM_DOWN)
+        return;
+    if (s->pg_down_until_us > s->now_us) /* it exits at once, and is started again */
+        sim_after(s, START_AGAIN_US, start_again, w);
+    else
+        sim_worker_start(w);
+}
+
+void sim_worker_again(struct sim *s, int slot, int64_t in_us)
+{
+    sim_after(s, in_us, start_again, &s->workers[slot]);
+}
+
+void sim_worker_start(struct sim_worker *w)
+{
+    struct sim *s = w->sim;
+    struct err err = {0};
+    uint64_t draw = sim_draw(w);
+    w->phase = SIM_RUNNING;
+    w->stopped = w->in_turn = w->dying = w->lose_commit = false;
+    w->frozen_until_us = w->pg_silent_until_us = w->turn_at_us = 0;
+    w->conn_count = 0;
+    w->clock_base_us = sim_range(draw, 1000000, INT64_C(1000000000));
+    w->ppm = (int)sim_range(draw >> 20, -10000, 10000); /* a bad quartz: 1 % */
+    w->wall_off_us = sim_range(draw >> 40, -400000, 400000);
+    w->slept_us = 0;
+    (void)snprintf(w->name, sizeof w->name, "worker %d.%u", w->slot, (unsigned)w->life);
+    TELL(s, w, "starts");
+    s->running = w;
+    enum rc rc = make_path(w, &err);
+    if (rc == RC_OK)
+        rc = make_store(w, &err);
+    s->running = NULL;
+    if (rc != RC_OK) {
+        sim_break(s, "SIM", "a worker cannot be made: %s", err.text);
+        return;
+    }
+    path_oldest_live(w->path, 0);
+    kafka_join(w);
+    turn_within(w, 0);
+}
+
+void sim_worker_crash(struct sim_worker *w)
+{
+    if (w->phase == SIM_DOWN)
+        return;
+    TELL(w->sim, w, "is killed");
+    w->sim->counts->crashes++;
+    sim_pg_freeze(w);
+    end_life(w);
+}
+
+/* A first SIGTERM drains; a second one gives calls up. */
+void sim_worker_term(struct sim_worker *w)
+{
+    if (w->phase == SIM_RUNNING) {
+        TELL(w->sim, w, "is told to stop");
+        w->phase = SIM_DRAINING;
+        w->drain_until_us = sim_worker_mono(w) + w->sim->plan->drain_us;
+        kafka_stop(w);
+        path_drain(w->path);
+    } else if (w->phase == SIM_DRAINING) {
+        TELL(w->sim, w, "is told to stop at once");
+        w->drain_until_us = sim_worker_mono(w);
+    }
+}
+
+/* ---- replaced at link time ------------------------------------------------------------------------------- */
+
+int __wrap_uv_timer_init(uv_loop_t *loop, uv_timer_t *timer);
+int __wrap_uv_timer_start(uv_timer_t *timer, uv_timer_cb fn, uint64_t first_ms, uint64_t every_ms);
+void __wrap_uv_close(uv_handle_t *handle, uv_close_cb closed);
+void __wrap_path_move(struct path *p, struct job *job, enum job_state next);
+void __real_path_move(struct path *p, struct job *job, enum job_state next);
+
+int __wrap_uv_timer_init(uv_loop_t *loop, uv_timer_t *timer)
+{
+    timer->loop = loop;
+    return 0;
+}
+
+static void timer_fires(struct sim *s, struct sim_worker *w, void *arg)
+{
+    (void)s, (void)arg;
+    if (!w->timer)
+        return;
+    sim_after_for(w, w->timer_every_us, timer_fires, NULL);
+    w->timer_fn(w->timer);
+}
+
+int __wrap_uv_timer_start(uv_timer_t *timer, uv_timer_cb fn, uint64_t first_ms, uint64_t every_ms)
+{
+    struct sim_worker *w = (struct sim_worker *)(void *)timer->loop;
+    w->timer = timer;
+    w->timer_fn = fn;
+    w->timer_every_us = (int64_t)every_ms * 1000;
+    sim_after_for(w, (int64_t)first_ms * 1000, timer_fires, NULL);
+    return 0;
+}
+
+void __wrap_uv_close(uv_handle_t *handle, uv_close_cb closed)
+{
+    struct sim_worker *w = (struct sim_worker *)(void *)handle->loop;
+    w->timer = NULL;
+    closed(handle);
+}
+
+void __wrap_path_move(struct path *p, struct job *job, enum job_state next)
+{
+    struct sim_worker *w = sim_here->running;
+    enum job_state from = job->state;
+    __real_path_move(p, job, next);
+    if (!w)
+        return;
+    sim_here->counts->arrow[from][next]++;
+    if (sim_here->telling && next != JOB_ADMIT && next != JOB_ROUTE && next != JOB_CHECK)
+        TELL(sim_here, w, "job %d: %s > %s", sim_job_of(sim_here, &job->msg.job_id),
+             job_state_name(from), job_state_name(next));
+    faults_arrow(w, from, next);
+}
