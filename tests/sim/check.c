@@ -38,19 +38,28 @@ static bool is_job(const struct sim *s, int job)
     return sort != SORT_MALFORMED && sort != SORT_FORGED;
 }
 
-/* ---- what a call may end as, by what the model did ----------------------------------------------------- */
+/* ---- what a call may end as, by what the model did
+ * ----------------------------------------------------- */
 
 static bool class_fits(const struct plan_job *job, enum reply_kind kind, int64_t class)
 {
     static const int classes[REPLY_KINDS] = {
-        [REPLY_GOOD] = CLASS_OK,           [REPLY_BAD_OUTPUT] = CLASS_BAD_OUTPUT,
-        [REPLY_REFUSED] = CLASS_REFUSED,   [REPLY_GARBLED] = CLASS_BAD_REPLY,
-        [REPLY_OTHER_MODEL] = CLASS_OK,    [REPLY_400] = CLASS_INVALID,
-        [REPLY_401] = CLASS_CREDENTIAL,    [REPLY_403] = CLASS_CREDENTIAL,
-        [REPLY_404] = CLASS_NO_UPSTREAM_MODEL, [REPLY_429] = CLASS_THROTTLED,
-        [REPLY_500] = CLASS_SERVER_ERROR,  [REPLY_503] = CLASS_OVERLOADED,
-        [REPLY_502] = CLASS_AMBIGUOUS,     [REPLY_CUT] = CLASS_AMBIGUOUS,
-        [REPLY_TIMEOUT] = CLASS_AMBIGUOUS, [REPLY_OVERSIZED] = CLASS_BAD_REPLY,
+        [REPLY_GOOD] = CLASS_OK,
+        [REPLY_BAD_OUTPUT] = CLASS_BAD_OUTPUT,
+        [REPLY_REFUSED] = CLASS_REFUSED,
+        [REPLY_GARBLED] = CLASS_BAD_REPLY,
+        [REPLY_OTHER_MODEL] = CLASS_OK,
+        [REPLY_400] = CLASS_INVALID,
+        [REPLY_401] = CLASS_CREDENTIAL,
+        [REPLY_403] = CLASS_CREDENTIAL,
+        [REPLY_404] = CLASS_NO_UPSTREAM_MODEL,
+        [REPLY_429] = CLASS_THROTTLED,
+        [REPLY_500] = CLASS_SERVER_ERROR,
+        [REPLY_503] = CLASS_OVERLOADED,
+        [REPLY_502] = CLASS_AMBIGUOUS,
+        [REPLY_CUT] = CLASS_AMBIGUOUS,
+        [REPLY_TIMEOUT] = CLASS_AMBIGUOUS,
+        [REPLY_OVERSIZED] = CLASS_BAD_REPLY,
     };
     if (kind == REPLY_BAD_OUTPUT && job->sort == SORT_EMBEDDING)
         return class == CLASS_BAD_REPLY; /* an empty list is no embedding */
@@ -87,7 +96,8 @@ static int64_t exact_cost_nusd(const struct plan_job *job)
     return (INPUT_TOKENS * INT64_C(150000) + output * INT64_C(600000)) / 1000;
 }
 
-/* ---- call: the ledger ------------------------------------------------------------------------------------ */
+/* ---- call: the ledger
+ * ------------------------------------------------------------------------------------ */
 
 static void call_inserted(struct sim *s, const struct fake_call_row *row)
 {
@@ -108,8 +118,9 @@ static void call_inserted(struct sim *s, const struct fake_call_row *row)
     for (const struct fake_call_row *c = fake_pg_calls(s->db, &row->job_id); c; c = c->next) {
         counted += c->class == FAKE_NULL || counts(c->class);
         if (c != row && c->done_at == FAKE_NULL)
-            sim_break(s, "G4", "job %d: call %d (worker id %lld) was claimed while call %d "
-                               "(worker id %lld) was open",
+            sim_break(s, "G4",
+                      "job %d: call %d (worker id %lld) was claimed while call %d "
+                      "(worker id %lld) was open",
                       job, (int)row->number, (long long)row->worker_id, (int)c->number,
                       (long long)c->worker_id);
     }
@@ -136,8 +147,9 @@ static void call_ended(struct sim *s, int job, const struct fake_call_row *row)
                   : seen->given ? "answered otherwise"
                                 : "was not heard out");
     if (row->certainty == CERTAINTY_EXACT && row->cost_nusd != exact_cost_nusd(plan))
-        sim_break(s, "G5", "job %d, call %d: the model charged %lld nUSD, the ledger says %lld", job,
-                  (int)row->number, (long long)exact_cost_nusd(plan), (long long)row->cost_nusd);
+        sim_break(s, "G5", "job %d, call %d: the model charged %lld nUSD, the ledger says %lld",
+                  job, (int)row->number, (long long)exact_cost_nusd(plan),
+                  (long long)row->cost_nusd);
 }
 
 static void call_changed(struct sim *s, const struct fake_call_row *row,
@@ -162,7 +174,9 @@ static void call_changed(struct sim *s, const struct fake_call_row *row,
     }
 }
 
-/* ---- result ------------------------------------------------------------------------------------------------ */
+/* ---- result
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static void check_verdict(struct sim *s, int job, const struct fake_result_row *row)
 {
@@ -239,7 +253,8 @@ static void check_progress(struct sim *s)
               (long long)s->results);
 }
 
-/* ---- worker, parked, dead_letter --------------------------------------------------------------------------- */
+/* ---- worker, parked, dead_letter
+ * --------------------------------------------------------------------------- */
 
 static void worker_changed(struct sim *s, const struct fake_worker_row *row,
                            const struct fake_worker_row *before)
@@ -347,7 +362,9 @@ void check_txn(struct sim *s, struct sim_worker *w)
                   (long long)s->by_status[STATUS_DEAD], (long long)s->letters);
 }
 
-/* ---- Kafka -------------------------------------------------------------------------------------------------- */
+/* ---- Kafka
+ * --------------------------------------------------------------------------------------------------
+ */
 
 static bool has_letter(const struct sim *s, int lane, int partition, int64_t offset)
 {
@@ -379,7 +396,8 @@ void check_committed(struct sim *s, int lane, int partition, int64_t from, int64
     }
 }
 
-/* ---- the first byte ------------------------------------------------------------------------------------------ */
+/* ---- the first byte
+ * ------------------------------------------------------------------------------------------ */
 
 void check_first_byte(struct sim *s, struct sim_worker *w, const struct job *job, int index)
 {
@@ -410,7 +428,9 @@ void check_first_byte(struct sim *s, struct sim_worker *w, const struct job *job
     }
 }
 
-/* ---- one worker ------------------------------------------------------------------------------------------------ */
+/* ---- one worker
+ * ------------------------------------------------------------------------------------------------
+ */
 
 void check_worker(struct sim *s, const struct sim_worker *w)
 {
@@ -422,9 +442,8 @@ void check_worker(struct sim *s, const struct sim_worker *w)
         const struct sim_held *h = &w->consumer.held[i];
         const struct sim_partition *p = &s->kafka.of[h->lane][h->partition];
         int held = 0;
-        for (int k = h->next - 1; k >= 0 && p->records[k].offset >= h->done &&
-                                  p->records[k].offset >= p->committed;
-             k--)
+        for (int k = h->next - 1;
+             k >= 0 && p->records[k].offset >= h->done && p->records[k].offset >= p->committed; k--)
             held++;
         if (held > s->plan->offset_span + SPAN_SLACK)
             sim_break(s, "G3", "%s has fetched %d records past the watermark of lane %d", w->name,
@@ -432,7 +451,9 @@ void check_worker(struct sim *s, const struct sim_worker *w)
     }
 }
 
-/* ---- at the end -------------------------------------------------------------------------------------------------- */
+/* ---- at the end
+ * --------------------------------------------------------------------------------------------------
+ */
 
 static bool worker_rests(const struct sim_worker *w)
 {
@@ -454,9 +475,9 @@ static void find_unrest(struct sim *s, char *why, size_t n)
         if (s->jobs[i].accepted && !fake_pg_result(s->db, &s->jobs[i].id)) {
             const struct fake_parked_row *p = fake_pg_parked(s->db, &s->jobs[i].id);
             (void)snprintf(why, n, "job %d has not ended%s", i,
-                           !p                           ? ""
+                           !p                         ? ""
                            : p->taken_by == FAKE_NULL ? " (it is parked)"
-                                                        : " (it is parked, and taken)");
+                                                      : " (it is parked, and taken)");
             return;
         }
     if (fake_pg_count(s->db, FAKE_PARKED))
@@ -474,10 +495,9 @@ static void find_unrest(struct sim *s, char *why, size_t n)
             (void)snprintf(why, n, "a dead letter is not published");
     for (int i = 0; i < PLAN_SLOTS && !why[0]; i++)
         if (!worker_rests(&s->workers[i]))
-            (void)snprintf(why, n, "%s still holds jobs or memory (%lld bytes)",
-                           s->workers[i].name,
-                           (long long)(s->workers[i].path ? path_memory_used(s->workers[i].path)
-                                                          : 0));
+            (void)snprintf(
+                why, n, "%s still holds jobs or memory (%lld bytes)", s->workers[i].name,
+                (long long)(s->workers[i].path ? path_memory_used(s->workers[i].path) : 0));
 }
 
 bool check_at_rest(struct sim *s)

@@ -11,7 +11,8 @@ static void happened(struct sim *s, const struct plan_fault *f)
     s->counts->fault[f->kind]++;
 }
 
-/* ---- crashes at an arrow, or between two statements ---------------------------------------------------- */
+/* ---- crashes at an arrow, or between two statements
+ * ---------------------------------------------------- */
 
 static void meets(struct sim_worker *w, struct plan_fault *f)
 {
@@ -47,12 +48,13 @@ static void watch(struct sim *s, struct sim_worker *w, struct plan_fault *f)
     w->watching[w->watching_count++] = f;
 }
 
-/* ---- faults of one worker --------------------------------------------------------------------------------- */
+/* ---- faults of one worker
+ * --------------------------------------------------------------------------------- */
 
 static void freeze(struct sim *s, struct sim_worker *w, const struct plan_fault *f)
 {
-    TELL(s, w, f->kind == FAULT_SLEEP ? "sleeps, machine and all, for %.1f s"
-                                      : "is frozen for %.1f s",
+    TELL(s, w,
+         f->kind == FAULT_SLEEP ? "sleeps, machine and all, for %.1f s" : "is frozen for %.1f s",
          (double)f->for_us / 1e6);
     int64_t until = s->now_us + f->for_us;
     w->frozen_until_us = until > w->frozen_until_us ? until : w->frozen_until_us;
@@ -127,7 +129,8 @@ static void of_worker(struct sim *s, struct sim_worker *w, struct plan_fault *f)
     happened(s, f);
 }
 
-/* ---- faults of all ------------------------------------------------------------------------------------------ */
+/* ---- faults of all
+ * ------------------------------------------------------------------------------------------ */
 
 static void start_one(struct sim *s)
 {

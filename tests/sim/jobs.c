@@ -10,7 +10,8 @@
 
 enum { CREATED_BEFORE_MS = 60 * 1000, MAX_TOKENS = 50 };
 
-/* ---- which job is it? ------------------------------------------------------------------------------- */
+/* ---- which job is it?
+ * ------------------------------------------------------------------------------- */
 
 static void remember(struct sim *s, int job)
 {
@@ -29,7 +30,8 @@ int sim_job_of(const struct sim *s, const struct jobid *id)
     return -1;
 }
 
-/* ---- records ------------------------------------------------------------------------------------------ */
+/* ---- records
+ * ------------------------------------------------------------------------------------------ */
 
 static struct span kept(struct sim *s, const struct buf *b)
 {
@@ -115,7 +117,8 @@ void sim_jobs_make(struct sim *s)
     }
 }
 
-/* ---- the catalogue -------------------------------------------------------------------------------------- */
+/* ---- the catalogue
+ * -------------------------------------------------------------------------------------- */
 
 static char *name_of(struct sim *s, const char *letter, int number)
 {
@@ -131,8 +134,8 @@ static void make_model(struct sim *s, int i, bool retired)
     struct cat_price *price = sim_alloc(s, sizeof *price);
     *price = (struct cat_price){
         .db_id = i + 1,
-        .price = {.input_pusd = 150000, .cached_pusd = -1, .output_pusd = 600000,
-                  .reasoning_pusd = -1}};
+        .price = {
+            .input_pusd = 150000, .cached_pusd = -1, .output_pusd = 600000, .reasoning_pusd = -1}};
     char *name = retired ? gone : name_of(s, "m", i);
     *v = (struct cat_model_version){
         .index = i,

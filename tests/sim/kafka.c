@@ -48,7 +48,8 @@ static struct sim_partition *partition_of(struct sim *s, const struct sim_held *
     return &s->kafka.of[h->lane][h->partition];
 }
 
-/* ---- delivery ------------------------------------------------------------------------------------ */
+/* ---- delivery
+ * ------------------------------------------------------------------------------------ */
 
 static bool has_next(struct sim *s, const struct sim_held *h)
 {
@@ -127,7 +128,8 @@ static void append(struct sim *s, struct sim_worker *nobody, void *arg)
     kick_all(s);
 }
 
-/* ---- commits ------------------------------------------------------------------------------------- */
+/* ---- commits
+ * ------------------------------------------------------------------------------------- */
 
 static bool is_member(const struct sim *s, int slot, uint32_t life, int generation)
 {
@@ -206,7 +208,8 @@ void kafka_store(struct sim_worker *w, int lane, int32_t partition, uint32_t epo
     }
 }
 
-/* ---- the group ----------------------------------------------------------------------------------- */
+/* ---- the group
+ * ----------------------------------------------------------------------------------- */
 
 static void try_complete(struct sim *s);
 static void rebalance(struct sim *s);
@@ -265,8 +268,9 @@ static void take_revoke(struct sim_worker *w, bool lost)
     }
     c->revoking = true;
     c->lost = lost;
-    TELL(w->sim, w, lost ? "hears that it was thrown out of the group"
-                         : "is asked to give its partitions back");
+    TELL(w->sim, w,
+         lost ? "hears that it was thrown out of the group"
+              : "is asked to give its partitions back");
     if (c->held_count == 0)
         give_back(w);
     else
@@ -396,7 +400,8 @@ void kafka_move(struct sim *s)
     try_complete(s);
 }
 
-/* ---- what the worker's glue calls ---------------------------------------------------------------- */
+/* ---- what the worker's glue calls
+ * ---------------------------------------------------------------- */
 
 void kafka_begin(struct sim *s)
 {

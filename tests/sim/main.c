@@ -1,8 +1,9 @@
 /*
  * main.c - sim: plays seeds, and tells the story of those that break a guarantee.
  *
- *   sim [--from N] [--seeds N] [--minutes M] [--jobs N]   plays seeds; stops at the first that fails
- *   sim --story SEED [--whole]                            plays one and tells it, shrunk if it fails
+ *   sim [--from N] [--seeds N] [--minutes M] [--jobs N]   plays seeds; stops at the first that
+ * fails sim --story SEED [--whole]                            plays one and tells it, shrunk if it
+ * fails
  *
  * Happy path: one line at the end with what was played, exit 0. A seed that breaks a guarantee is
  * shrunk and told; exit 1. `--keep-going` plays on, with one line for each that fails. `--coverage`
@@ -29,7 +30,8 @@ static const char usage[] =
     "sim [--from N] [--seeds N] [--minutes M] [--jobs N] [--keep-going] [--coverage] [--hash]\n"
     "sim --story SEED [--jobs N] [--whole]\n";
 
-/* ---- what was played --------------------------------------------------------------------------------- */
+/* ---- what was played
+ * --------------------------------------------------------------------------------- */
 
 static void print_counts(const struct sim_counts *c, uint64_t from, int failed, double seconds)
 {
@@ -57,17 +59,19 @@ static void print_coverage(const struct sim_counts *c)
         printf("fault %s %lld\n", fault_name((enum fault_kind)i), (long long)c->fault[i]);
 }
 
-/* ---- one seed told -------------------------------------------------------------------------------------- */
+/* ---- one seed told
+ * -------------------------------------------------------------------------------------- */
 
 static void print_plan(const struct plan *p)
 {
-    printf("%d workers, %d partitions a lane, %d endpoints; in flight %d (%d an endpoint), attempts "
-           "%d, lane %d, span %lld, lease %lld ms, short wait %lld ms, timeout %lld s, trouble %d "
-           "permille; calm at %lld s\n",
-           p->workers, p->partitions, p->endpoints, p->max_in_flight, p->endpoint_in_flight,
-           p->max_attempts, p->lane_jobs, (long long)p->offset_span, (long long)p->lease_us / 1000,
-           (long long)p->short_wait_us / 1000, (long long)p->timeout_us / 1000000,
-           p->trouble_permille, (long long)p->calm_us / 1000000);
+    printf(
+        "%d workers, %d partitions a lane, %d endpoints; in flight %d (%d an endpoint), attempts "
+        "%d, lane %d, span %lld, lease %lld ms, short wait %lld ms, timeout %lld s, trouble %d "
+        "permille; calm at %lld s\n",
+        p->workers, p->partitions, p->endpoints, p->max_in_flight, p->endpoint_in_flight,
+        p->max_attempts, p->lane_jobs, (long long)p->offset_span, (long long)p->lease_us / 1000,
+        (long long)p->short_wait_us / 1000, (long long)p->timeout_us / 1000000, p->trouble_permille,
+        (long long)p->calm_us / 1000000);
     for (int i = 0; i < p->job_count; i++)
         if (!p->jobs[i].off)
             printf("  job %d: %s, %s, batch %d, endpoint %d%s%s\n", i, sort_name(p->jobs[i].sort),
@@ -106,7 +110,8 @@ static int tell_story(struct sim *s, const struct options *o)
     return held ? 0 : EXIT_BROKEN_G;
 }
 
-/* ---- many seeds ------------------------------------------------------------------------------------------ */
+/* ---- many seeds
+ * ------------------------------------------------------------------------------------------ */
 
 static double now_s(void)
 {
@@ -146,7 +151,8 @@ static int play_seeds(struct sim *s, struct options *o)
     return failed ? EXIT_BROKEN_G : 0;
 }
 
-/* ---- the command line --------------------------------------------------------------------------------------- */
+/* ---- the command line
+ * --------------------------------------------------------------------------------------- */
 
 static bool take_number(int argc, char **argv, int *i, double *ret)
 {

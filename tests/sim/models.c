@@ -24,7 +24,8 @@ struct sim_call {
     bool over, aborted;
 };
 
-/* ---- what the model makes of it ------------------------------------------------------------------ */
+/* ---- what the model makes of it
+ * ------------------------------------------------------------------ */
 
 static uint64_t chance_of(const struct sim *s, int job, int number, int what)
 {
@@ -68,9 +69,12 @@ static bool by_fault(const struct sim *s, int endpoint, enum reply_kind *ret)
 static bool by_temper(const struct sim *s, const struct plan_job *job, enum reply_kind *ret)
 {
     static const enum reply_kind kinds[TEMPER_COUNT] = {
-        [TEMPER_CRASHES] = REPLY_500,       [TEMPER_CUTS] = REPLY_CUT,
-        [TEMPER_BAD] = REPLY_400,           [TEMPER_REFUSES] = REPLY_REFUSED,
-        [TEMPER_BABBLES] = REPLY_BAD_OUTPUT, [TEMPER_GARBLES] = REPLY_GARBLED,
+        [TEMPER_CRASHES] = REPLY_500,
+        [TEMPER_CUTS] = REPLY_CUT,
+        [TEMPER_BAD] = REPLY_400,
+        [TEMPER_REFUSES] = REPLY_REFUSED,
+        [TEMPER_BABBLES] = REPLY_BAD_OUTPUT,
+        [TEMPER_GARBLES] = REPLY_GARBLED,
         [TEMPER_SNUBBED] = REPLY_403,
     };
     if (job->temper == TEMPER_PLAIN || job->temper == TEMPER_SLOW ||
@@ -84,10 +88,10 @@ static bool by_temper(const struct sim *s, const struct plan_job *job, enum repl
 static enum reply_kind reply_of(const struct sim *s, int index, int number)
 {
     static const enum reply_kind troubles[] = {
-        REPLY_BAD_OUTPUT, REPLY_GARBLED, REPLY_OTHER_MODEL, REPLY_401, REPLY_404,     REPLY_429,
-        REPLY_429,        REPLY_500,     REPLY_500,         REPLY_503, REPLY_502,     REPLY_CUT,
-        REPLY_CUT,        REPLY_CUT,     REPLY_TIMEOUT,     REPLY_403, REPLY_OVERSIZED, REPLY_400,
-        REPLY_REFUSED,
+        REPLY_BAD_OUTPUT, REPLY_GARBLED,   REPLY_OTHER_MODEL, REPLY_401,     REPLY_404,
+        REPLY_429,        REPLY_429,       REPLY_500,         REPLY_500,     REPLY_503,
+        REPLY_502,        REPLY_CUT,       REPLY_CUT,         REPLY_CUT,     REPLY_TIMEOUT,
+        REPLY_403,        REPLY_OVERSIZED, REPLY_400,         REPLY_REFUSED,
     };
     const struct plan_job *job = &s->plan->jobs[index];
     enum reply_kind kind = REPLY_GOOD;
@@ -105,14 +109,15 @@ static int64_t latency_us(const struct sim *s, int index, int number, enum reply
     uint64_t draw = chance_of(s, index, number, 1);
     if (kind == REPLY_TIMEOUT)
         return s->plan->timeout_us;
-    int64_t us = draw % 3 == 0 ? sim_range(draw >> 8, 100, 5000)
-                               : sim_range(draw >> 8, 20000, 2000000);
+    int64_t us =
+        draw % 3 == 0 ? sim_range(draw >> 8, 100, 5000) : sim_range(draw >> 8, 20000, 2000000);
     if (s->plan->jobs[index].temper == TEMPER_SLOW && !s->calm)
         us = sim_range(draw >> 8, 2000000, 45000000);
     return us < s->plan->timeout_us ? us : s->plan->timeout_us;
 }
 
-/* ---- replies ------------------------------------------------------------------------------------- */
+/* ---- replies
+ * ------------------------------------------------------------------------------------- */
 
 static const char *content_of(const struct plan_job *job, enum reply_kind kind)
 {
@@ -174,7 +179,8 @@ static void fill_in(const struct sim *s, const struct sim_call *c, enum reply_ki
     call->facts.body = buf_span(&call->reply);
 }
 
-/* ---- the edge -------------------------------------------------------------------------------------- */
+/* ---- the edge
+ * -------------------------------------------------------------------------------------- */
 
 static void unlink_call(struct sim_call *c)
 {
@@ -286,8 +292,8 @@ enum rc models_call(struct sim_worker *w, struct job *job, struct err *err)
     job->call.transfer = c;
     job->call.started_us = sim_worker_mono(w);
     job->call.first_byte_us = job->call.done_us = 0;
-    int64_t in_us = draw % 8 == 0 ? sim_range(draw >> 8, 1000, 900000)
-                                  : sim_range(draw >> 8, 100, 4000);
+    int64_t in_us =
+        draw % 8 == 0 ? sim_range(draw >> 8, 1000, 900000) : sim_range(draw >> 8, 100, 4000);
     sim_after_for(w, in_us, connected, c);
     return RC_OK;
 }

@@ -41,9 +41,9 @@ static const char *const fault_names[FAULT_KINDS] = {
 };
 
 static const char *const sort_names[SORT_COUNT] = {
-    [SORT_TEXT] = "text",           [SORT_LABEL] = "label",       [SORT_EMBEDDING] = "embedding",
-    [SORT_BAD_URL] = "bad url",     [SORT_NO_MODEL] = "no model", [SORT_RETIRED] = "retired model",
-    [SORT_POOR] = "poor",           [SORT_MALFORMED] = "malformed", [SORT_FORGED] = "forged",
+    [SORT_TEXT] = "text",       [SORT_LABEL] = "label",         [SORT_EMBEDDING] = "embedding",
+    [SORT_BAD_URL] = "bad url", [SORT_NO_MODEL] = "no model",   [SORT_RETIRED] = "retired model",
+    [SORT_POOR] = "poor",       [SORT_MALFORMED] = "malformed", [SORT_FORGED] = "forged",
 };
 
 static const char *const temper_names[TEMPER_COUNT] = {
@@ -101,8 +101,8 @@ static int64_t one_of(struct dice *d, const int64_t *values, int n)
     return values[range(d, 0, n - 1)];
 }
 
-#define ONE_OF(d, ...)                                                             \
-    one_of((d), (const int64_t[]){__VA_ARGS__},                                    \
+#define ONE_OF(d, ...)                          \
+    one_of((d), (const int64_t[]){__VA_ARGS__}, \
            (int)(sizeof((const int64_t[]){__VA_ARGS__}) / sizeof(int64_t)))
 
 static void draw_settings(struct plan *p, struct dice *d)
@@ -178,8 +178,8 @@ static void draw_records(struct plan *p, struct dice *d)
         int64_t at = range(d, 0, spread);
         add_record(p, d, i, at);
         if (chance(d, twice))
-            add_record(p, d, i, at + (chance(d, 500) ? range(d, 0, SECOND)
-                                                     : range(d, 0, p->calm_us)));
+            add_record(p, d, i,
+                       at + (chance(d, 500) ? range(d, 0, SECOND) : range(d, 0, p->calm_us)));
     }
 }
 

@@ -40,14 +40,14 @@ enum job_sort {
 /* How the model treats a job, besides what befalls any. */
 enum job_temper {
     TEMPER_PLAIN,
-    TEMPER_SLOW,     /* some seconds, up to past the timeout */
-    TEMPER_CRASHES,  /* 500 for ever */
-    TEMPER_CUTS,     /* the connection always breaks within the reply */
-    TEMPER_BAD,      /* 400 */
-    TEMPER_REFUSES,  /* a refusal, 200 */
-    TEMPER_BABBLES,  /* never what the output spec asks for */
-    TEMPER_GARBLES,  /* 200 with broken JSON */
-    TEMPER_SNUBBED,  /* 403 with no end in sight while faults last */
+    TEMPER_SLOW,    /* some seconds, up to past the timeout */
+    TEMPER_CRASHES, /* 500 for ever */
+    TEMPER_CUTS,    /* the connection always breaks within the reply */
+    TEMPER_BAD,     /* 400 */
+    TEMPER_REFUSES, /* a refusal, 200 */
+    TEMPER_BABBLES, /* never what the output spec asks for */
+    TEMPER_GARBLES, /* 200 with broken JSON */
+    TEMPER_SNUBBED, /* 403 with no end in sight while faults last */
     TEMPER_COUNT,
 };
 
@@ -77,21 +77,21 @@ struct plan_record {
 };
 
 enum fault_kind {
-    FAULT_CRASH,         /* at a time */
-    FAULT_CRASH_ARROW,   /* right after a job took the arrow `from` > `to` for the nth time */
-    FAULT_CRASH_SEND,    /* right after its nth statement was sent, before the next one */
-    FAULT_FREEZE,        /* SIGSTOP, SIGCONT */
-    FAULT_SLEEP,         /* the machine sleeps: CLOCK_MONOTONIC stands still */
-    FAULT_CLOCK,         /* its wall clock jumps */
-    FAULT_TERM,          /* SIGTERM; comes back later, or not */
+    FAULT_CRASH,       /* at a time */
+    FAULT_CRASH_ARROW, /* right after a job took the arrow `from` > `to` for the nth time */
+    FAULT_CRASH_SEND,  /* right after its nth statement was sent, before the next one */
+    FAULT_FREEZE,      /* SIGSTOP, SIGCONT */
+    FAULT_SLEEP,       /* the machine sleeps: CLOCK_MONOTONIC stands still */
+    FAULT_CLOCK,       /* its wall clock jumps */
+    FAULT_TERM,        /* SIGTERM; comes back later, or not */
     FAULT_TERM_TWICE,
-    FAULT_START,         /* one worker more */
-    FAULT_PG_CUT,        /* one connection: the next transaction never arrives */
-    FAULT_PG_CUT_REPLY,  /* it commits, its reply is lost */
-    FAULT_PG_SILENT,     /* packets between one worker and Postgres are lost for a while */
+    FAULT_START,        /* one worker more */
+    FAULT_PG_CUT,       /* one connection: the next transaction never arrives */
+    FAULT_PG_CUT_REPLY, /* it commits, its reply is lost */
+    FAULT_PG_SILENT,    /* packets between one worker and Postgres are lost for a while */
     FAULT_PG_RESTART,
-    FAULT_PG_SLOW,       /* commits take seconds */
-    FAULT_PG_ERROR,      /* statements fail with a passing SQLSTATE */
+    FAULT_PG_SLOW,  /* commits take seconds */
+    FAULT_PG_ERROR, /* statements fail with a passing SQLSTATE */
     FAULT_KAFKA_DOWN,
     FAULT_KAFKA_MOVE,    /* a rebalance for no reason */
     FAULT_COMMIT_LOST,   /* the next commit of offsets does not arrive */
@@ -138,7 +138,8 @@ const char *fault_name(enum fault_kind kind);
 const char *sort_name(enum job_sort sort);
 const char *temper_name(enum job_temper temper);
 
-/* Chance without a state: the same words give the same number, and nothing else has a part in it. */
+/* Chance without a state: the same words give the same number, and nothing else has a part in it.
+ */
 uint64_t draw_mix(uint64_t a, uint64_t b, uint64_t c, uint64_t d);
 
 #endif

@@ -143,13 +143,13 @@ struct sim_worker {
     struct sim_call *calls;
     struct pg *conns[3];
     int conn_count;
-    bool lose_commit;         /* of offsets: the next one does not arrive */
+    bool lose_commit; /* of offsets: the next one does not arrive */
     bool stopped, in_turn;
-    bool dying;               /* killed within this very event: nothing leaves it any more */
+    bool dying; /* killed within this very event: nothing leaves it any more */
     int64_t frozen_until_us;
     int64_t pg_silent_until_us;
-    int64_t drain_until_us;   /* its own monotonic clock */
-    int64_t turn_at_us;       /* when the loop's turn ends, on the world's clock */
+    int64_t drain_until_us; /* its own monotonic clock */
+    int64_t turn_at_us;     /* when the loop's turn ends, on the world's clock */
     int64_t came_us;
     uint64_t draws;
     /* its clocks */
@@ -209,7 +209,7 @@ struct sim {
     size_t seen_count, seen_cap;
     int64_t endpoint_until_us[PLAN_ENDPOINTS];
     enum fault_kind endpoint_fault[PLAN_ENDPOINTS];
-    bool calm; /* faults are over */
+    bool calm;                                      /* faults are over */
     int64_t results, letters, buried, by_status[8]; /* as check.c counted them */
 
     /* what broke first */
@@ -239,9 +239,9 @@ void sim_break(struct sim *s, const char *guarantee, const char *fmt, ...) PRINT
 void sim_note(struct sim *s, uint64_t what, uint64_t a, uint64_t b);
 /* A line of the story. */
 void sim_tell(struct sim *s, const struct sim_worker *w, const char *fmt, ...) PRINTF_LIKE(3, 4);
-#define TELL(s, w, ...)                     \
-    do {                                    \
-        if ((s)->telling)                   \
+#define TELL(s, w, ...)                      \
+    do {                                     \
+        if ((s)->telling)                    \
             sim_tell((s), (w), __VA_ARGS__); \
     } while (0)
 

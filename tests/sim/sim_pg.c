@@ -63,7 +63,8 @@ static const char no_sqlstate[6];
 
 static void connect_again(struct pg *pg, int64_t in_us);
 
-/* ---- transactions ---------------------------------------------------------------------------------- */
+/* ---- transactions
+ * ---------------------------------------------------------------------------------- */
 
 static void free_txn(struct txn *t)
 {
@@ -97,7 +98,8 @@ static void answer(struct txn *t, enum rc rc, const char *sqlstate)
     t->done(t->arg, &a);
 }
 
-/* ---- losing a connection ---------------------------------------------------------------------------- */
+/* ---- losing a connection
+ * ---------------------------------------------------------------------------- */
 
 static void lost(struct pg *pg, const char *why)
 {
@@ -137,7 +139,8 @@ static void end_session(struct sim *s, int64_t session)
     fake_pg_session_end(s->db, session);
 }
 
-/* ---- the server's side -------------------------------------------------------------------------------- */
+/* ---- the server's side
+ * -------------------------------------------------------------------------------- */
 
 /* Rows that the plan says Postgres refuses. The store's own batches tell which jobs are in it. */
 static bool refuses(const struct sim *s, const struct store_batch *b, enum job_poison poison)
@@ -178,8 +181,8 @@ static void run_on_server(struct sim *s, struct txn *t)
         memcpy(t->sqlstate, "53300", 6);
         return;
     }
-    t->rc = fake_pg_txn(s->db, t->session, sim_wall_us(s), t->steps, t->count, t->rows,
-                        t->sqlstate, &t->err);
+    t->rc = fake_pg_txn(s->db, t->session, sim_wall_us(s), t->steps, t->count, t->rows, t->sqlstate,
+                        &t->err);
     sim_note(s, (uint64_t)t->session, (uint64_t)t->rc, (uint64_t)t->count);
     if (t->rc != RC_OK) {
         sim_break(s, "PG", "statement %s failed: %s %s", fake_stmt_name(t->steps[0]), t->sqlstate,
@@ -265,7 +268,8 @@ static void request_arrives(struct sim *s, struct sim_worker *nobody, void *arg)
     sim_after_for(w, pg->answer_us - s->now_us, reply_arrives, t);
 }
 
-/* ---- the client's side ---------------------------------------------------------------------------------- */
+/* ---- the client's side
+ * ---------------------------------------------------------------------------------- */
 
 static void connects(struct sim *s, struct sim_worker *w, void *arg)
 {
@@ -367,8 +371,7 @@ enum rc __wrap_pg_txn(struct pg *pg, const struct pg_step *steps, int step_count
                       .arg = arg};
     for (; t->count < step_count; t->count++) {
         const struct pg_step *step = &steps[t->count];
-        t->steps[t->count] =
-            fake_stmt_new(pg->conf.statements[step->statement].name, step->params);
+        t->steps[t->count] = fake_stmt_new(pg->conf.statements[step->statement].name, step->params);
         if (t->steps[t->count])
             continue;
         free_txn(t);
@@ -390,7 +393,8 @@ enum rc __wrap_pg_txn(struct pg *pg, const struct pg_step *steps, int step_count
     return RC_OK;
 }
 
-/* ---- faults --------------------------------------------------------------------------------------------- */
+/* ---- faults
+ * --------------------------------------------------------------------------------------------- */
 
 void sim_pg_cut(struct sim_worker *w, int conn, bool reply)
 {

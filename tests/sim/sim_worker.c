@@ -23,7 +23,8 @@ enum {
     START_AGAIN_US = 3 * 1000 * 1000,
 };
 
-/* ---- its clocks -------------------------------------------------------------------------------------- */
+/* ---- its clocks
+ * -------------------------------------------------------------------------------------- */
 
 int64_t sim_worker_boot(const struct sim_worker *w)
 {
@@ -36,7 +37,8 @@ int64_t sim_worker_mono(const struct sim_worker *w)
     return sim_worker_boot(w) - w->slept_us;
 }
 
-/* ---- the loop ---------------------------------------------------------------------------------------- */
+/* ---- the loop
+ * ---------------------------------------------------------------------------------------- */
 
 static void end_life(struct sim_worker *w)
 {
@@ -120,7 +122,8 @@ void sim_worker_turn(struct sim_worker *w)
     w->in_turn = false;
 }
 
-/* ---- the path's edges, as in worker.c ------------------------------------------------------------------ */
+/* ---- the path's edges, as in worker.c
+ * ------------------------------------------------------------------ */
 
 static void edge_pause_lane(void *arg, int lane, bool on)
 {
@@ -208,7 +211,8 @@ static void edge_seen(void *arg, enum path_sight what, const struct job *job)
     (void)arg, (void)what, (void)job;
 }
 
-/* ---- what the store edge tells --------------------------------------------------------------------------- */
+/* ---- what the store edge tells
+ * --------------------------------------------------------------------------- */
 
 static void on_claimed(void *arg, struct job *job)
 {
@@ -273,7 +277,8 @@ static void on_publish(void *arg, const struct store_letter *letter)
     sim_after_for(w, sim_range(sim_draw(w), 1000, 100000), letter_arrives, dead_id);
 }
 
-/* ---- making ---------------------------------------------------------------------------------------------- */
+/* ---- making
+ * ---------------------------------------------------------------------------------------------- */
 
 static enum rc make_path(struct sim_worker *w, struct err *err)
 {
@@ -292,8 +297,8 @@ static enum rc make_path(struct sim_worker *w, struct err *err)
         .offset_span = plan->offset_span,
     };
     for (int i = 0; i < PLAN_LANES; i++)
-        conf.lanes[i] = (struct lane_conf){
-            lane_names[i], weights[i], 50, (size_t)plan->lane_jobs, 1 << 20};
+        conf.lanes[i] =
+            (struct lane_conf){lane_names[i], weights[i], 50, (size_t)plan->lane_jobs, 1 << 20};
     struct path_edges edges = {
         .arg = w,
         .pause_lane = edge_pause_lane,
@@ -419,7 +424,8 @@ void sim_worker_term(struct sim_worker *w)
     }
 }
 
-/* ---- replaced at link time ------------------------------------------------------------------------------- */
+/* ---- replaced at link time
+ * ------------------------------------------------------------------------------- */
 
 int __wrap_uv_timer_init(uv_loop_t *loop, uv_timer_t *timer);
 int __wrap_uv_timer_start(uv_timer_t *timer, uv_timer_cb fn, uint64_t first_ms, uint64_t every_ms);

@@ -18,7 +18,8 @@
 
 struct sim *sim_here;
 
-/* ---- memory that lives as long as the world ---------------------------------------------------- */
+/* ---- memory that lives as long as the world ----------------------------------------------------
+ */
 
 enum { CHUNK_BYTES = 256 << 10 };
 
@@ -67,7 +68,8 @@ void sim_world_done(struct sim *s)
     memset(s, 0, sizeof *s);
 }
 
-/* ---- events: a binary heap by time, then by the order in which they were made ------------------- */
+/* ---- events: a binary heap by time, then by the order in which they were made -------------------
+ */
 
 static bool before(const struct sim_event *a, const struct sim_event *b)
 {
@@ -165,7 +167,8 @@ void sim_run(struct sim *s, int64_t until_us)
         s->now_us = until_us;
 }
 
-/* ---- chance, the record of what happened, the story --------------------------------------------- */
+/* ---- chance, the record of what happened, the story ---------------------------------------------
+ */
 
 uint64_t sim_draw(struct sim_worker *w)
 {
@@ -208,7 +211,8 @@ void sim_break(struct sim *s, const char *guarantee, const char *fmt, ...)
     TELL(s, NULL, "%s IS BROKEN: %s", s->broken, s->why);
 }
 
-/* ---- replaced at link time ---------------------------------------------------------------------- */
+/* ---- replaced at link time ----------------------------------------------------------------------
+ */
 
 noreturn void __wrap___assert_fail(const char *what, const char *file, unsigned line,
                                    const char *function);
@@ -267,8 +271,7 @@ void __wrap_log_write(struct log_site *site, enum log_level level, const char *m
         if (f->type == LOG_FIELD_STR)
             n += (size_t)snprintf(text + n, sizeof text - n, " %s=%s", f->key, f->str);
         else if (f->type == LOG_FIELD_INT)
-            n += (size_t)snprintf(text + n, sizeof text - n, " %s=%lld", f->key,
-                                  (long long)f->num);
+            n += (size_t)snprintf(text + n, sizeof text - n, " %s=%lld", f->key, (long long)f->num);
     }
     sim_tell(sim_here, sim_here->running, "%s", text);
 }
