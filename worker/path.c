@@ -128,6 +128,16 @@ bool path_park(struct path *p, struct job *job, int32_t key, enum class reason, 
  * Dies here: nothing was done. The record is above the watermark and is delivered again; a pulled
  * row is `taken_by` a worker that will be fenced, and is freed. */
 
+/* The parked row that was pulled is now the twin's: should the twin have to wait, nobody else would
+ * look at a row that this worker has taken. */
+static void adopt_row(struct path *p, struct job *twin)
+{
+    twin->from_parked = true;
+    int64_t next = partitions_finish(p->partitions, twin);
+    if (next >= 0)
+        p->edges.store_offset(p->edges.arg, twin->lane, twin->partition, twin->epoch, next);
+}
+
 static bool fetched(struct path *p, struct job *job)
 {
     struct err err = {0};
@@ -147,6 +157,8 @@ static bool fetched(struct path *p, struct job *job)
 
     struct job *twin = jobtable_find(p->table, &job->msg.job_id);
     if (twin && (twin->from_parked || job->from_parked)) {
+        if (job->from_parked)
+            adopt_row(p, twin);
         path_leave(p, job, true); /* its payload stands in `parked` until the twin ends */
         return false;
     }
