@@ -65,7 +65,8 @@ struct store {
 
     struct store_pull pulls[STORE_PULLS_MAX];
     int pull_count;
-    int pulling; /* pulls under way */
+    int pulling;    /* pulls under way */
+    bool pull_lost; /* the answer to one was: rows may be ours without our knowing */
 
     /* the lease */
     int64_t worker_id;       /* 0: not registered */
@@ -79,7 +80,7 @@ struct store {
     int64_t next_heartbeat_us, next_second_us, next_slow_us;
     bool keeper; /* holds the advisory lock: partitions, roll-up, letters */
     int keeping; /* housekeeping transactions under way */
-    bool second_busy, slow_busy, letters_busy, cancel_busy, seen_busy;
+    bool second_busy, slow_busy, letters_busy, cancel_busy, seen_busy, free_busy;
     int letters_out; /* handed over and not yet answered */
     int64_t published[STORE_ROWS_MAX];
     int published_count;

@@ -132,6 +132,30 @@ static void look_for_due(struct store *s)
     keep_txn(s, steps, 2, second_answered, &s->second_busy);
 }
 
+static void freed(void *arg, const struct pg_answer *answer)
+{
+    struct store *s = arg;
+    s->free_busy = false;
+    warn("free", answer);
+    if (answer->rc != RC_OK)
+        s->pull_lost = true;
+}
+
+/* A pull may have taken rows and its answer never came: nobody would look at them while we live. So
+ * all that are ours are let go, those of jobs that run here too: whoever pulls one of these finds
+ * the call in the ledger, and we find that the row is not ours any more. */
+static void free_unknown(struct store *s)
+{
+    if (!s->pull_lost || s->free_busy || s->pulling || !s->worker_id)
+        return;
+    pg_params_reset(s->params);
+    pg_add_int(s->params, PG_INT8, s->worker_id);
+    struct pg_step step = {SQL_STOP_FREE, s->params};
+    s->pull_lost = false;
+    keep_txn(s, &step, 1, freed, &s->free_busy);
+    s->pull_lost = !s->free_busy;
+}
+
 static void cancelled_answered(void *arg, const struct pg_answer *answer)
 {
     struct store *s = arg;
@@ -371,6 +395,7 @@ static void on_timer(uv_timer_t *timer)
     register_batches(s);
     if (now >= s->next_second_us) {
         s->next_second_us = now + SECOND_US;
+        free_unknown(s);
         look_for_due(s);
         look_for_letters(s);
     }
@@ -393,6 +418,8 @@ void store_keep_down(struct store *s)
     s->keeper = false; /* the lock went with the session */
     s->renewing = s->second_busy = s->slow_busy = s->letters_busy = s->cancel_busy = false;
     s->seen_busy = false;
+    s->pull_lost = s->pull_lost || s->free_busy;
+    s->free_busy = false;
 }
 
 void store_keep_notify(struct store *s)
