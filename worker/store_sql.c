@@ -57,8 +57,11 @@ const struct pg_stmt store_sql_claim[] = {
          "   max(c.number) FILTER (WHERE c.done_at IS NULL AND c.worker_id = $2) AS mine,"
          "   bool_or(c.done_at IS NULL AND c.worker_id <> $2 AND NOT w.fenced) AS live,"
          "   count(*) FILTER (WHERE c.class IS NULL OR NOT c.class = ANY ($3::int2[])) AS attempts,"
-         "   CASE WHEN bool_or(coalesce(c.cost_nusd, c.estimated_nusd) IS NULL) THEN NULL"
-         "     ELSE sum(coalesce(c.cost_nusd, c.estimated_nusd))::int8 END AS spent"
+         /* A call that ended cost what its row says, NULL included; an open one will be lost. */
+         "   CASE WHEN bool_or(CASE WHEN c.done_at IS NULL THEN c.estimated_nusd"
+         "       ELSE c.cost_nusd END IS NULL) THEN NULL"
+         "     ELSE sum(CASE WHEN c.done_at IS NULL THEN c.estimated_nusd"
+         "       ELSE c.cost_nusd END)::int8 END AS spent"
          "   FROM inferq.call c LEFT JOIN inferq.worker w ON w.worker_id = c.worker_id"
          "   WHERE c.job_id = u.job_id) k ON true ORDER BY u.job_id"},
     /* $1 jobs */

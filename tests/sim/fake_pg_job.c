@@ -193,7 +193,7 @@ static struct sums sum_calls(struct fake_txn *t, const struct fake_stmt *s, cons
     int64_t me = fake_arg_int(s, 2, 0);
     for (const struct fake_call_row *c = fake_pg_calls(t->db, id); c; c = c->next) {
         bool open = c->done_at == FAKE_NULL;
-        int64_t cost = c->cost_nusd != FAKE_NULL ? c->cost_nusd : c->estimated_nusd;
+        int64_t cost = open ? c->estimated_nusd : c->cost_nusd;
         k.last = c->number > k.last || !k.any ? c->number : k.last;
         k.any = true;
         if (open && c->worker_id == me && me != FAKE_NULL)
