@@ -331,12 +331,26 @@ static bool has_room(const struct path *p)
                p->conf.memory_bytes;
 }
 
-/* false: no memory for its call; it stays in its lane. */
+static size_t reply_cap(const struct path *p, const struct job *job)
+{
+    int64_t max = p->conf.reply_max_bytes;
+    int64_t worst = worst_output_tokens(job);
+    if (job->api == API_EMBEDDINGS || job->request.open_ended || worst < 0 ||
+        worst > max / REPLY_BYTES_PER_TOKEN)
+        return (size_t)max;
+    int64_t cap = REPLY_BASE_BYTES + worst * REPLY_BYTES_PER_TOKEN;
+    return (size_t)(cap < max ? cap : max);
+}
+
+/* false: no memory for its call; it stays in its lane. Its bytes count from here on, or jobs that are
+ * being claimed would all find the same room. */
 static bool claim(struct path *p, struct job *job)
 {
     job->call = call_pool_take(&p->calls);
     if (!job->call)
         return false;
+    size_t cap = job->call->http.reply_max_bytes = reply_cap(p, job);
+    path_reserve(p, job, CALL_OVERHEAD_BYTES + job->msg.body.n + cap);
     int64_t now = p->edges.mono_us(p->edges.arg);
     job->throttle_us += now - job->waiting_since_us;
     job->dispatched_us = now;
@@ -426,17 +440,6 @@ static bool claimed(struct path *p, struct job *job)
  * `lost` with estimated and upper cost, counts as an attempt, and the job is called again. While
  * this worker renews its lease nobody else calls. */
 
-static size_t reply_cap(const struct path *p, const struct job *job)
-{
-    int64_t max = p->conf.reply_max_bytes;
-    int64_t worst = worst_output_tokens(job);
-    if (job->api == API_EMBEDDINGS || job->request.open_ended || worst < 0 ||
-        worst > max / REPLY_BYTES_PER_TOKEN)
-        return (size_t)max;
-    int64_t cap = REPLY_BASE_BYTES + worst * REPLY_BYTES_PER_TOKEN;
-    return (size_t)(cap < max ? cap : max);
-}
-
 static enum rc write_request(struct job *job, struct err *err)
 {
     struct job_call *call = job->call;
@@ -464,8 +467,6 @@ static bool start_call(struct path *p, struct job *job)
     struct err err = {0};
     struct http_call *http = &job->call->http;
     path_move(p, job, JOB_CALL);
-    http->reply_max_bytes = reply_cap(p, job);
-    path_reserve(p, job, CALL_OVERHEAD_BYTES + job->msg.body.n + http->reply_max_bytes);
     enum rc rc = write_request(job, &err);
     if (rc == RC_OK) {
         jobid_text(&job->msg.job_id, http->job_text);
