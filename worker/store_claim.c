@@ -415,8 +415,10 @@ static void pulled(void *arg, const struct pg_answer *answer)
     struct store *s = arg;
     s->pulling--;
     FAILPOINT("pull.answered");
-    if (answer->rc != RC_OK)
-        return; /* what was taken without our knowing is freed when we stop or are fenced */
+    if (answer->rc != RC_OK) {
+        s->pull_lost = s->pull_lost || !answer->sqlstate[0];
+        return;
+    }
     const struct pg_rows *r = answer->rows[0];
     for (int i = 0; i < pg_row_count(r); i++) {
         struct kept_headers headers = kept_headers_unpack(pg_get_span(r, i, 12));

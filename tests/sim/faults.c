@@ -222,7 +222,7 @@ static void calm_down(struct sim *s, struct sim_worker *nobody, void *arg)
     for (int i = 0; i < s->plan->fault_count; i++)
         s->faults[i].off = true;
     for (int i = 0; i < s->plan->job_count; i++)
-        stuck = stuck || (!s->plan->jobs[i].off && s->plan->jobs[i].poison == POISON_ROW);
+        stuck = stuck || (!s->plan->jobs[i].off && s->plan->jobs[i].poison >= POISON_PARK);
     for (int i = 0; i < PLAN_SLOTS; i++) {
         if (stuck) /* its record stands above the watermark until somebody fetches it again */
             sim_worker_crash(&s->workers[i]);

@@ -160,7 +160,7 @@ static int status_of(enum reply_kind kind)
 
 static void fill_in(const struct sim *s, const struct sim_call *c, enum reply_kind kind)
 {
-    struct http_call *call = &c->job->call;
+    struct http_call *call = &c->job->call->http;
     uint64_t draw = chance_of(s, c->index, c->number, 2);
     call->facts = (struct http_facts){.status = status_of(kind)};
     if (kind == REPLY_CUT || kind == REPLY_TIMEOUT || kind == REPLY_OVERSIZED) {
@@ -193,9 +193,8 @@ static void unlink_call(struct sim_call *c)
 
 static void finish(struct sim *s, struct sim_call *c, enum http_fault fault)
 {
-    struct http_call *call = &c->job->call;
+    struct http_call *call = &c->job->call->http;
     unlink_call(c);
-    buf_done(&call->request);
     if (c->seen >= 0)
         s->seen[c->seen].open = false;
     if (fault != HTTP_FAULT_NONE) {
@@ -267,7 +266,7 @@ static void connected(struct sim *s, struct sim_worker *w, void *arg)
         finish(s, c, HTTP_FAULT_GATE);
         return;
     }
-    c->job->call.first_byte_us = sim_worker_mono(w);
+    c->job->call->http.first_byte_us = sim_worker_mono(w);
     write_down(s, c);
     enum reply_kind kind = s->seen[c->seen].kind;
     sim_after_for(w, latency_us(s, c->index, c->number, kind), reply_comes, c);
@@ -287,11 +286,12 @@ enum rc models_call(struct sim_worker *w, struct job *job, struct err *err)
                            .seen = -1,
                            .next = w->calls};
     w->calls = c;
-    buf_done(&job->call.reply);
-    buf_init(&job->call.reply, job->call.reply_max_bytes);
-    job->call.transfer = c;
-    job->call.started_us = sim_worker_mono(w);
-    job->call.first_byte_us = job->call.done_us = 0;
+    struct http_call *http = &job->call->http;
+    buf_done(&http->reply);
+    buf_init(&http->reply, http->reply_max_bytes);
+    http->transfer = c;
+    http->started_us = sim_worker_mono(w);
+    http->first_byte_us = http->done_us = 0;
     int64_t in_us =
         draw % 8 == 0 ? sim_range(draw >> 8, 1000, 900000) : sim_range(draw >> 8, 100, 4000);
     sim_after_for(w, in_us, connected, c);
@@ -300,7 +300,7 @@ enum rc models_call(struct sim_worker *w, struct job *job, struct err *err)
 
 void models_abort(struct sim_worker *w, struct job *job)
 {
-    struct sim_call *c = job->call.transfer;
+    struct sim_call *c = job->call->http.transfer;
     if (!c || c->over || c->aborted)
         return;
     c->aborted = true;
