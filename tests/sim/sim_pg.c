@@ -46,6 +46,7 @@ struct pg {
     int index;
     bool up;
     int64_t session, up_since_us, backoff_us, server_free_us, answer_us;
+    int64_t ended_session; /* the server has ended it, and the client may not know yet */
     struct txn *oldest, *newest;
     int pending;
     bool cut_request, cut_reply; /* the next one's */
@@ -133,10 +134,11 @@ static void hears_loss(struct sim *s, struct sim_worker *w, void *arg)
         lost(t->pg, "reset by peer");
 }
 
-/* The server's end of a session; what it had not run may still run, up to a point. */
-static void end_session(struct sim *s, int64_t session)
+/* The server's end of a session: its locks are free, and nothing runs on it any more. */
+static void end_session(struct sim *s, struct pg *pg)
 {
-    fake_pg_session_end(s->db, session);
+    pg->ended_session = pg->session;
+    fake_pg_session_end(s->db, pg->session);
 }
 
 /* ---- the server's side
@@ -198,7 +200,7 @@ static void watchdog(struct sim *s, struct sim_worker *w, void *arg)
     if (t->pg->session != t->session || t->pg->oldest != t)
         return;
     (void)w;
-    end_session(s, t->session);
+    end_session(s, t->pg);
     lost(t->pg, "no answer within 35 s");
 }
 
@@ -246,7 +248,7 @@ static void request_arrives(struct sim *s, struct sim_worker *nobody, void *arg)
     struct pg *pg = t->pg;
     struct sim_worker *w = pg->w;
     (void)nobody;
-    if (t->ran || pg->session != t->session)
+    if (t->ran || pg->session != t->session || pg->ended_session == t->session)
         return;
     if (w->pg_silent_until_us > s->now_us) {
         postpone(s, t, NULL);
@@ -258,7 +260,7 @@ static void request_arrives(struct sim *s, struct sim_worker *nobody, void *arg)
     if (t->lose_request || t->lose_reply) {
         TELL(s, w, "connection \"%s\" is cut %s %s", pg->conf.name,
              t->lose_request ? "before" : "after", fake_stmt_name(t->steps[0]));
-        end_session(s, t->session);
+        end_session(s, pg);
         sim_after_for(w, sim_range(sim_draw(w), 100, 5000), hears_loss, t);
         return;
     }
@@ -316,13 +318,12 @@ void __wrap_pg_free(struct pg *pg)
     if (!pg)
         return;
     struct txn *t = pg->oldest;
-    int64_t session = pg->session;
+    if (pg->up)
+        end_session(pg->w->sim, pg);
     pg->up = false;
     pg->session = 0;
     pg->oldest = pg->newest = NULL;
     pg->pending = 0;
-    if (session)
-        end_session(pg->w->sim, session);
     for (struct txn *next; t; t = next) {
         next = t->next;
         if (!pg->w->dying)
@@ -413,6 +414,8 @@ static void run_the_rest(struct sim *s, struct pg *pg)
     for (struct txn *t = pg->oldest; t; t = t->next, draw = draw * 6364136223846793005U + 1) {
         if (t->ran)
             continue;
+        if (pg->ended_session == t->session)
+            return;
         if ((draw >> 33) % 2 || t->lose_request || pg->w->pg_silent_until_us > s->now_us)
             return;
         run_on_server(s, t);
@@ -436,7 +439,7 @@ void sim_pg_restart(struct sim *s, int64_t down_us)
             if (!pg->up)
                 continue;
             run_the_rest(s, pg);
-            end_session(s, pg->session);
+            end_session(s, pg);
             for (struct txn *t = pg->oldest; t; t = t->next)
                 t->ran = true; /* what has not run by now never will */
             sim_after_for(w, sim_range(sim_draw(w), 100, 20000), hears_restart, pg);
