@@ -78,8 +78,12 @@ void path_leave(struct path *p, struct job *job, bool done)
     int64_t next = done ? partitions_finish(p->partitions, job) : -1;
     if (next >= 0)
         p->edges.store_offset(p->edges.arg, job->lane, job->partition, job->epoch, next);
-    if (job->parking)
-        return; /* its payload is on the way to `parked`: path_parked frees it */
+    if (!job->parking) /* else its payload is on the way to `parked`, and its answer ends it */
+        path_forget(p, job);
+}
+
+void path_forget(struct path *p, struct job *job)
+{
     if (job->in_table)
         jobtable_remove(p->table, job);
     job_list_remove(&p->in_state[JOB_SETTLED], job);
@@ -120,7 +124,8 @@ bool path_park(struct path *p, struct job *job, int32_t key, enum class reason, 
     job->throttle_us += p->edges.mono_us(p->edges.arg) - job->waiting_since_us;
     deadlines_clear(p->due, job);
     path_move(p, job, JOB_PARK);
-    p->edges.park(p->edges.arg, job);
+    if (!job->parking) /* else it is in the edge's queue already: its answer hands it over again */
+        p->edges.park(p->edges.arg, job);
     return false;
 }
 
@@ -342,8 +347,8 @@ static size_t reply_cap(const struct path *p, const struct job *job)
     return (size_t)(cap < max ? cap : max);
 }
 
-/* false: no memory for its call; it stays in its lane. Its bytes count from here on, or jobs that are
- * being claimed would all find the same room. */
+/* false: no memory for its call; it stays in its lane. Its bytes count from here on, or jobs that
+ * are being claimed would all find the same room. */
 static bool claim(struct path *p, struct job *job)
 {
     job->call = call_pool_take(&p->calls);

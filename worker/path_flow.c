@@ -229,6 +229,10 @@ void path_store_refused(struct path *p, struct job *job, const char *why)
 {
     if (job->parking) {
         job->parking = false; /* it runs on; its record stays above the watermark */
+        if (job->state == JOB_PARK)
+            p->edges.park(p->edges.arg, job);
+        else if (job->state == JOB_SETTLED)
+            path_forget(p, job);
         return;
     }
     if (job->bare) {
@@ -259,6 +263,8 @@ void path_parked(struct path *p, struct job *job)
     int64_t next = partitions_finish(p->partitions, job);
     if (next >= 0)
         p->edges.store_offset(p->edges.arg, job->lane, job->partition, job->epoch, next);
+    if (job->state == JOB_PARK)
+        p->edges.park(p->edges.arg, job); /* it has to wait meanwhile: the row must say so */
     if (job->state != JOB_SETTLED)
         return;
     job->ask_only = true; /* it ended meanwhile: asking deletes a row that crossed its result */

@@ -49,6 +49,8 @@ void path_move(struct path *p, struct job *job, enum job_state next);
 void path_advance(struct path *p, struct job *job);
 /* Ends a job here; `done`: the watermark may pass its record. */
 void path_leave(struct path *p, struct job *job, bool done);
+/* Frees a job that is SETTLED. */
+void path_forget(struct path *p, struct job *job);
 /* Sends a waiting job to `parked`, to be looked at again at `next_us` (monotonic). Always false. */
 bool path_park(struct path *p, struct job *job, int32_t key, enum class reason, int64_t next_us);
 /* Puts a job in RETRY or WAIT to sleep until `due_us`. */
