@@ -4,7 +4,7 @@ They are copies of real rows of the same database, each under an id of its own t
 ones are (a batch's creation, then 74 bits of a hash), so a column added later is filled as well.
 
 Happy path: history() or park() once the database holds a finished (or a parked) job; then the
-tables are vacuumed as autovacuum would have done by and by. What goes wrong: Postgres's own message.
+tables are vacuumed, as autovacuum would do by and by. What goes wrong: Postgres's own message.
 """
 import os
 import subprocess
@@ -19,9 +19,9 @@ JOB_ID = """(lpad(to_hex(g.ms), 12, '0') || '7' || substr(h, 1, 3) || '8' || sub
     || substr(h, 7, 12))::uuid"""
 
 
-def _psql(name, sql):
+def _run(psql, sql):
     return subprocess.Popen(["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", sql],
-                            env={**os.environ, "PGDATABASE": name}, stdin=subprocess.DEVNULL)
+                            env={**os.environ, "PGDATABASE": psql.name}, stdin=subprocess.DEVNULL)
 
 
 def _finish(*processes):
@@ -45,7 +45,7 @@ def _copies(psql, table, changes, which, source):
             f" LATERAL md5(g.ms || ':' || g.i) h")
 
 
-def history(psql, name, rows, batch_ms):
+def history(psql, rows, batch_ms):
     """So many finished jobs, with their calls. They belong to BATCHES batches: one made at
     `batch_ms`, the others spread evenly from the oldest live partition to then."""
     oldest = int(psql.number("SELECT inferq.oldest_live_ms()"))
@@ -53,12 +53,12 @@ def history(psql, name, rows, batch_ms):
     source = (f"SELECT {batch_ms}::bigint - b * {step} AS ms, i FROM generate_series(0,"
               f" {BATCHES - 1}) b, generate_series(1, {rows // BATCHES}) i")
     changes = {"job_id": JOB_ID, "custom_id": "g.i::text", **{c: HISTORY for c in TIMES}}
-    _finish(*[_psql(name, _copies(psql, table, changes, "", source))
+    _finish(*[_run(psql, _copies(psql, table, changes, "", source))
               for table in ("result", "call")])
-    _finish(*[_psql(name, f"VACUUM (ANALYZE) inferq.{table}") for table in ("result", "call")])
+    _finish(*[_run(psql, f"VACUUM (ANALYZE) inferq.{table}") for table in ("result", "call")])
 
 
-def park(psql, name, rows, batch_ms, wait_key, due):
+def park(psql, rows, batch_ms, wait_key, due):
     """So many parked jobs that wait for this endpoint; due now, or in a day. Those that were parked
     before are gone, but for the one that all are copied from."""
     changes = {"job_id": JOB_ID, "next_at": "now()" if due else "now() + interval '1 day'",
@@ -67,5 +67,5 @@ def park(psql, name, rows, batch_ms, wait_key, due):
     source = f"SELECT {batch_ms}::bigint AS ms, i FROM generate_series(1, {rows}) i"
     psql.do("CREATE TEMP TABLE IF NOT EXISTS kept AS SELECT * FROM inferq.parked LIMIT 1;"
             " TRUNCATE inferq.parked; INSERT INTO inferq.parked SELECT * FROM kept")
-    _finish(_psql(name, _copies(psql, "parked", changes, "", source)))
-    _finish(_psql(name, "VACUUM (ANALYZE) inferq.parked"))
+    _finish(_run(psql, _copies(psql, "parked", changes, "", source)))
+    _finish(_run(psql, "VACUUM (ANALYZE) inferq.parked"))

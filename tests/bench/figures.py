@@ -1,7 +1,7 @@
 """The names of all figures, DESIGN 12's aims, and what is printed of them.
 
-RUN is {"machine": {...}, "parts": {part: {"title", "load", "figures": {variant: {figure: value}}}}}
-as tests/bench/run writes it with --json. Nothing here measures or fails on a figure.
+A run is {"machine": {...}, "sizes": {...}, "parts": {name: part}}, a part {"title", "load",
+"figures": {variant: {figure: value}}}, as tests/bench/run writes it with --json. Nothing here measures or fails on a figure.
 """
 import dataclasses
 
@@ -117,6 +117,14 @@ def judge(aim, run):
 
 def verdicts(run):
     return [v for v in (judge(aim, run) for aim in AIMS) if v]
+
+
+def quietest(repeats):
+    """Of each variant the run in which program and Postgres cost least: what other processes do to
+    caches and time slices only adds."""
+    return {variant: min((found[variant] for found in repeats),
+                         key=lambda f: f.get("both_us") or f["program_us"])
+            for variant in repeats[0]}
 
 
 # ---- tables ------------------------------------------------------------------------------------

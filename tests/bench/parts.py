@@ -77,8 +77,8 @@ def column(bench, jobs, in_flight, latency):
     with modelsim(bench.directory, latency) as model:
         floor = run_floor(bench, prefix, model, jobs, in_flight)
         report_trial("floor", floor)
-        with database("bench_worker") as psql:
-            worker = run_workers(bench, prefix, model, psql, "bench_worker", jobs, in_flight)
+        with database("worker") as psql:
+            worker = run_workers(bench, prefix, model, psql, jobs, in_flight)
         report_trial("worker", worker)
     return {"floor": floor, "worker": worker}
 
@@ -115,8 +115,8 @@ def delays_ms(acknowledged, moments):
 def idle_latency(bench):
     """One job at a time, on a worker that has nothing else to do."""
     prefix, witness = new_prefix(), f"{bench.directory}/witness"
-    with modelsim(bench.directory, witness=witness) as model, database("bench_idle") as psql, \
-            Fleet(bench, prefix, model, psql, "bench_idle", send_ids=True) as fleet:
+    with modelsim(bench.directory, witness=witness) as model, database("idle") as psql, \
+            Fleet(bench, prefix, model, psql, send_ids=True) as fleet:
         fleet.await_ready()
         acknowledged = {}
         figures = feed(fleet, model, psql, bench.sizes.lone_jobs, lambda _: acknowledged.update(
@@ -148,9 +148,8 @@ def fleets(bench):
     fill(prefix, jobs)
     with modelsim(bench.directory) as model:
         for workers in (1, 2, 4):
-            name = f"bench_fleet_{workers}"
-            with database(name) as psql:
-                variants[str(workers)] = run_workers(bench, prefix, model, psql, name, jobs,
+            with database(f"fleet_{workers}") as psql:
+                variants[str(workers)] = run_workers(bench, prefix, model, psql, jobs,
                                                      workers=workers)
             report_trial(f"{workers} workers", variants[str(workers)])
     return variants
@@ -159,11 +158,11 @@ def fleets(bench):
 # ---- rows that are there already ---------------------------------------------------------------
 
 
-def seeded(bench, model, psql, name):
+def seed(bench, model, psql):
     """A job that ran, whose rows are then copied; it brings the catalogue's rows too."""
     prefix = new_prefix()
     fill(prefix, 1, batch="seed")
-    run_workers(bench, prefix, model, psql, name, 1)
+    run_workers(bench, prefix, model, psql, 1)
 
 
 def rows(bench):
@@ -172,15 +171,14 @@ def rows(bench):
     variants = {}
     with modelsim(bench.directory) as model:
         for label, count in (("none", 0), ("loaded", bench.sizes.rows)):
-            name = f"bench_rows_{label}"
-            with database(name) as psql:
-                seeded(bench, model, psql, name)
-                began = time.monotonic()
+            with database(f"rows_{label}") as psql:
                 if count:
-                    history(psql, name, count, batch_ms)
+                    seed(bench, model, psql)
+                    began = time.monotonic()
+                    history(psql, count, batch_ms)
                     say(f"  {count:,} results and calls stand after "
                         f"{time.monotonic() - began:.0f} s")
-                variants[label] = run_workers(bench, prefix, model, psql, name, jobs)
+                variants[label] = run_workers(bench, prefix, model, psql, jobs)
             report_trial(f"{label} rows", variants[label])
     return variants
 
@@ -211,7 +209,7 @@ def hold(prefix, model, psql, fleet):
 def parked(bench):
     """One worker throughout: nothing parked, then jobs that are not due, then due ones whose
     endpoint is paused. Not one of them may move. The jobs come in rounds that fit into the lane."""
-    sizes, prefix, name, variants = bench.sizes, new_prefix(), "bench_parked", {}
+    sizes, prefix, variants = bench.sizes, new_prefix(), {}
     rounds = max(2, sizes.side_jobs // sizes.shallow)
 
     def measure(label):
@@ -223,7 +221,7 @@ def parked(bench):
 
     def crowd(label, wait_key, due):
         began = time.monotonic()
-        park(psql, name, sizes.parked, batch_ms, wait_key, due)
+        park(psql, sizes.parked, batch_ms, wait_key, due)
         say(f"  {sizes.parked:,} parked jobs stand after {time.monotonic() - began:.0f} s")
         measure(label)
         still = psql.number("SELECT count(*) FROM inferq.parked WHERE taken_by IS NULL"
@@ -231,8 +229,8 @@ def parked(bench):
         if still < sizes.parked:
             raise Problem(f"of {sizes.parked} parked jobs {still:.0f} still wait: {label}")
 
-    with modelsim(bench.directory) as model, database(name) as psql, \
-            Fleet(bench, prefix, model, psql, name, held=True) as fleet:
+    with modelsim(bench.directory) as model, database("parked") as psql, \
+            Fleet(bench, prefix, model, psql, held=True) as fleet:
         batch_ms = int(time.time() * 1000)
         fleet.await_ready()
         measure("none")
@@ -266,7 +264,7 @@ def write_inputs(bench):
     return lines, directory
 
 
-def submit_one(psql, name, documents, *arguments):
+def submit_one(psql, documents, *arguments):
     """Figures of one run of inferq-submit, which must have put in so many documents."""
     prefix = new_prefix()
     meter = Meter(psql)
@@ -275,7 +273,7 @@ def submit_one(psql, name, documents, *arguments):
         [program("inferq-submit"), "--app", "bench", "--batch", prefix, "--prefix", prefix,
          "--signing.key", os.environ["INFERQ_SIGNING_KEY"], "--model", "small",
          "--max-output-tokens", "32", "--prompt", "Summarise: {document}", *arguments],
-        env={**os.environ, "PGDATABASE": name}, stdout=subprocess.DEVNULL,
+        env={**os.environ, "PGDATABASE": psql.name}, stdout=subprocess.DEVNULL,
         stdin=subprocess.DEVNULL)
     usage = wait_end(process, "inferq-submit")
     meter.stop(usage_us(usage))
@@ -291,11 +289,11 @@ def submit_one(psql, name, documents, *arguments):
 def submit(bench):
     lines, directory = write_inputs(bench)
     sizes, variants = bench.sizes, {}
-    with database("bench_submit") as psql:
+    with database("submit") as psql:
         for label, documents, arguments in (
                 ("lines", sizes.lines, ("--format", "lines", lines)),
                 ("files", sizes.files, (directory,))):
-            variants[label] = submit_one(psql, "bench_submit", documents, *arguments)
+            variants[label] = submit_one(psql, documents, *arguments)
             report_trial(label, variants[label])
     return variants
 
@@ -305,10 +303,10 @@ def submit(bench):
 
 def backlog(bench):
     """The same worker with little queued at any time, and with very much."""
-    sizes, prefix, name, variants = bench.sizes, new_prefix(), "bench_backlog", {}
+    sizes, prefix, variants = bench.sizes, new_prefix(), {}
 
-    with modelsim(bench.directory) as model, database(name) as psql, \
-            Fleet(bench, prefix, model, psql, name) as fleet:
+    with modelsim(bench.directory) as model, database("backlog") as psql, \
+            Fleet(bench, prefix, model, psql) as fleet:
         fleet.await_ready()
         rounds = max(2, sizes.side_jobs // sizes.shallow)
         for label, count, each in (("shallow", rounds, sizes.shallow), ("deep", 1, sizes.deep)):

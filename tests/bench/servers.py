@@ -38,7 +38,9 @@ def program(name):
 
 def run(*command, database=None, **keywords):
     """The output of a program that must end with 0."""
-    env = {**os.environ, **keywords.pop("env", {}), **({"PGDATABASE": database} if database else {})}
+    env = {**os.environ, **keywords.pop("env", {})}
+    if database:
+        env["PGDATABASE"] = database
     done = subprocess.run(command, check=False, text=True, stdin=subprocess.DEVNULL, env=env,
                           stdout=subprocess.PIPE, **keywords)
     if done.returncode != 0:
@@ -113,6 +115,7 @@ class Psql:
     """One psql, kept open: connecting for every question would be measured as well."""
 
     def __init__(self, name):
+        self.name = name
         self.process = subprocess.Popen(
             ["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"], text=True, bufsize=1,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -152,7 +155,8 @@ class Psql:
 
 @contextlib.contextmanager
 def database(name, migrated=True):
-    """An empty database of this name, which goes at the end, and a psql in it."""
+    """An empty database, named so and after this process, which goes at the end; a psql in it."""
+    name = f"inferq_bench_{name}_{os.getpid()}"
     run("psql", "-X", "-q", "-c", f"CREATE DATABASE {name}")
     try:
         if migrated:
@@ -181,7 +185,7 @@ def new_prefix():
     """Topics of their own, empty; returns the first part of their names."""
     global _prefixes
     _prefixes += 1
-    prefix = f"inferq-bench-{int(time.time())}-{_prefixes}"
+    prefix = f"inferq-bench-{int(time.time())}-{os.getpid()}-{_prefixes}"
     run(program("inferq"), "topics", "--prefix", prefix)
     return prefix
 

@@ -166,7 +166,7 @@ def turn_figures(buckets):
 
 def run_floor(bench, prefix, model, jobs, in_flight):
     """Figures of bench-floor over the topic's first jobs."""
-    with database("bench_floor", migrated=False) as psql, \
+    with database("floor", migrated=False) as psql, \
             open(f"{bench.directory}/floor.out", "w+b") as out:
         checkpoint()
         meter = Meter(psql, model)
@@ -174,7 +174,7 @@ def run_floor(bench, prefix, model, jobs, in_flight):
             [program("bench-floor"), "--topic", topic(prefix), "--group", f"{prefix}-floor",
              "--url", f"{model.url}/v1/chat/completions", "--jobs", str(jobs), "--in-flight",
              str(in_flight)],
-            env={**os.environ, "PGDATABASE": "bench_floor"}, stdout=out, stdin=subprocess.DEVNULL)
+            env={**os.environ, "PGDATABASE": psql.name}, stdout=out, stdin=subprocess.DEVNULL)
         usage = wait_end(process, "bench-floor")
         if process.returncode != 0:
             raise Problem(f"bench-floor ended with {process.returncode}")
@@ -204,7 +204,7 @@ class Fleet:
     """Workers of one group, over one topic, into one database. `held`: their catalogue has a second
     model, at an endpoint of its own."""
 
-    def __init__(self, bench, prefix, model, psql, name, in_flight=256, workers=1, send_ids=False,
+    def __init__(self, bench, prefix, model, psql, in_flight=256, workers=1, send_ids=False,
                  held=False):
         self.psql = psql
         self.in_flight = in_flight
@@ -212,7 +212,7 @@ class Fleet:
         self.processes = []
         directory = bench.directory
         values = {"prefix": prefix, "directory": directory, "in_flight": in_flight,
-                  "url": model.url, "database": name, "send_ids": str(send_ids).lower()}
+                  "url": model.url, "database": psql.name, "send_ids": str(send_ids).lower()}
         values["more_endpoints"] = HELD_ENDPOINT.format(url=model.url) if held else ""
         values["more_models"] = HELD_MODEL if held else ""
         with open(os.environ["INFERQ_SIGNING_KEY"].removeprefix("file:"), encoding="ascii") as file:
@@ -223,7 +223,7 @@ class Fleet:
             with open(f"{directory}/{file_name}", "w", encoding="ascii") as file:
                 file.write(text)
         self.directory = directory
-        self.env = {**os.environ, "PGDATABASE": name}
+        self.env = {**os.environ, "PGDATABASE": psql.name}
 
     def _log(self, number):
         return f"{self.directory}/worker-{number}.log"
@@ -331,9 +331,9 @@ class Fleet:
             raise Problem(f"{succeeded:.0f} of {jobs} jobs succeeded")
 
 
-def run_workers(bench, prefix, model, psql, name, jobs, in_flight=256, workers=1):
+def run_workers(bench, prefix, model, psql, jobs, in_flight=256, workers=1):
     """Figures of workers that are started on a full topic, from their start to their end."""
-    fleet = Fleet(bench, prefix, model, psql, name, in_flight, workers)
+    fleet = Fleet(bench, prefix, model, psql, in_flight, workers)
     total = fleet.stored() + jobs
     checkpoint()
     meter = Meter(psql, model)

@@ -11,8 +11,8 @@ LOG_TAIL_BYTES = 6000
 # it but what asks only Postgres or measures; the optimised build, whose timing is another, goes
 # through the crashes, the stand-in for Kafka, the plans and the bulk of submit.
 ON_RELEASE = {"test_kill.py", "test_crash_kafka.py", "test_crash_postgres.py", "test_crash_process.py",
-              "test_plans.py", "test_mock.py", "test_submit.py"}
-NOT_ON_ASAN = {"test_crash_kafka.py", "test_plans.py", "test_mock.py"}
+              "test_plans.py", "test_mock.py", "test_submit.py", "test_bench.py"}
+NOT_ON_ASAN = {"test_crash_kafka.py", "test_plans.py", "test_mock.py", "test_bench.py"}
 
 
 def pytest_collection_modifyitems(config, items):
