@@ -129,6 +129,19 @@ bool path_park(struct path *p, struct job *job, int32_t key, enum class reason, 
     return false;
 }
 
+/* Its partition of `result` and `call` is dropped, or will be: it has no place any more. */
+static bool too_old(const struct path *p, const struct job *job)
+{
+    return jobid_ms(&job->msg.job_id) < p->oldest_live_ms;
+}
+
+static bool bury_old(struct path *p, struct job *job)
+{
+    return bury(p, job, CLASS_FORGED_ID,
+                "the id's time is older than the oldest results kept: submit it under a new "
+                "batch name");
+}
+
 /* ---- FETCHED: are these bytes a job, and is it itself? -------------------------------------- *
  * Dies here: nothing was done. The record is above the watermark and is delivered again; a pulled
  * row is `taken_by` a worker that will be fenced, and is freed. */
@@ -152,12 +165,9 @@ static bool fetched(struct path *p, struct job *job)
     if (!job_msg_id_matches(&job->msg))
         return bury(p, job, CLASS_FORGED_ID,
                     "the job id does not follow from app, batch, custom_id and generation");
-    int64_t id_ms = jobid_ms(&job->msg.job_id);
-    if (id_ms < p->oldest_live_ms)
-        return bury(p, job, CLASS_FORGED_ID,
-                    "the id's time is older than the oldest results kept: submit it under a new "
-                    "batch name");
-    if (id_ms > p->edges.wall_ms(p->edges.arg) + CLOCK_AHEAD_MS)
+    if (too_old(p, job))
+        return bury_old(p, job);
+    if (jobid_ms(&job->msg.job_id) > p->edges.wall_ms(p->edges.arg) + CLOCK_AHEAD_MS)
         return bury(p, job, CLASS_FORGED_ID, "the id's time is more than 5 minutes ahead");
 
     struct job *twin = jobtable_find(p->table, &job->msg.job_id);
@@ -191,6 +201,10 @@ static bool is_cancelled(const struct path *p, const struct jobid *batch_id)
 /* Also asked right before a claim: time may have passed in a lane. */
 static bool ended_by_time_or_hand(struct path *p, struct job *job)
 {
+    if (too_old(p, job)) {
+        bury_old(p, job);
+        return true;
+    }
     if (is_cancelled(p, &job->msg.batch_id)) {
         verdict(p, job, STATUS_CANCELLED, CLASS_CANCELLED, NULL);
         return true;
@@ -392,6 +406,12 @@ static void unbegin(struct path *p, struct job *job)
     if (job->begun)
         endpoint_cancel(&p->endpoints[job->endpoint]);
     job->begun = false;
+}
+
+void path_gone(struct path *p, struct job *job)
+{
+    unbegin(p, job);
+    bury_old(p, job);
 }
 
 static bool start_call(struct path *p, struct job *job);

@@ -88,6 +88,7 @@ void path_claimed(struct path *p, struct job *job); /* job->claim_answer */
 void path_called(struct path *p, struct job *job);  /* job->call->http.facts */
 void path_stored(struct path *p, struct job *job);  /* job->stored */
 void path_store_refused(struct path *p, struct job *job, const char *why);
+void path_gone(struct path *p, struct job *job); /* claimed or stored: its partition is dropped */
 void path_parked(struct path *p, struct job *job);
 void path_buried(struct path *p, struct job *job);
 /* One parked row, now taken by us; the path copies what it keeps. */

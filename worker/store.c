@@ -10,6 +10,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/buf.h"
 #include "common/clock.h"
@@ -23,6 +24,8 @@ enum {
     HOLD_US = 1000 * 1000, /* after Postgres refused a batch for no fault of its rows */
     STATEMENT_TIMEOUT_MS = 30 * 1000,
 };
+
+#define NO_PARTITION "23514"
 
 /* ---- queues and batches -----------------------------------------------------------------------
  */
@@ -89,8 +92,30 @@ bool store_batch_take(struct store_batch *b, const struct pg *conn)
     return true;
 }
 
+/* Postgres has no partition for one of the rows. Those whose span was dropped while they were here
+ * would be refused for ever, and hold up all others; the rest wait for a partition to be made.
+ * */
+static int take_gone(struct store_batch *b, const struct pg_answer *answer, struct job **ret_gone)
+{
+    struct store *s = b->store;
+    int gone = 0, kept = 0;
+    if (strcmp(answer->sqlstate, NO_PARTITION) != 0)
+        return 0;
+    s->next_slow_us = 0; /* what is the oldest span now? */
+    for (int i = 0; i < b->row_count; i++) {
+        if (jobid_ms(&b->rows[i]->msg.job_id) < s->oldest_live_ms)
+            ret_gone[gone++] = b->rows[i];
+        else
+            b->rows[kept++] = b->rows[i];
+    }
+    b->row_count = kept;
+    return gone;
+}
+
 void store_batch_again(struct store_batch *b, const struct pg_answer *answer, const char *what)
 {
+    struct job *gone[STORE_ROWS_MAX];
+    int gone_count = take_gone(b, answer, gone);
     for (int i = b->row_count; i-- > 0;)
         job_queue_push_front(&b->waiting, b->rows[i]);
     if (answer->rc == RC_REJECT && b->row_count > 1)
@@ -103,6 +128,8 @@ void store_batch_again(struct store_batch *b, const struct pg_answer *answer, co
                   LF_INT("rows", b->row_count));
     b->under_way = false;
     b->row_count = 0;
+    for (int i = 0; i < gone_count; i++)
+        b->store->conf.gone(b->store->conf.arg, gone[i]);
 }
 
 void store_batch_done(struct store_batch *b)

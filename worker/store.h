@@ -44,6 +44,8 @@ struct store_conf {
     void (*claimed)(void *arg, struct job *job);
     void (*stored)(void *arg, struct job *job);
     void (*refused)(void *arg, struct job *job, const char *why);
+    /* It was claimed or stored, and its partition is no more: there is no place for either. */
+    void (*gone)(void *arg, struct job *job);
     void (*parked)(void *arg, struct job *job);
     void (*buried)(void *arg, struct job *job);
     void (*pulled)(void *arg, const struct parked_row *row);

@@ -85,6 +85,7 @@ struct store {
     int64_t published[STORE_ROWS_MAX];
     int published_count;
     int64_t parked_due;
+    int64_t oldest_live_ms; /* as last heard: older ids have no partition */
     struct store_seen *seen;
     int seen_count;
     struct jobid known[STORE_KNOWN_BATCHES];

@@ -259,8 +259,10 @@ static void oldest_answered(void *arg, const struct pg_answer *answer)
     s->slow_busy = false;
     FAILPOINT("fence.answered");
     warn("fence", answer);
-    if (answer->rc == RC_OK)
-        s->conf.oldest_live(s->conf.arg, pg_get_int(answer->rows[answer->step_count - 1], 0, 0));
+    if (answer->rc != RC_OK)
+        return;
+    s->oldest_live_ms = pg_get_int(answer->rows[answer->step_count - 1], 0, 0);
+    s->conf.oldest_live(s->conf.arg, s->oldest_live_ms);
 }
 
 static void fence_and_free(struct store *s)

@@ -19,7 +19,7 @@ import pytest
 import tally
 from checks import conservation, finish
 from crash import RECOVERY_S, busy_world, ended, ours, report, requests, under_load
-from harness import QUICK_LEASE, stack, wait_for
+from harness import QUICK_LEASE, Message, model, stack, wait_for
 from pgproxy import LOSE_REPLY, LOSE_REQUEST, PASS, Proxy
 
 pytestmark = ours
@@ -235,6 +235,29 @@ def test_partitions_come_and_go_under_load(lone_world, tmp_path, capsys):
     for worker in world.workers:
         assert not worker.logged("postgres refused") and not worker.logged("housekeeping failed")
     finish(world)
+
+
+def test_a_partition_is_dropped_under_jobs_that_wait(lone_world):
+    """Jobs of a span that goes while they wait in a lane, are claimed or run have no place any more:
+    they become letters without a job, and all others go on."""
+    world = lone_world(models=[model("narrow", max_in_flight=2)], latency="500ms")
+    (lower_ms, upper_ms), = world.rows("SELECT lower_ms, upper_ms FROM partition_span"
+                                       " ORDER BY lower_ms LIMIT 1")
+    span = make_span(world, 2 * lower_ms - upper_ms, lower_ms)
+    worker = world.start_worker()
+    old = Message(batch="old", created_ms=lower_ms - 1000)
+    body = {"model": "narrow", "messages": [{"role": "user", "content": "x"}]}
+    world.produce(*[old.pack(f"old-{i}", body=body) for i in range(30)])
+    wait_for(lambda: world.value("SELECT count(*) FROM result") >= 2, what="results of the old batch")
+    tally.fault("partition dropped under its jobs")
+    drop_span(world, span)
+    batch = world.ask(*[f"text {i}" for i in range(100)])
+    assert world.wait_ended(batch, 40)["succeeded"] == 100
+    wait_for(lambda: worker.metric("inferq_jobs") == 0, 60, "a worker that holds nothing")
+    gone = [letter for letter in world.letters() if letter["class"] == "forged_id"]
+    assert len(gone) >= 20 and all("oldest results kept" in letter["reason"] for letter in gone)
+    world.stop_workers()
+    assert all(max(c["committed"], c["low"]) == c["high"] for c in world.committed())
 
 
 # ---- no room -------------------------------------------------------------------------------------
