@@ -151,25 +151,94 @@ enum rc secret_load(const char *ref, struct secret **ret_secret, struct err *err
 
 /* ---- scrubbing ---------------------------------------------------------------------------- */
 
-/* How much of the secret stands at p: all of it, or its beginning up to the end of the text. */
-static size_t match(const char *p, size_t n, struct span value)
+/* How much of the secret stands at p as it is: all of it, or its beginning up to the end of the
+ * text. */
+static size_t match_plain(const char *p, size_t n, struct span value)
 {
     size_t len = value.n < n ? value.n : n;
     return len >= SCRUB_LEAST_BYTES && memcmp(p, value.p, len) == 0 ? len : 0;
 }
 
+static int hex_value(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c = (char)(c | 0x20);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* Length of the escape at p if it stands for the byte c, as some writer of JSON has it. 0: another
+ * byte's; `n`: the text ends within it. */
+static size_t match_escape(const char *p, size_t n, char c)
+{
+    int code = 0;
+    if (n < 2)
+        return n;
+    if (p[1] != 'u')
+        return p[1] == c && strchr("\"\\/", c) ? 2 : 0;
+    for (size_t i = 2; i < 6; i++) {
+        int digit = i < n ? hex_value(p[i]) : 0;
+        if (i >= n)
+            return n;
+        if (digit < 0)
+            return 0;
+        code = code << 4 | digit;
+    }
+    return code == (unsigned char)c ? 6 : 0;
+}
+
+/* As match_plain, within a JSON string: any of the secret's bytes may be written as an escape. */
+static size_t match_json(const char *p, size_t n, struct span value)
+{
+    size_t at = 0;
+    for (size_t i = 0; i < value.n; i++) {
+        if (at == n)
+            return i >= SCRUB_LEAST_BYTES ? n : 0;
+        size_t len = p[at] == '\\' ? match_escape(p + at, n - at, value.p[i])
+                                    : (size_t)(p[at] == value.p[i]);
+        if (len == 0)
+            return 0;
+        at += len;
+    }
+    return at;
+}
+
+static size_t find_byte(const char *text, size_t from, size_t n, char c)
+{
+    const char *at = memchr(text + from, c, n - from);
+    return at ? (size_t)(at - text) : n;
+}
+
 /* A byte is overwritten only after every match that begins at or before it was seen, so that
- * occurrences which overlap are all found. */
+ * occurrences which overlap are all found. Between occurrences it jumps to where one may begin. */
 static void scrub_value(struct span value, char *text, size_t n)
 {
-    size_t end = 0;
+    size_t end = 0, first = 0, escape = 0;
     for (size_t i = 0; i < n; i++) {
-        size_t len = text[i] == value.p[0] ? match(text + i, n - i, value) : 0;
+        if (i >= end) {
+            if (i == 0 || first < i)
+                first = find_byte(text, i, n, value.p[0]);
+            if (i == 0 || escape < i)
+                escape = find_byte(text, i, n, '\\');
+            i = first < escape ? first : escape;
+            if (i == n)
+                return;
+        }
+        size_t len = match_plain(text + i, n - i, value);
+        if (len == 0)
+            len = match_json(text + i, n - i, value);
         if (len > 0 && i + len > end)
             end = i + len;
         if (i < end)
             text[i] = '*';
     }
+}
+
+void secret_blank(const struct secret *s, char *text, size_t n)
+{
+    struct span value = secret_value(s);
+    if (value.n >= SCRUB_LEAST_BYTES && n > 0)
+        scrub_value(value, text, n);
 }
 
 static bool is_key_char(char c)
@@ -235,9 +304,7 @@ static void scrub_shapes(char *text, size_t n)
 
 void secret_scrub(const struct secret *s, char *text, size_t n)
 {
-    struct span value = secret_value(s);
-    if (value.n >= SCRUB_LEAST_BYTES)
-        scrub_value(value, text, n);
+    secret_blank(s, text, n);
     scrub_shapes(text, n);
 }
 

@@ -24,8 +24,11 @@ void secret_free(struct secret *s);               /* wipes */
 struct span secret_value(const struct secret *s); /* also NUL-terminated at [n] */
 
 /* Replaces, in place, every occurrence of the secret (8 bytes or longer) in text by '*'s of the
- * same length, and its first 8 or more bytes where the text ends within it; also what follows
- * "Bearer " and common key shapes ("sk-..."). `s` may be NULL: then only the shapes. */
+ * same length, and its first 8 or more bytes where the text ends within it. An occurrence may have
+ * bytes escaped as JSON does it ("\/", "\u002B"). `s` may be NULL: then nothing. */
+void secret_blank(const struct secret *s, char *text, size_t n);
+/* That, and what follows "Bearer " and common key shapes ("sk-..."), whosever keys they are: for
+ * text that is nobody's result, such as an error's. `s` may be NULL: then only the shapes. */
 void secret_scrub(const struct secret *s, char *text, size_t n);
 /* Turns off core dumps and other users' view of the process (PR_SET_DUMPABLE 0, RLIMIT_CORE 0),
  * best effort. Also keeps debuggers of the same user out. */

@@ -299,9 +299,24 @@ static bool on_gate(void *arg, struct http_call *call)
     return store_may_send(((struct worker *)arg)->store, job->claimed_by);
 }
 
+/* A server may repeat the credential that it was sent. It is no part of any honest answer, so
+ * nothing behind this line sees it; of an error's body other keys go too. */
+static void hide_credential(const struct secret *credential, struct http_call *call)
+{
+    struct http_facts *facts = &call->facts;
+    if (facts->status >= 200 && facts->status <= 299)
+        secret_blank(credential, call->reply.p, call->reply.n);
+    else
+        secret_scrub(credential, call->reply.p, call->reply.n);
+    secret_scrub(credential, facts->request_id, strlen(facts->request_id));
+}
+
 static void on_called(void *arg, struct http_call *call)
 {
-    path_called(((struct worker *)arg)->path, call->arg);
+    struct worker *w = arg;
+    struct job *job = call->arg;
+    hide_credential(w->secrets[job->endpoint], call);
+    path_called(w->path, job);
 }
 
 /* ---- the loop -----------------------------------------------------------------------------------

@@ -10,9 +10,11 @@ LOG_TAIL_BYTES = 6000
 # With INFERQ_SPREAD=1 (make test) the suite is spread over its two builds: the sanitizers watch all of
 # it but what asks only Postgres or measures; the optimised build, whose timing is another, goes
 # through the crashes, the stand-in for Kafka, the plans and the bulk of submit.
-ON_RELEASE = {"test_kill.py", "test_crash_kafka.py", "test_crash_postgres.py", "test_crash_process.py",
-              "test_plans.py", "test_mock.py", "test_submit.py", "test_bench.py"}
-NOT_ON_ASAN = {"test_crash_kafka.py", "test_plans.py", "test_mock.py", "test_bench.py"}
+ON_RELEASE = {"test_kill.py", "test_crash_kafka.py", "test_crash_limits.py", "test_crash_postgres.py",
+              "test_crash_process.py", "test_plans.py", "test_mock.py", "test_bench.py",
+              "test_secrets.py", "test_submit.py"}
+NOT_ON_ASAN = {"test_crash_kafka.py", "test_crash_limits.py", "test_plans.py", "test_mock.py",
+               "test_bench.py", "test_secrets.py"}
 
 
 def pytest_collection_modifyitems(config, items):

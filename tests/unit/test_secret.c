@@ -206,6 +206,18 @@ static void test_scrub(void **state)
         {NULL, "AIzaabcdefghijklmnop", "AIza****************"},
         {NULL, "Bearer sk-abcdefghijkl Bearer x", "Bearer *************** Bearer *"},
         {"topsecret", "Bearer topsecret", "Bearer *********"},
+        /* escaped, by one writer of JSON or another */
+        {"a\"b/c+d\\e", "x a\\\"b/c+d\\\\e y", "x *********** y"},
+        {"a\"b/c+d\\e", "x a\"b/c+d\\e y", "x ********* y"},
+        {"a\"b/c+d\\e", "a\\u0022b\\/c\\u002Bd\\u005Ce", "**************************"},
+        {"topsecret", "\\u0074opsecret", "**************"},
+        {"topsecret", "tops\\u0065cret", "**************"},
+        {"topsecret", "tops\\u0065cre", "*************"}, /* cut */
+        {"topsecret", "topsecre\\u00", "************"}, /* cut within an escape */
+        {"topsecret", "topsecre\\u00zz", "topsecre\\u00zz"},
+        {"topsecret", "tops\\u0066cret \\topsecret", "tops\\u0066cret \\*********"},
+        {"topsecret", "tops\\ecret", "tops\\ecret"},
+        {"\\\\\\\\\\\\\\\\", "\\\\\\\\\\\\\\\\", "********"},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
         struct secret *s = NULL;
@@ -230,6 +242,22 @@ static void test_scrub(void **state)
         free(text);
         secret_free(s);
     }
+}
+
+/* A result is the customer's: only the secret itself is taken out of it. */
+static void test_blank(void **state)
+{
+    (void)state;
+    struct secret *s = NULL;
+    char text[] = "Bearer abcdefgh topsecret sk-abcdefghijklmnop topsecre";
+    write_key("topsecret", 9);
+    assert_int_equal(secret_load(ref, &s, NULL), RC_OK);
+    secret_blank(s, text, sizeof text - 1);
+    assert_string_equal(text, "Bearer abcdefgh ********* sk-abcdefghijklmnop ********");
+    secret_blank(s, NULL, 0);
+    secret_free(s);
+    secret_blank(NULL, text, sizeof text - 1);
+    assert_string_equal(text, "Bearer abcdefgh ********* sk-abcdefghijklmnop ********");
 }
 
 static void test_scrub_binary(void **state)
@@ -266,6 +294,7 @@ int main(void)
         cmocka_unit_test(test_file),         cmocka_unit_test(test_longest),
         cmocka_unit_test(test_env),          cmocka_unit_test(test_no_reference),
         cmocka_unit_test(test_unreadable),   cmocka_unit_test(test_scrub),
+        cmocka_unit_test(test_blank),
         cmocka_unit_test(test_scrub_binary), cmocka_unit_test(test_harden),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
