@@ -195,7 +195,7 @@ static size_t match_json(const char *p, size_t n, struct span value)
         if (at == n)
             return i >= SCRUB_LEAST_BYTES ? n : 0;
         size_t len = p[at] == '\\' ? match_escape(p + at, n - at, value.p[i])
-                                    : (size_t)(p[at] == value.p[i]);
+                                   : (size_t)(p[at] == value.p[i]);
         if (len == 0)
             return 0;
         at += len;

@@ -213,7 +213,7 @@ static void test_scrub(void **state)
         {"topsecret", "\\u0074opsecret", "**************"},
         {"topsecret", "tops\\u0065cret", "**************"},
         {"topsecret", "tops\\u0065cre", "*************"}, /* cut */
-        {"topsecret", "topsecre\\u00", "************"}, /* cut within an escape */
+        {"topsecret", "topsecre\\u00", "************"},   /* cut within an escape */
         {"topsecret", "topsecre\\u00zz", "topsecre\\u00zz"},
         {"topsecret", "tops\\u0066cret \\topsecret", "tops\\u0066cret \\*********"},
         {"topsecret", "tops\\ecret", "tops\\ecret"},
@@ -291,11 +291,11 @@ static void test_harden(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_file),         cmocka_unit_test(test_longest),
-        cmocka_unit_test(test_env),          cmocka_unit_test(test_no_reference),
-        cmocka_unit_test(test_unreadable),   cmocka_unit_test(test_scrub),
-        cmocka_unit_test(test_blank),
-        cmocka_unit_test(test_scrub_binary), cmocka_unit_test(test_harden),
+        cmocka_unit_test(test_file),       cmocka_unit_test(test_longest),
+        cmocka_unit_test(test_env),        cmocka_unit_test(test_no_reference),
+        cmocka_unit_test(test_unreadable), cmocka_unit_test(test_scrub),
+        cmocka_unit_test(test_blank),      cmocka_unit_test(test_scrub_binary),
+        cmocka_unit_test(test_harden),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }
