@@ -110,20 +110,23 @@ const struct pg_stmt store_sql_claim[] = {
          "excluded.spent_nusd,"
          " waited_us = excluded.waited_us, model_us = excluded.model_us, reason = excluded.reason"
          " WHERE q.taken_by = $1"},
-    /* $1 worker, $2 key, $3 priority, $4 rows */
+    /* $1 worker, $2 key, $3 priority, $4 rows. The rows are picked in an ARRAY, which is made once:
+     * joined, they were picked again for each row of the table (a plan made while it held one
+     * row), and more were taken than asked for. */
     [SQL_PULL] =
         {"pull",
-         "UPDATE inferq.parked p SET taken_by = $1"
-         " FROM (SELECT q.job_id FROM inferq.parked q WHERE q.taken_by IS NULL AND q.wait_key = $2"
+         "WITH d AS (UPDATE inferq.parked p SET taken_by = $1"
+         " WHERE p.job_id = ANY (ARRAY(SELECT q.job_id FROM inferq.parked q"
+         "   WHERE q.taken_by IS NULL AND q.wait_key = $2"
          "   AND q.priority = $3 AND q.next_at <= now()"
          "   AND EXISTS (SELECT FROM inferq.worker w WHERE w.worker_id = $1 AND NOT w.fenced"
          "     AND w.lease_until > now())"
-         "   ORDER BY q.wait_key, q.priority, q.next_at LIMIT $4 FOR UPDATE SKIP LOCKED) d"
-         " WHERE p.job_id = d.job_id"
-         " RETURNING p.job_id, p.number, p.attempts, p.reasks, p.spent_nusd,"
-         " p.waited_us + (extract(epoch FROM now() - p.parked_at) * 1000000)::int8 AS waited_us,"
-         " p.model_us, p.topic, p.partition, p.record_offset, p.record_at, p.payload, p.headers,"
-         " p.priority"},
+         "   ORDER BY q.wait_key, q.priority, q.next_at LIMIT $4 FOR UPDATE SKIP LOCKED))"
+         " RETURNING p.*)"
+         " SELECT job_id, number, attempts, reasks, spent_nusd,"
+         " waited_us + (extract(epoch FROM now() - parked_at) * 1000000)::int8 AS waited_us,"
+         " model_us, topic, partition, record_offset, record_at, payload, headers, priority"
+         " FROM d ORDER BY next_at, job_id"},
     /* arrays $1 source .. $9 headers */
     [SQL_BURY] =
         {"bury",
@@ -237,11 +240,11 @@ const struct pg_stmt store_sql_keep[] = {
     /* A parked job whose deadline is over waits for nothing any more. $1 rows */
     [SQL_WAKE_EXPIRED] = {"wake_expired",
                           "UPDATE inferq.parked p SET wait_key = 0, next_at = now()"
-                          " FROM (SELECT q.job_id FROM inferq.parked q WHERE q.taken_by IS NULL"
+                          " WHERE p.job_id = ANY (ARRAY(SELECT q.job_id FROM inferq.parked q"
+                          "   WHERE q.taken_by IS NULL"
                           "   AND q.deadline_at IS NOT NULL AND q.deadline_at <= now()"
                           "   AND (q.wait_key <> 0 OR q.next_at > now())"
-                          "   ORDER BY q.deadline_at LIMIT $1::int8 FOR UPDATE SKIP LOCKED) d"
-                          " WHERE p.job_id = d.job_id"},
+                          "   ORDER BY q.deadline_at LIMIT $1::int8 FOR UPDATE SKIP LOCKED))"},
     [SQL_CANCELLED] = {"cancelled",
                        "SELECT batch_id FROM inferq.batch WHERE cancel_requested_at IS NOT NULL"
                        " AND cancel_requested_at > now() - interval '90 days'"},

@@ -5,7 +5,7 @@
  * One transaction at a time, all or nothing, on a clock that the caller gives. What a transaction
  * answers is what the real server answers to the same text and parameters on the same rows:
  * tests/live/test_fake_pg runs random histories on both and compares answers and tables. Where SQL
- * leaves an order open (rows with equal sort keys), the fake takes the order of arrival. Concurrent
+ * leaves an order open, the fake takes that of ids, or of arrival. Concurrent
  * transactions, locks held over time, lost replies and restarts are the caller's to play.
  *
  * Memory: rows deleted and texts overwritten are kept until fake_pg_free. Running out of memory

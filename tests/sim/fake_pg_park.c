@@ -100,10 +100,9 @@ FAKE_RUN(park)
 
 /* ---- pull, due, wake_expired ---------------------------------------------------------------- */
 
-/* Rows as they are wanted: by key, then by index. */
+/* Rows as they are wanted: by key, then by id. */
 struct want {
     int64_t key[3];
-    int at;
     const struct fake_parked_row *row;
 };
 
@@ -113,7 +112,7 @@ static int cmp_wants(const void *a, const void *b)
     for (int i = 0; i < 3; i++)
         if (x->key[i] != y->key[i])
             return x->key[i] < y->key[i] ? -1 : 1;
-    return x->at - y->at;
+    return jobid_cmp(&x->row->job_id, &y->row->job_id);
 }
 
 static void sort_wants(struct want *wants, int n)
@@ -172,7 +171,7 @@ FAKE_RUN(pull)
         const struct fake_parked_row *p = fake_pg_parked_at(t->db, i);
         if (p->taken_by == FAKE_NULL && p->wait_key == key && p->priority == priority &&
             p->next_at <= t->now_us)
-            wants[wanted++] = (struct want){{p->next_at}, i, p};
+            wants[wanted++] = (struct want){{p->next_at}, p};
     }
     sort_wants(wants, wanted);
     *ret = fake_rows_new(pull_fields, PULL_FIELDS);
@@ -194,7 +193,7 @@ FAKE_RUN(due)
     for (int i = 0; i < fake_pg_count(t->db, FAKE_PARKED); i++) {
         const struct fake_parked_row *p = fake_pg_parked_at(t->db, i);
         if (p->taken_by == FAKE_NULL)
-            wants[wanted++] = (struct want){{p->wait_key, p->priority, p->next_at}, i, p};
+            wants[wanted++] = (struct want){{p->wait_key, p->priority, p->next_at}, p};
     }
     sort_wants(wants, wanted);
     *ret = fake_rows_new(fields, 3);
@@ -222,7 +221,7 @@ FAKE_RUN(wake_expired)
         const struct fake_parked_row *p = fake_pg_parked_at(t->db, i);
         if (p->taken_by == FAKE_NULL && p->deadline_at != FAKE_NULL &&
             p->deadline_at <= t->now_us && (p->wait_key != 0 || p->next_at > t->now_us))
-            wants[wanted++] = (struct want){{p->deadline_at}, i, p};
+            wants[wanted++] = (struct want){{p->deadline_at}, p};
     }
     sort_wants(wants, wanted);
     enum rc rc = fake_limit(t, fake_arg_int(s, 1, 0), &limit);

@@ -1,0 +1,106 @@
+/*
+ * test_store_sql.c - statements that take at most so many rows take no more, whatever the planner
+ * thought of the tables when it planned them.
+ *
+ * A LIMIT in a subquery that is joined holds only as long as the subquery runs once: as the inner
+ * side of a nested loop it runs again for each outer row, skips what it has locked itself, and
+ * takes the next ones. That plan looks cheap to a planner that has seen the table with one row.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "tests/live/scratch.h"
+#include "worker/store_sql.h"
+
+enum { ROWS = 40 };
+
+static struct scratch scratch;
+
+/* `n` rows that wait for key 1 and whose time and deadline are over, each at another moment. */
+static void park(int n)
+{
+    char sql[512];
+    (void)snprintf(sql, sizeof sql,
+                   "INSERT INTO parked (job_id, batch_id, next_at, deadline_at, wait_key, priority,"
+                   " number, attempts, reasks, waited_us, model_us, reason, payload)"
+                   " SELECT gen_random_uuid(), gen_random_uuid(), now() - i * interval '1 s',"
+                   " now() - i * interval '1 s', 1, 1, 1, 0, 0, 0, 0, 0, ''"
+                   " FROM generate_series(1, %d) i",
+                   n);
+    scratch_run(&scratch, sql);
+}
+
+/* The worker's statement, planned when one row was parked, under the worker's settings. */
+static void prepare_at_one_row(const struct pg_stmt *stmt, const char *const *settings,
+                               const char *first)
+{
+    static char sql[16384];
+    scratch_run(&scratch, "DEALLOCATE ALL; TRUNCATE parked");
+    for (; *settings; settings++)
+        scratch_run(&scratch, *settings);
+    park(1);
+    scratch_run(&scratch, "ANALYZE parked");
+    (void)snprintf(sql, sizeof sql, "PREPARE %s AS %s", stmt->name, stmt->sql);
+    scratch_run(&scratch, sql);
+    pg_rows_free(scratch_ask(&scratch, first, NULL)); /* it is planned when it first runs */
+    park(ROWS);
+}
+
+/* No more than that, the oldest, and in their order. */
+static void pull_takes_what_was_asked_for(void **state)
+{
+    (void)state;
+    prepare_at_one_row(&store_sql_claim[SQL_PULL], store_settings_sync,
+                       "EXECUTE pull (1, 2, 1::int2, 20)");
+    struct pg_rows *want =
+        scratch_ask(&scratch, "SELECT job_id FROM parked ORDER BY next_at LIMIT 20", NULL);
+    struct pg_rows *rows = scratch_ask(&scratch, "EXECUTE pull (1, 1, 1::int2, 20)", NULL);
+    assert_int_equal(pg_row_count(rows), 20);
+    assert_int_equal(scratch_int(&scratch, "SELECT count(*) FROM parked WHERE taken_by = 1"), 20);
+    for (int i = 0; i < 20; i++) {
+        struct jobid id = pg_get_uuid(rows, i, 0), oldest = pg_get_uuid(want, i, 0);
+        assert_true(jobid_eq(&id, &oldest));
+    }
+    pg_rows_free(want);
+    pg_rows_free(rows);
+}
+
+static void waking_stops_where_it_should(void **state)
+{
+    (void)state;
+    prepare_at_one_row(&store_sql_keep[SQL_WAKE_EXPIRED], store_settings_keep,
+                       "EXECUTE wake_expired (0)");
+    pg_rows_free(scratch_ask(&scratch, "EXECUTE wake_expired (20)", NULL));
+    assert_int_equal(scratch_int(&scratch, "SELECT count(*) FROM parked WHERE wait_key = 0"), 20);
+}
+
+static int open_scratch(void **state)
+{
+    (void)state;
+    if (!scratch_open(&scratch, "store_sql"))
+        return -1;
+    scratch_run(&scratch, "INSERT INTO worker (host, pid, build, lease_until)"
+                          " VALUES ('h', 1, 'b', now() + interval '1 h'); ANALYZE worker");
+    return 0;
+}
+
+static int close_scratch(void **state)
+{
+    (void)state;
+    scratch_close(&scratch);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(pull_takes_what_was_asked_for),
+        cmocka_unit_test(waking_stops_where_it_should),
+    };
+    return cmocka_run_group_tests(tests, open_scratch, close_scratch);
+}
