@@ -20,7 +20,7 @@
  * Z time   z time or NULL   T text   t text or NULL   Y bytes   y bytes or NULL   q source
  * S lease in seconds   P seconds past it   l limit   p limit of pull   E limit of wake_expired
  * r rows   D letters   g key or priority   K R key and priority of pull
- * v time waited
+ * v time waited   V version or NULL
  */
 static const struct {
     const char *statement, *letters;
@@ -34,7 +34,7 @@ static const struct {
     {"park", "wjbadfggnkkcvkkt??zYy"},
     {"pull", "wKRp"},
     {"bury", "qCTt??zYy"},
-    {"store", "jbZc?????????ksC??kkTttTTtttttyjqx?CktttttTt??zYy"},
+    {"store", "jbZc????????VksC??kkTttTTtttttyjqx?CktttttTt??zYy"},
     {"outcome", "JNWCkc???????ttt"},
     {"register", "TkTS"},
     {"heartbeat", "wS"},
@@ -141,7 +141,7 @@ static int64_t pick_worker(struct args *a)
         return 1000;
     for (int tries = 0; tries < 10; tries++) {
         const struct fake_worker_row *w = fake_pg_worker_at(a->db, (int)args_below(a, n));
-        if (!w->fenced || args_chance(a, 10))
+        if (!w->fenced || args_chance(a, 20))
             return w->worker_id;
     }
     return fake_pg_worker_at(a->db, n - 1)->worker_id;
@@ -188,12 +188,17 @@ static int64_t wake_limit(struct fill *f)
     return clear_limit(times, n, args_below(f->a, 4));
 }
 
-/* A waiting row, and with it the key and priority to ask for. */
+/* A row, one that waits if there is any, and with it the key and priority to ask for. */
 static const struct fake_parked_row *pull_from(struct fill *f)
 {
     static const struct fake_parked_row none = {.wait_key = 1, .priority = 1};
     int n = fake_pg_count(f->a->db, FAKE_PARKED);
-    f->from = n > 0 ? fake_pg_parked_at(f->a->db, (int)args_below(f->a, n)) : &none;
+    f->from = &none;
+    for (int tries = 0; tries < 5 && n > 0; tries++) {
+        f->from = fake_pg_parked_at(f->a->db, (int)args_below(f->a, n));
+        if (f->from->taken_by == FAKE_NULL && f->from->next_at <= f->a->now_us)
+            break;
+    }
     return f->from;
 }
 
@@ -217,9 +222,10 @@ static int64_t number_for(struct fill *f, char letter, const struct row *row)
     case 'M':
         return a->batch_ms[row->batch];
     case 'c': /* now and then so much that two of it are too much */
-        return args_below(a, 150) == 0 ? INT64_C(5000000000000000000) : args_below(a, 1000);
+        return args_below(a, 60) == 0 ? INT64_C(5000000000000000000) : args_below(a, 1000);
     case 'v':
-        return args_below(a, 50) == 0 ? INT64_MAX : args_below(a, 1000000);
+        return args_below(a, 15) == 0 ? INT64_MAX : args_below(a, 1000000);
+    case 'V':
     case 'g':
         return args_below(a, 2);
     case 'K':
@@ -227,7 +233,7 @@ static int64_t number_for(struct fill *f, char letter, const struct row *row)
     case 'R':
         return f->from->priority;
     case 's':
-        return 1 + args_below(a, 4);
+        return args_chance(a, 60) ? 1 : 1 + args_below(a, 4);
     case 'C':
         return classes[args_below(a, 8)];
     case 'e':
@@ -257,8 +263,8 @@ static int64_t number_for(struct fill *f, char letter, const struct row *row)
 
 static bool is_null(struct fill *f, char letter)
 {
-    return strchr("?xdzty", letter) ? args_chance(f->a, 35)
-                                    : letter == 'c' && args_chance(f->a, 20);
+    return strchr("?xdztyV", letter) ? args_chance(f->a, 35)
+                                     : letter == 'c' && args_chance(f->a, 20);
 }
 
 /* Milliseconds, as the workers give times. */
@@ -401,8 +407,9 @@ void args_fill(struct args *a, const char *statement, struct pg_params *p)
         bad = (int)args_below(a, count);
     (void)pull_from(&f);
     pg_params_reset(p);
-    /* Few results, so that there is life before them. */
-    pick_rows(&f, 1 + (int)args_below(a, strcmp(statement, "store") == 0 ? 2 : ARGS_ROWS_MAX));
+    /* Few results mostly, so that there is life before them. */
+    bool few = strcmp(statement, "store") == 0 && !args_chance(a, 20);
+    pick_rows(&f, 1 + (int)args_below(a, few ? 2 : ARGS_ROWS_MAX));
     for (int i = 0; i < count; i++) {
         if (i == STORE_LETTERS_FROM) /* the dead letters: fewer, mostly of the jobs that end */
             f.n = (int)args_below(a, f.n + 1);
