@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { ARGS_MAX = 32, WAIT_MS = 10000, STEP_MS = 10, REPLY_BYTES = 64 << 10 };
+enum { ARGS_MAX = 32, WAIT_MS = 60000, STEP_MS = 10, REPLY_BYTES = 64 << 10 };
 
 static _Noreturn void die(const char *what)
 {

@@ -19,7 +19,7 @@
 
 #include "common/kafka_producer.h"
 
-enum { RECORDS_MAX = 10000, SOON_MS = 20000, API_PRODUCE = 0 };
+enum { RECORDS_MAX = 10000, SOON_MS = 60000, API_PRODUCE = 0 };
 
 static struct err last;
 

@@ -16,9 +16,10 @@
 #include <uv.h>
 
 #include "common/clock.h"
+#include "tests/live/loop.h"
 #include "worker/ops.h"
 
-enum { PATIENCE_US = 10 * 1000 * 1000 };
+enum { PATIENCE_US = 60 * 1000 * 1000 };
 
 static const struct metric_def defs[] = {
     {.name = "inferq_test_total", .type = METRIC_COUNTER, .labels = {"kind"}, .help = "Tests."},
@@ -78,9 +79,9 @@ static int teardown(void **state)
 {
     (void)state;
     ops_free(ops);
-    uv_run(&loop, UV_RUN_DEFAULT);
+    int result = loop_end(&loop);
     metrics_free(metrics);
-    return uv_loop_close(&loop);
+    return result;
 }
 
 static int dial(int port)
