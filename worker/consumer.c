@@ -572,7 +572,9 @@ enum rc consumer_new(struct uv_loop_s *loop, const struct consumer_conf *conf,
     return RC_OK;
 }
 
-/* Leaves the group: the others get the partitions at once, not after the session's timeout. */
+/* Leaves the group: the others get the partitions at once, not after the session's timeout. What
+ * is held is given back when librdkafka asks for it: it may have asked already (a rebalance or a
+ * loss that lies in the queue), and a revocation answered twice aborts the process. */
 static bool leave_group(struct consumer *c, int timeout_ms)
 {
     int64_t until_us = clock_mono_us() + timeout_ms * INT64_C(1000);
@@ -602,7 +604,7 @@ static void end_client(struct consumer *c, int timeout_ms)
     bool left = false;
     c->stopped = true;
     rd_kafka_queue_io_event_enable(c->queue, -1, NULL, 0);
-    if (c->held_count > 0 && timeout_ms > 0)
+    if (c->revoking && timeout_ms > 0)
         give_back(c, timeout_ms);
     int64_t left_ms = (until_us - clock_mono_us()) / 1000;
     if (left_ms > 0)
