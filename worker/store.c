@@ -345,9 +345,10 @@ enum rc store_new(struct uv_loop_s *loop, const struct store_conf *conf, struct 
     list_uncounted(s);
     s->params = pg_params_new();
     s->more_params = pg_params_new();
+    s->lose_params = pg_params_new();
     s->seen = calloc(STORE_SEEN_MAX, sizeof *s->seen);
     enum rc rc = RC_OK;
-    if (!s->params || !s->more_params || !s->seen)
+    if (!s->params || !s->more_params || !s->lose_params || !s->seen)
         rc = err_set(err, RC_NOMEM, "no memory for the store edge");
     if (rc == RC_OK)
         rc = connect_all(s, loop, err);
@@ -370,6 +371,7 @@ void store_free(struct store *s)
     pg_free(s->keep_conn);
     pg_params_free(s->params);
     pg_params_free(s->more_params);
+    pg_params_free(s->lose_params);
     free(s->seen);
     free(s);
 }

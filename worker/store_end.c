@@ -180,6 +180,11 @@ static void outcomes(struct pg_params *p, struct job *const *rows, int n)
            pg_elem_span(p, job->bare ? absent : text_or_null(job->call->outcome.error)));
 }
 
+static void job_ids(struct pg_params *p, struct job *const *rows, int n)
+{
+    COLUMN(p, PG_UUID, rows, n, pg_elem_uuid(p, &job->msg.job_id));
+}
+
 /* Marks what was inserted: the answer's ids come in the order of the rows, which are sorted. */
 static void mark_stored(struct store_batch *b, const struct pg_rows *inserted)
 {
@@ -208,7 +213,7 @@ static void ends_answered(void *arg, const struct pg_answer *answer)
         store_batch_again(b, answer, "store");
         return;
     }
-    mark_stored(b, s->ends_with_results ? answer->rows[0] : NULL);
+    mark_stored(b, s->ends_with_results ? answer->rows[s->result_step] : NULL);
     int rows = b->row_count;
     store_batch_done(b);
     for (int i = 0; i < rows; i++)
@@ -221,7 +226,8 @@ void store_flush_ends(struct store *s)
     if (!store_batch_take(b, s->store_conn))
         return;
     struct job *ending[STORE_ROWS_MAX], *dead[STORE_ROWS_MAX], *called[STORE_ROWS_MAX];
-    int endings = 0, deads = 0, calls = 0;
+    struct job *uncalled[STORE_ROWS_MAX];
+    int endings = 0, deads = 0, calls = 0, uncalls = 0;
     for (int i = 0; i < b->row_count; i++) {
         struct job *job = b->rows[i];
         if (job->status != STATUS_NONE)
@@ -230,9 +236,17 @@ void store_flush_ends(struct store *s)
             dead[deads++] = job;
         if (job->outcome_open)
             called[calls++] = job;
+        if (job->status != STATUS_NONE && !job->verdict_call)
+            uncalled[uncalls++] = job;
     }
-    struct pg_step steps[2];
+    struct pg_step steps[3];
     int count = 0;
+    if (uncalls) { /* a call by a worker that is gone may stand open: it is lost now */
+        pg_params_reset(s->lose_params);
+        job_ids(s->lose_params, uncalled, uncalls);
+        steps[count++] = (struct pg_step){SQL_STORE_LOSE, s->lose_params};
+    }
+    s->result_step = count;
     if (endings) {
         pg_params_reset(s->params);
         result_numbers(s->params, ending, endings, clock_mono_us());

@@ -57,7 +57,7 @@ struct uv_timer_s;
 struct store {
     struct store_conf conf;
     struct pg *claim_conn, *store_conn, *keep_conn;
-    struct pg_params *params, *more_params; /* reused for every statement */
+    struct pg_params *params, *more_params, *lose_params; /* reused for every statement */
 
     struct store_batch claims, slow, ends, parks, buries;
     int16_t uncounted[STORE_UNCOUNTED_MAX];
@@ -93,6 +93,7 @@ struct store {
     void *stopped_arg;
     bool stopping;
     bool ends_with_results; /* the batch of endings under way inserts results */
+    int result_step;        /* by this step of its transaction */
 };
 
 /* Takes up to `limit` rows from the queue into b->rows, sorted; false: nothing to do now. */

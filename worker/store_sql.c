@@ -34,6 +34,17 @@ const char *const store_settings_keep[] = {PLANNER, "SET synchronous_commit = of
 #define CLAIM_TAIL \
     " ORDER BY u.job_id ON CONFLICT (job_id, number) DO NOTHING RETURNING job_id, number"
 
+/* $1 jobs: their open calls of fenced owners are lost. */
+#define LOSE                                                                                      \
+    {                                                                                             \
+        "lose",                                                                                   \
+            "UPDATE inferq.call c SET done_at = now(), class = 46, cost_nusd = c.estimated_nusd," \
+            " certainty = CASE WHEN c.estimated_nusd IS NULL THEN 3 ELSE 2 END"                   \
+            " FROM unnest($1::uuid[]) AS u (job_id), inferq.worker w"                             \
+            " WHERE c.job_id = u.job_id AND c.done_at IS NULL AND w.worker_id = c.worker_id"      \
+            " AND w.fenced"                                                                       \
+    }
+
 const struct pg_stmt store_sql_claim[] = {
     [SQL_CLAIM] = {"claim", CLAIM_HEAD CLAIM_TAIL},
     /* $1 jobs, $2 seconds past the lease */
@@ -64,14 +75,7 @@ const struct pg_stmt store_sql_claim[] = {
          "       ELSE c.cost_nusd END)::int8 END AS spent"
          "   FROM inferq.call c LEFT JOIN inferq.worker w ON w.worker_id = c.worker_id"
          "   WHERE c.job_id = u.job_id) k ON true ORDER BY u.job_id"},
-    /* $1 jobs */
-    [SQL_LOSE] =
-        {"lose",
-         "UPDATE inferq.call c SET done_at = now(), class = 46, cost_nusd = c.estimated_nusd,"
-         " certainty = CASE WHEN c.estimated_nusd IS NULL THEN 3 ELSE 2 END"
-         " FROM unnest($1::uuid[]) AS u (job_id), inferq.worker w"
-         " WHERE c.job_id = u.job_id AND c.done_at IS NULL AND w.worker_id = c.worker_id"
-         " AND w.fenced"},
+    [SQL_LOSE] = LOSE,
     [SQL_TAKE] =
         {"take", CLAIM_HEAD
          " AND NOT EXISTS (SELECT FROM inferq.call k JOIN inferq.worker w USING (worker_id)"
@@ -139,7 +143,10 @@ const struct pg_stmt store_sql_claim[] = {
 };
 
 const struct pg_stmt store_sql_store[] = {
-    /* Results: arrays $1 .. $31. Dead letters of those that die: arrays $32 .. $49. */
+    [SQL_STORE_LOSE] = LOSE,
+    /* Results: arrays $1 .. $31. Dead letters of those that die: arrays $32 .. $49. What a job cost
+     * that ends without a call of this worker's, the ledger knows: others may have called for it.
+     */
     [SQL_STORE] =
         {"store",
          "WITH done AS (INSERT INTO inferq.result (job_id, batch_id, created_at, cost_nusd,"
@@ -147,8 +154,18 @@ const struct pg_stmt store_sql_store[] = {
          " reasoning_tokens, model_version_id, generation, status, class, call_number, http_status,"
          " validation, priority, app, task, team, custom_id, url, finish_reason, model_reported,"
          " prompt_version, context_version, trace_id, body)"
-         " SELECT u.* FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::int8[], "
-         "$5::int8[],"
+         " SELECT u.job_id, u.batch_id, u.created_at,"
+         " CASE WHEN u.call_number IS NOT NULL THEN u.cost_nusd"
+         "   ELSE (SELECT CASE WHEN bool_or(k.cost_nusd IS NULL) THEN NULL"
+         "     ELSE coalesce(sum(k.cost_nusd), 0)::int8 END"
+         "     FROM inferq.call k WHERE k.job_id = u.job_id) END,"
+         " u.queue_us, u.throttle_us, u.model_us, u.store_us, u.input_tokens, u.cached_tokens,"
+         " u.output_tokens, u.reasoning_tokens, u.model_version_id, u.generation, u.status, "
+         "u.class,"
+         " u.call_number, u.http_status, u.validation, u.priority, u.app, u.task, u.team,"
+         " u.custom_id, u.url, u.finish_reason, u.model_reported, u.prompt_version,"
+         " u.context_version, u.trace_id, u.body"
+         " FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::int8[], $5::int8[],"
          " $6::int8[], $7::int8[], $8::int8[], $9::int4[], $10::int4[], $11::int4[], $12::int4[],"
          " $13::int4[], $14::int4[], $15::int2[], $16::int2[], $17::int2[], $18::int2[],"
          " $19::int2[], $20::int2[], $21::text[], $22::text[], $23::text[], $24::text[],"

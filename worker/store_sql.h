@@ -19,7 +19,11 @@ enum {
     SQL_BURY,
 };
 /* On the store connection. */
-enum { SQL_STORE, SQL_OUTCOME };
+enum {
+    SQL_STORE_LOSE, /* as SQL_LOSE, for jobs that end without a call */
+    SQL_STORE,
+    SQL_OUTCOME,
+};
 /* On the housekeeping connection. */
 enum {
     SQL_REGISTER,

@@ -80,9 +80,12 @@ def test_a_wait_past_the_deadline_is_not_waited_for(world):
     check(world)
 
 
-def test_a_verdict_yields_to_a_call_elsewhere(world):
+def test_a_verdict_yields_to_a_call_elsewhere(lone_world):
     """Its deadline is over when it comes, but another worker has a call open for it: that one may
-    still bring the result. Only when that worker is fenced the verdict stands."""
+    still bring the result. Only when that worker is fenced the verdict stands, and the call is
+    lost, at its estimated cost."""
+    world = lone_world()
+    world.start_worker()
     message = Message()
     other = world.value("INSERT INTO worker (host, pid, build, lease_until) VALUES"
                         " ('elsewhere', 1, 'other', now() + interval '1 hour') RETURNING worker_id")
@@ -98,7 +101,10 @@ def test_a_verdict_yields_to_a_call_elsewhere(world):
     world.rows("UPDATE worker SET fenced = true WHERE worker_id = %s", other)
     world.rows("UPDATE parked SET next_at = now() WHERE batch_id = %s", message.batch_id)
     assert world.wait_ended(message.batch_id)["expired"] == 1
-    world.rows("DELETE FROM call WHERE worker_id = %s", other)
+    assert world.results(message.batch_id)["late"]["cost_nusd"] == 700
+    [call] = world.calls(message.batch_id)
+    assert (call["class"], call["certainty"], call["cost_nusd"]) == ("lost", "estimated", 700)
+    check(world, crashed=True)
 
 
 def test_a_job_that_names_no_known_model_dies_with_the_reason(world):

@@ -306,6 +306,21 @@ struct done {
     int n;
 };
 
+/* All calls of the job together; NULL where one's cost is. */
+static enum rc cost_in_ledger(struct fake_txn *t, const struct jobid *id, int64_t *ret_nusd)
+{
+    fake_wide sum = 0;
+    bool known = true;
+    for (const struct fake_call_row *c = fake_pg_calls(t->db, id); c; c = c->next) {
+        known = known && c->cost_nusd != FAKE_NULL;
+        sum += c->cost_nusd == FAKE_NULL ? 0 : c->cost_nusd;
+    }
+    if (known)
+        return fake_int8(t, sum, ret_nusd);
+    *ret_nusd = FAKE_NULL;
+    return RC_OK;
+}
+
 static enum rc store_results(struct fake_txn *t, const struct fake_stmt *s, struct done *done)
 {
     int n = fake_unnest(s, STORE_RESULT, STORE_RESULT_LAST), picked = 0;
@@ -321,7 +336,11 @@ static enum rc store_results(struct fake_txn *t, const struct fake_stmt *s, stru
         struct fake_result_row *row = fake_blank(t->db, FAKE_RESULT);
         fake_arg_fill(s, STORE_RESULT, result_at, STORE_RESULT_COLUMNS, picks[i].u, row);
         row->finished_at = t->now_us;
-        enum rc rc = fake_check_span(t, &row->job_id);
+        enum rc rc = RC_OK;
+        if (row->call_number == FAKE_NULL)
+            rc = cost_in_ledger(t, &row->job_id, &row->cost_nusd);
+        if (rc == RC_OK)
+            rc = fake_check_span(t, &row->job_id);
         if (rc == RC_OK)
             rc = fake_check_row(t, FAKE_RESULT, row);
         if (rc != RC_OK)
