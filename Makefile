@@ -254,12 +254,17 @@ integration: all lives
 	@$(MAKE) --no-print-directory VARIANT=release all
 	@BUILD='$(BUILD)' tests/run --live $(VARIANT) --integration $(VARIANT)
 
+SEEDS ?= 10000
+FROM  ?= 1
+sim: $(SIM)
+	@BUILD='$(BUILD)' VARIANT='$(VARIANT)' tests/sim/run $(SEEDS) $(FROM)
+
 test: deps
 	@$(MAKE) --no-print-directory WERROR=1 VARIANT=release all headers
 	@$(MAKE) --no-print-directory WERROR=1 VARIANT=asan all units lives
 	@$(MAKE) --no-print-directory check
 	@BUILD='$(BUILD)' INFERQ_SPREAD='$(INFERQ_SPREAD)' \
-	    tests/run --unit asan --live asan --integration $(INTEGRATION_VARIANTS)
+	    tests/run --unit asan --sim asan release --live asan --integration $(INTEGRATION_VARIANTS)
 
 # The crash tests in their long form, again and again: ROUNDS=n or MINUTES=n, SEED=n, ONLY=words
 CHAOS_VARIANTS ?= release asan
@@ -306,6 +311,7 @@ help:
 	@echo '  chaos        the crash tests, again and again (ROUNDS=n or MINUTES=n, SEED=n)'
 	@echo '  unit         unit tests of one variant'
 	@echo '  integration  integration tests of one variant, on the local stack'
+	@echo '  sim          SEEDS=N seeds (10000) of the simulation, from FROM=N on'
 	@echo '  check        formatting, lint, static analysis, layering'
 	@echo '  format       reformat all sources'
 	@echo '  bench        measure, and print tables (BENCH=full: everything at full size)'

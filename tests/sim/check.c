@@ -170,6 +170,7 @@ static void call_changed(struct sim *s, const struct fake_call_row *row,
             sim_break(s, "G4", "job %d, call %d was called lost while its owner %lld lived", job,
                       (int)row->number, (long long)row->worker_id);
     } else {
+        s->jobs[job].corrected = s->jobs[job].corrected || before->class == CLASS_LOST;
         call_ended(s, job, row);
     }
 }
@@ -197,6 +198,8 @@ static void check_verdict(struct sim *s, int job, const struct fake_result_row *
 static void check_cost(struct sim *s, int job, const struct fake_result_row *row)
 {
     int64_t sum = 0;
+    if (s->jobs[job].corrected)
+        return; /* a late owner told the truth after others had reckoned with the estimate */
     for (const struct fake_call_row *c = fake_pg_calls(s->db, &row->job_id); c; c = c->next) {
         if (c->done_at == FAKE_NULL)
             return; /* taken over while it ran: nobody could know */

@@ -56,10 +56,13 @@ static void freeze(struct sim *s, struct sim_worker *w, const struct plan_fault 
     TELL(s, w,
          f->kind == FAULT_SLEEP ? "sleeps, machine and all, for %.1f s" : "is frozen for %.1f s",
          (double)f->for_us / 1e6);
+    int64_t from = w->frozen_until_us > s->now_us ? w->frozen_until_us : s->now_us;
     int64_t until = s->now_us + f->for_us;
-    w->frozen_until_us = until > w->frozen_until_us ? until : w->frozen_until_us;
+    if (until <= from)
+        return; /* it would not notice */
+    w->frozen_until_us = until;
     if (f->kind == FAULT_SLEEP)
-        w->slept_us += f->for_us;
+        w->slept_us += until - from;
 }
 
 static void second_term(struct sim *s, struct sim_worker *nobody, void *arg)

@@ -171,7 +171,7 @@ struct sim_job {
     struct jobid id, batch_id;
     struct span value; /* the record's bytes */
     bool accepted;     /* its record is in Kafka, and it is a job */
-    bool safe;         /* a result or a parked row stood at the last look */
+    bool corrected;    /* a call of it was lost, and its owner came back */
     int calls;         /* seen by models */
 };
 
@@ -180,7 +180,8 @@ struct sim_counts {
     int64_t fault[FAULT_KINDS];
     int64_t arrow[JOB_STATE_COUNT][JOB_STATE_COUNT];
     int64_t reply[REPLY_KINDS];
-    int64_t refused; /* rows */
+    int64_t refused;                        /* rows */
+    int64_t lost, doubled, unrecorded, other; /* seeds that broke a guarantee, by the promise */
     int64_t ended[8];
 };
 

@@ -162,7 +162,9 @@ static bool is_poisoned(const struct sim *s, const struct txn *t)
     const char *name = fake_stmt_name(t->steps[0]);
     if (s->calm || !store)
         return false;
-    if (strcmp(name, "store") == 0 || strcmp(name, "outcome") == 0)
+    if (strcmp(name, "outcome") == 0)
+        return refuses(s, &store->ends, POISON_TEXTS);
+    if (strcmp(name, "store") == 0)
         return refuses(s, &store->ends, POISON_TEXTS) || refuses(s, &store->ends, POISON_ROW);
     return strcmp(name, "park") == 0 &&
            (refuses(s, &store->parks, POISON_PARK) || refuses(s, &store->parks, POISON_ROW));
