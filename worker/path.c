@@ -678,6 +678,11 @@ static bool stored(struct path *p, struct job *job)
     job->outcome_open = false;
     if (job->status != STATUS_NONE)
         return ended(p, job);
+    if (job->after_store == AFTER_NOTHING) { /* only its call's outcome could be stored */
+        p->edges.seen(p->edges.arg, SIGHT_ALERT, job);
+        path_leave(p, job, false);
+        return false;
+    }
     int64_t now = p->edges.mono_us(p->edges.arg);
     job->number++;
     job->claim_sent = false;

@@ -224,7 +224,8 @@ void path_stored(struct path *p, struct job *job)
 }
 
 /* Postgres refuses this very row. It ends as a dead letter without the reply's texts; should even
- * that be refused, the record stays above the watermark and an operator must look. */
+ * that be refused, the record stays above the watermark and an operator must look. Its call is over
+ * all the same: left open, its own row would answer a later claim whose reply is lost. */
 void path_store_refused(struct path *p, struct job *job, const char *why)
 {
     if (job->parking) {
@@ -233,6 +234,12 @@ void path_store_refused(struct path *p, struct job *job, const char *why)
             p->edges.park(p->edges.arg, job);
         else if (job->state == JOB_SETTLED)
             path_forget(p, job);
+        return;
+    }
+    if (job->bare && job->outcome_open && job->status != STATUS_NONE) {
+        job->status = STATUS_NONE;
+        path_move(p, job, JOB_STORE);
+        p->edges.store(p->edges.arg, job);
         return;
     }
     if (job->bare) {
