@@ -32,12 +32,6 @@ static const struct sim_seen *seen_of(const struct sim *s, int job, int64_t numb
     return NULL;
 }
 
-static bool is_job(const struct sim *s, int job)
-{
-    enum job_sort sort = s->plan->jobs[job].sort;
-    return sort != SORT_MALFORMED && sort != SORT_FORGED;
-}
-
 /* ---- what a call may end as, by what the model did
  * ----------------------------------------------------- */
 
@@ -103,7 +97,7 @@ static void call_inserted(struct sim *s, const struct fake_call_row *row)
 {
     int job = sim_job_of(s, &row->job_id), counted = 0;
     const struct fake_worker_row *owner = fake_pg_worker(s->db, row->worker_id);
-    if (job < 0 || !is_job(s, job)) {
+    if (job < 0 || !sim_is_job(s, job)) {
         sim_break(s, "G5", "a call of no job is claimed");
         return;
     }
@@ -216,7 +210,7 @@ static void check_cost(struct sim *s, int job, const struct fake_result_row *row
 static void result_inserted(struct sim *s, const struct fake_result_row *row)
 {
     int job = sim_job_of(s, &row->job_id);
-    if (job < 0 || !is_job(s, job) || !s->jobs[job].accepted) {
+    if (job < 0 || !sim_is_job(s, job) || !s->jobs[job].accepted) {
         sim_break(s, "G9", "a result of no job");
         return;
     }
@@ -389,7 +383,7 @@ void check_committed(struct sim *s, int lane, int partition, int64_t from, int64
         if (r->offset < from || r->offset >= to)
             continue;
         const struct jobid *id = &s->jobs[r->job].id;
-        bool safe = is_job(s, r->job) ? fake_pg_result(s->db, id) || fake_pg_parked(s->db, id)
+        bool safe = sim_is_job(s, r->job) ? fake_pg_result(s->db, id) || fake_pg_parked(s->db, id)
                                       : has_letter(s, lane, partition, r->offset);
         if (!safe)
             sim_break(s, "G3",

@@ -109,12 +109,41 @@ static void make_job_record(struct sim *s, int index)
     buf_done(&value);
 }
 
+static const char ring_text[] =
+    "sim k1:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n";
+
+static void sign_records(struct sim *s)
+{
+    const char *key_text = ring_text + 4;
+    struct sign_key key;
+    struct err err = {0};
+    if (sign_key_parse((struct span){key_text, sizeof ring_text - 6}, &key, &err) != RC_OK ||
+        sign_ring_parse((struct span){ring_text, sizeof ring_text - 1}, &s->ring, &err) != RC_OK)
+        sim_break(s, "SIM", "no signatures can be made: %s", err.text);
+    for (int i = 0; i < s->plan->job_count && !s->broken[0]; i++) {
+        if (s->plan->jobs[i].sort == SORT_UNSIGNED)
+            continue;
+        char *header = sim_alloc(s, SIGN_HEADER_BYTES);
+        size_t n = sign_header(&key, s->jobs[i].value, header);
+        s->jobs[i].signature = (struct span){header, n};
+    }
+}
+
+bool sim_is_job(const struct sim *s, int job)
+{
+    enum job_sort sort = s->plan->jobs[job].sort;
+    return sort != SORT_MALFORMED && sort != SORT_FORGED &&
+           !(sort == SORT_UNSIGNED && s->plan->signatures);
+}
+
 void sim_jobs_make(struct sim *s)
 {
     for (int i = 0; i < s->plan->job_count; i++) {
         make_job_record(s, i);
         remember(s, i);
     }
+    if (s->plan->signatures)
+        sign_records(s);
 }
 
 /* ---- the catalogue

@@ -105,6 +105,7 @@ static void deliver(struct sim *s, struct sim_worker *w, void *arg)
             .timestamp_ms = r->timestamp_ms,
             .key = {(const char *)s->jobs[r->job].id.b, ID_BYTES},
             .value = r->value,
+            .signature = s->jobs[r->job].signature,
         };
         TELL(s, w, "fetches job %d (lane %d, partition %d, offset %lld)", r->job, h->lane,
              h->partition, (long long)r->offset);
@@ -123,8 +124,7 @@ static void append(struct sim *s, struct sim_worker *nobody, void *arg)
     p->end += draw % 20 == 0 ? sim_range(draw >> 8, 1, 3) : 0; /* control records leave holes */
     p->records[p->count++] =
         (struct sim_record){r->job, p->end++, sim_wall_us(s) / 1000, job->value};
-    enum job_sort sort = s->plan->jobs[r->job].sort;
-    job->accepted = sort != SORT_MALFORMED && sort != SORT_FORGED;
+    job->accepted = sim_is_job(s, r->job);
     kick_all(s);
 }
 

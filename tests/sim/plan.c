@@ -44,6 +44,7 @@ static const char *const sort_names[SORT_COUNT] = {
     [SORT_TEXT] = "text",       [SORT_LABEL] = "label",         [SORT_EMBEDDING] = "embedding",
     [SORT_BAD_URL] = "bad url", [SORT_NO_MODEL] = "no model",   [SORT_RETIRED] = "retired model",
     [SORT_POOR] = "poor",       [SORT_MALFORMED] = "malformed", [SORT_FORGED] = "forged",
+    [SORT_UNSIGNED] = "unsigned",
 };
 
 static const char *const temper_names[TEMPER_COUNT] = {
@@ -126,13 +127,15 @@ static void draw_settings(struct plan *p, struct dice *d)
     int64_t one_call = (24 << 10) + (8 << 20) + p->reply_max_bytes;
     int64_t records = 3 * INT64_C(400) << 10;
     p->memory_bytes = one_call + records + (chance(d, 300) ? range(d, 0, 40) << 10 : 64 << 20);
+    p->signatures = chance(d, 200);
     p->trouble_permille = (int)ONE_OF(d, 0, 50, 150, 400);
 }
 
 static void draw_jobs(struct plan *p, struct dice *d, int jobs)
 {
     static const int64_t odd_sorts[] = {SORT_BAD_URL, SORT_NO_MODEL,  SORT_RETIRED,
-                                        SORT_POOR,    SORT_MALFORMED, SORT_FORGED};
+                                        SORT_POOR,    SORT_MALFORMED, SORT_FORGED,
+                                        SORT_UNSIGNED};
     int odd = (int)ONE_OF(d, 0, 50, 150), moody = (int)ONE_OF(d, 0, 100, 300);
     int poisoned = (int)ONE_OF(d, 0, 0, 30), bounded = (int)ONE_OF(d, 0, 0, 100, 300);
     p->job_count = jobs ? jobs : (int)ONE_OF(d, 1, 2, 5, 10, 20, 40, 60);
@@ -145,7 +148,7 @@ static void draw_jobs(struct plan *p, struct dice *d, int jobs)
                                  .batch = (int)range(d, 0, p->batches - 1),
                                  .endpoint = (int)range(d, 0, p->endpoints - 1)};
         if (chance(d, odd))
-            job->sort = (enum job_sort)one_of(d, odd_sorts, 6);
+            job->sort = (enum job_sort)one_of(d, odd_sorts, 7);
         if (chance(d, moody))
             job->temper = (enum job_temper)range(d, 1, TEMPER_COUNT - 1);
         if (chance(d, poisoned))

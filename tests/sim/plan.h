@@ -34,6 +34,7 @@ enum job_sort {
     SORT_POOR,      /* max_cost below any call: dead without a call */
     SORT_MALFORMED, /* no job */
     SORT_FORGED,    /* no job: the id does not follow */
+    SORT_UNSIGNED,  /* no job, where signatures are asked for */
     SORT_COUNT,
 };
 
@@ -122,6 +123,7 @@ struct plan {
     int max_in_flight, endpoint_in_flight, max_attempts, lane_jobs;
     int64_t lease_us, heartbeat_us, short_wait_us, offset_span, drain_us, timeout_us;
     int64_t reply_max_bytes, memory_bytes;
+    bool signatures;      /* are asked for */
     int trouble_permille; /* calls that go wrong for no planned reason, while faults last */
     int job_count, record_count, fault_count;
     struct plan_job jobs[PLAN_JOBS];

@@ -170,6 +170,7 @@ struct sim_worker {
 struct sim_job {
     struct jobid id, batch_id;
     struct span value; /* the record's bytes */
+    struct span signature;
     bool accepted;     /* its record is in Kafka, and it is a job */
     bool corrected;    /* a call of it was lost, and its owner came back */
     int calls;         /* seen by models */
@@ -204,6 +205,7 @@ struct sim {
     struct plan_fault faults[PLAN_FAULTS]; /* the plan's, with what is left of them */
 
     struct catalogue catalogue;
+    struct sign_ring *ring; /* NULL: signatures are not asked for */
     struct sim_job jobs[PLAN_JOBS];
     int16_t by_id[SIM_BY_ID]; /* open addressing by job id: index + 1 */
     struct sim_seen *seen;
@@ -254,6 +256,7 @@ static inline int64_t sim_wall_us(const struct sim *s)
 /* ---- who does what -------------------------------------------------------------------------- */
 
 int sim_job_of(const struct sim *s, const struct jobid *id); /* -1: none of ours */
+bool sim_is_job(const struct sim *s, int job); /* its record makes a job, and no mere letter */
 
 void sim_jobs_make(struct sim *s);
 void sim_catalogue_make(struct sim *s);

@@ -288,6 +288,7 @@ static enum rc make_path(struct sim_worker *w, struct err *err)
     struct path_conf conf = {
         .lane_count = PLAN_LANES,
         .catalogue = &w->sim->catalogue,
+        .ring = w->sim->ring,
         .max_in_flight = plan->max_in_flight,
         .max_attempts = plan->max_attempts,
         .memory_bytes = plan->memory_bytes,

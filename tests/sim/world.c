@@ -65,6 +65,7 @@ void sim_world_done(struct sim *s)
     free(s->heap);
     free(s->seen);
     fake_pg_free(s->db);
+    sign_ring_free(s->ring);
     memset(s, 0, sizeof *s);
 }
 
