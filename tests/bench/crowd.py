@@ -59,13 +59,10 @@ def history(psql, rows, batch_ms):
 
 
 def park(psql, rows, batch_ms, wait_key, due):
-    """So many parked jobs that wait for this endpoint; due now, or in a day. Those that were parked
-    before are gone, but for the one that all are copied from."""
+    """So many parked jobs more that wait for this endpoint; due now, or in a day."""
     changes = {"job_id": JOB_ID, "next_at": "now()" if due else "now() + interval '1 day'",
                "parked_at": "now()", "wait_key": str(wait_key), "taken_by": "NULL",
                "deadline_at": "NULL"}
     source = f"SELECT {batch_ms}::bigint AS ms, i FROM generate_series(1, {rows}) i"
-    psql.do("CREATE TEMP TABLE IF NOT EXISTS kept AS SELECT * FROM inferq.parked LIMIT 1;"
-            " TRUNCATE inferq.parked; INSERT INTO inferq.parked SELECT * FROM kept")
     _finish(_run(psql, _copies(psql, "parked", changes, "", source)))
     _finish(_run(psql, "VACUUM (ANALYZE) inferq.parked"))

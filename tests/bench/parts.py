@@ -197,7 +197,7 @@ def idle(bench, fleet):
             for role in ("program", "postgres") if role in after}
 
 
-def hold(prefix, model, psql, fleet):
+def hold(prefix, model, psql):
     """A job whose endpoint asks for patience: it is parked, and its endpoint pauses."""
     model.script(f"model=held status=429 error=openai retry-after={PAUSE_S}\n")
     fill(prefix, 1, batch="held", model="held")
@@ -206,41 +206,39 @@ def hold(prefix, model, psql, fleet):
     return int(psql.number("SELECT wait_key FROM inferq.parked"))
 
 
-def parked(bench):
-    """One worker throughout: nothing parked, then jobs that are not due, then due ones whose
-    endpoint is paused. Not one of them may move. The jobs come in rounds that fit into the lane."""
-    sizes, prefix, variants = bench.sizes, new_prefix(), {}
+def parked_beside(bench, model, label, due=None):
+    """Figures of one worker with parked jobs beside it: none, or so many that are not due, of the
+    endpoint in use, or that are due, of one that is paused. Not one of them may move."""
+    sizes, prefix, batch_ms = bench.sizes, new_prefix(), int(time.time() * 1000)
     rounds = max(2, sizes.side_jobs // sizes.shallow)
-
-    def measure(label):
+    with database("parked") as psql, Fleet(bench, prefix, model, psql, held=True) as fleet:
+        fleet.await_ready()
+        if due is not None:
+            began, key = time.monotonic(), hold(prefix, model, psql)
+            if not due:
+                key = int(psql.number("SELECT endpoint_id FROM inferq.endpoint WHERE name = 'sim'"))
+            park(psql, sizes.parked, batch_ms, key, due)
+            say(f"  {sizes.parked:,} parked jobs stand after {time.monotonic() - began:.0f} s")
         figures = idle(bench, fleet)
         figures.update(feed(fleet, model, psql, rounds * sizes.shallow, in_turns(
             fleet, prefix, label, rounds, sizes.shallow, batch_ms)))
-        report_trial(label, figures)
-        variants[label] = figures
-
-    def crowd(label, wait_key, due):
-        began = time.monotonic()
-        park(psql, sizes.parked, batch_ms, wait_key, due)
-        say(f"  {sizes.parked:,} parked jobs stand after {time.monotonic() - began:.0f} s")
-        measure(label)
-        still = psql.number("SELECT count(*) FROM inferq.parked WHERE taken_by IS NULL"
-                            f" AND wait_key = {wait_key}")
-        if still < sizes.parked:
-            raise Problem(f"of {sizes.parked} parked jobs {still:.0f} still wait: {label}")
-
-    with modelsim(bench.directory) as model, database("parked") as psql, \
-            Fleet(bench, prefix, model, psql, held=True) as fleet:
-        batch_ms = int(time.time() * 1000)
-        fleet.await_ready()
-        measure("none")
-        held_key = hold(prefix, model, psql, fleet)
-        own_key = int(psql.number("SELECT endpoint_id FROM inferq.endpoint WHERE name = 'sim'"))
-        crowd("not due", own_key, due=False)
-        crowd("paused", held_key, due=True)
-        if max(fleet.metric("inferq_endpoint_paused_seconds", 'endpoint="held"'), default=0) <= 0:
-            raise Problem("the held endpoint is no longer paused")
+        if due is not None:
+            still = psql.number("SELECT count(*) FROM inferq.parked WHERE taken_by IS NULL"
+                                f" AND wait_key = {key}")
+            if still < sizes.parked:
+                raise Problem(f"of {sizes.parked} parked jobs {still:.0f} still wait: {label}")
+            if max(fleet.metric("inferq_endpoint_paused_seconds", 'endpoint="held"')) <= 0:
+                raise Problem("the held endpoint is no longer paused")
         fleet.stop()
+    report_trial(label, figures)
+    return figures
+
+
+def parked(bench):
+    variants = {}
+    for label, due in (("none", None), ("not due", False), ("paused", True)):
+        with modelsim(bench.directory) as model:
+            variants[label] = parked_beside(bench, model, label, due)
     return variants
 
 
@@ -302,18 +300,18 @@ def submit(bench):
 
 
 def backlog(bench):
-    """The same worker with little queued at any time, and with very much."""
-    sizes, prefix, variants = bench.sizes, new_prefix(), {}
-
-    with modelsim(bench.directory) as model, database("backlog") as psql, \
-            Fleet(bench, prefix, model, psql) as fleet:
-        fleet.await_ready()
-        rounds = max(2, sizes.side_jobs // sizes.shallow)
-        for label, count, each in (("shallow", rounds, sizes.shallow), ("deep", 1, sizes.deep)):
+    """With little queued at any time, and with very much."""
+    sizes, variants = bench.sizes, {}
+    rounds = max(2, sizes.side_jobs // sizes.shallow)
+    for label, count, each in (("shallow", rounds, sizes.shallow), ("deep", 1, sizes.deep)):
+        prefix = new_prefix()
+        with modelsim(bench.directory) as model, database("backlog") as psql, \
+                Fleet(bench, prefix, model, psql) as fleet:
+            fleet.await_ready()
             variants[label] = feed(fleet, model, psql, count * each,
                                    in_turns(fleet, prefix, label, count, each))
-            report_trial(f"{label} queued", variants[label])
-        fleet.stop()
+            fleet.stop()
+        report_trial(f"{label} queued", variants[label])
     return variants
 
 

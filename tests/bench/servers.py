@@ -133,10 +133,6 @@ class Psql:
     def number(self, sql):
         return float(self.ask(sql) or 0)
 
-    def do(self, sql):
-        """Statements without an answer."""
-        self.ask(f"{sql};\nSELECT 'done'")
-
     def wal_bytes(self):
         return self.number("SELECT pg_current_wal_lsn() - '0/0'")
 
