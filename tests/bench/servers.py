@@ -143,6 +143,11 @@ class Psql:
             " JOIN pg_namespace n ON n.oid = c.relnamespace"
             " WHERE c.relkind = 'r' AND n.nspname IN ('inferq', 'bench')")
 
+    def commits(self):
+        """In this database; backends say so a second late at most, when they have nothing to do."""
+        return self.number("SELECT pg_stat_get_db_xact_commit(oid) FROM pg_database"
+                           " WHERE datname = current_database()")
+
     def close(self):
         self.process.stdin.close()
         self.process.wait()

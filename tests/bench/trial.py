@@ -86,6 +86,7 @@ class Meter:
         taken["program"] = sum(cpu_us(pid) for pid in self.pids)
         taken["wal"] = self.psql.wal_bytes()
         taken["disk"] = self.psql.disk_bytes()
+        taken["commits"] = self.psql.commits()
         taken["wall"] = time.monotonic() * 1e6
         return taken
 
@@ -99,7 +100,7 @@ class Meter:
         """Of a whole run of so many jobs, which took so long from the first to the last."""
         spent = self.spent
         figures = {"rate": jobs / seconds, "wal_bytes": spent["wal"] / jobs,
-                   "disk_bytes": spent["disk"] / jobs}
+                   "disk_bytes": spent["disk"] / jobs, "commits": 1000 * spent["commits"] / jobs}
         known = 0
         for name in ("program", "postgres", "kafka", "modelsim"):
             if name in spent:

@@ -118,7 +118,7 @@ def test_a_call_too_many_is_no_figure():
 
     class Tables:
         ask = staticmethod(lambda sql: "now")
-        number = wal_bytes = disk_bytes = staticmethod(lambda *sql: 0)
+        number = wal_bytes = disk_bytes = commits = staticmethod(lambda *sql: 0)
 
     meter = trial.Meter(Tables, Model)
     meter.check_calls(101)
