@@ -98,6 +98,30 @@ AIMS = [
 ]
 
 
+# What the README shows beside the aims: (text, part, variants, figure).
+ALSO = [
+    ("CPU us/job, 256 in flight: bare loop, worker", "instant", ("floor", "worker"), "program_us"),
+    ("CPU us/job, 1,000 in flight: bare loop, worker", "50ms", ("floor", "worker"), "program_us"),
+    ("CPU us/job, 10,000 in flight: bare loop, worker", "10s", ("floor", "worker"), "program_us"),
+    ("jobs/s, 256 in flight: bare loop, worker", "instant", ("floor", "worker"), "rate"),
+    ("WAL bytes/job: bare loop, worker", "instant", ("floor", "worker"), "wal_bytes"),
+    ("table and index bytes/job: bare loop, worker", "instant", ("floor", "worker"), "disk_bytes"),
+    ("KiB a call, 10,000 in flight: bare loop, worker", "10s", ("floor", "worker"),
+     "rss_kib_call"),
+    ("loop turn p99 ms, 256 in flight: bare loop, worker", "instant", ("floor", "worker"),
+     "turn_p99_ms"),
+    ("acknowledged to first byte p50 ms, idle queue", "idle-latency", ("worker",), "byte_p50_ms"),
+    ("jobs/s: 1, 2, 4 workers", "workers", ("1", "2", "4"), "rate"),
+    ("worker CPU us/job: 1, 2, 4 workers", "workers", ("1", "2", "4"), "program_us"),
+    ("idle worker, CPU ms/s: nothing parked, parked and not due, of a paused endpoint", "parked",
+     ("none", "not due", "paused"), "idle_program_ms_s"),
+    ("idle Postgres, CPU ms/s: the same", "parked", ("none", "not due", "paused"),
+     "idle_postgres_ms_s"),
+    ("submit, documents/s: lines of one file, small files", "submit", ("lines", "files"), "rate"),
+    ("submit, CPU us/document: the same", "submit", ("lines", "files"), "program_us"),
+]
+
+
 @dataclasses.dataclass
 class Verdict:
     """An aim beside what was seen; `here` is the limit at this machine's pace, or None."""
@@ -215,8 +239,8 @@ def text(run):
 
 
 def markdown_aims(run):
-    """What the README shows: the aims, and why one was not met. `others`: the share of the machine
-    that other processes had meanwhile."""
+    """What the README shows: the aims, and why one was not met, with the share of the machine that
+    other processes had meanwhile; then what has no aim."""
     lines = [f"{machine_line(run)}.", "", "| Aim | Limit | Seen | Met, or why not | Others |",
              "|---|--:|--:|---|--:|"]
     for v in verdicts(run):
@@ -224,6 +248,12 @@ def markdown_aims(run):
         busy = run["parts"][v.aim.part]["figures"][v.aim.variant]["others_percent"]
         lines.append(f"| {v.aim.text} | {v.limit_text()} | {v.number(v.seen)} | {words} |"
                      f" {busy:.0f} % |")
+    lines += ["", "| Also measured | |", "|---|--:|"]
+    for label, part, variants, key in ALSO:
+        found = run["parts"].get(part, {}).get("figures", {})
+        values = [found.get(variant, {}).get(key) for variant in variants]
+        if None not in values:
+            lines.append(f"| {label} | {', '.join(FORMATS[key].format(v) for v in values)} |")
     return "\n".join(lines)
 
 

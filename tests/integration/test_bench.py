@@ -79,6 +79,8 @@ def test_every_aim_names_a_part_a_variant_and_a_figure():
         assert aim.variant in VARIANTS[aim.part]
         assert not aim.beside or aim.beside in VARIANTS[aim.part]
         assert aim.figure in figures.FORMATS
+    for _, part, variants, figure in figures.ALSO:
+        assert set(variants) <= set(VARIANTS[part]) and figure in figures.FORMATS
 
 
 @pytest.mark.skipif(harness.VARIANT != "release", reason="the bench measures the release build")
