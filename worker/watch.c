@@ -190,13 +190,25 @@ const struct metric_def watch_defs[] = {
     {0},
 };
 
+/* Series that most jobs touch are looked up by their labels once, when they are first seen. */
+struct endpoint_series {
+    struct metric_series *calls_ok, *call_seconds;
+};
+
+struct version_series {
+    struct metric_series *cost, *input_tokens, *output_tokens;
+};
+
 struct watch {
     struct metrics *metrics;
     const struct catalogue *catalogue;
     const char *const *lanes;
     int lane_count;
     struct metric_series *fetched[LANES_MAX], *queue[LANES_MAX], *job_seconds[LANES_MAX];
+    struct metric_series *succeeded[LANES_MAX];
     struct metric_series *turn;
+    struct endpoint_series *endpoints; /* by the catalogue's index */
+    struct version_series *versions;
 };
 
 static void build_info(struct watch *w)
@@ -211,8 +223,10 @@ struct watch *watch_new(const struct catalogue *catalogue, const char *const *la
     if (!w)
         return NULL;
     w->metrics = metrics_new(watch_defs);
-    if (!w->metrics) {
-        free(w);
+    w->endpoints = calloc((size_t)catalogue->endpoint_count + 1, sizeof *w->endpoints);
+    w->versions = calloc((size_t)catalogue->version_count + 1, sizeof *w->versions);
+    if (!w->metrics || !w->endpoints || !w->versions) {
+        watch_free(w);
         return NULL;
     }
     w->catalogue = catalogue;
@@ -233,6 +247,8 @@ void watch_free(struct watch *w)
     if (!w)
         return;
     metrics_free(w->metrics);
+    free(w->endpoints);
+    free(w->versions);
     free(w);
 }
 
@@ -251,41 +267,65 @@ static void count(struct watch *w, int def, const char *l0, const char *l1, cons
     metric_add(metrics_series(w->metrics, def, l0, l1, l2), 1);
 }
 
+/* `slot` holds the series from its first use on. */
+static struct metric_series *held(struct watch *w, struct metric_series **slot, int def,
+                                  const char *l0, const char *l1, const char *l2)
+{
+    if (!*slot)
+        *slot = metrics_series(w->metrics, def, l0, l1, l2);
+    return *slot;
+}
+
+static void call_paid(struct watch *w, const struct job *job)
+{
+    const struct outcome *o = &job->call->outcome;
+    const char *label = job->mv->label;
+    struct version_series *v = &w->versions[job->mv->index];
+    if (o->cost_nusd < 0)
+        count(w, M_UNPRICED, label, NULL, NULL);
+    else
+        metric_add(held(w, &v->cost, M_COST, label, NULL, NULL), (double)o->cost_nusd / 1e9);
+    if (o->usage.input > 0)
+        metric_add(held(w, &v->input_tokens, M_TOKENS, label, "input", NULL),
+                   (double)o->usage.input);
+    if (o->usage.output > 0)
+        metric_add(held(w, &v->output_tokens, M_TOKENS, label, "output", NULL),
+                   (double)o->usage.output);
+}
+
 static void call_ended(struct watch *w, const struct job *job)
 {
     const struct outcome *o = &job->call->outcome;
-    count(w, M_CALLS, endpoint_name(w, job), class_name((int)o->class), NULL);
-    metric_observe(metrics_series(w->metrics, M_CALL_SECONDS, endpoint_name(w, job), NULL, NULL),
-                   (double)(job->call->http.done_us - job->call->http.started_us) / 1e6);
-    if (o->cost_nusd < 0)
-        count(w, M_UNPRICED, job->mv->label, NULL, NULL);
+    const char *endpoint = endpoint_name(w, job), *class = class_name((int)o->class);
+    struct endpoint_series *e = &w->endpoints[job->endpoint];
+    if (o->class == CLASS_OK)
+        metric_add(held(w, &e->calls_ok, M_CALLS, endpoint, class, NULL), 1);
     else
-        metric_add(metrics_series(w->metrics, M_COST, job->mv->label, NULL, NULL),
-                   (double)o->cost_nusd / 1e9);
-    if (o->usage.input > 0)
-        metric_add(metrics_series(w->metrics, M_TOKENS, job->mv->label, "input", NULL),
-                   (double)o->usage.input);
-    if (o->usage.output > 0)
-        metric_add(metrics_series(w->metrics, M_TOKENS, job->mv->label, "output", NULL),
-                   (double)o->usage.output);
+        count(w, M_CALLS, endpoint, class, NULL);
+    metric_observe(held(w, &e->call_seconds, M_CALL_SECONDS, endpoint, NULL, NULL),
+                   (double)(job->call->http.done_us - job->call->http.started_us) / 1e6);
+    call_paid(w, job);
     if (o->class != CLASS_OK)
         log_event(LOG_INFO, "call failed", LF_ID("job", &job->msg.job_id),
                   LF_INT("number", job->number), LF_STR("endpoint", endpoint_name(w, job)),
-                  LF_STR("class", class_name((int)o->class)), LF_INT("status", o->http_status),
+                  LF_STR("class", class), LF_INT("status", o->http_status),
                   LF_INT("curl", o->curl_code), LF_INT("attempts", job->attempts));
 }
 
 static void ended(struct watch *w, const struct job *job, int64_t now_us)
 {
-    count(w, M_ENDED, w->lanes[job->lane], status_name((int)job->status),
-          class_name((int)job->class));
+    const char *lane = w->lanes[job->lane], *status = status_name((int)job->status);
+    const char *class = class_name((int)job->class);
+    if (job->status == STATUS_SUCCEEDED) /* always with class ok */
+        metric_add(held(w, &w->succeeded[job->lane], M_ENDED, lane, status, class), 1);
+    else
+        count(w, M_ENDED, lane, status, class);
     metric_observe(w->job_seconds[job->lane], (double)(now_us - job->fetched_us) / 1e6);
     metric_observe(w->queue[job->lane], (double)job->queue_us / 1e6);
     if (job->status == STATUS_DEAD)
-        log_event(LOG_WARN, "job died", LF_ID("job", &job->msg.job_id),
-                  LF_STR("class", class_name((int)job->class)), LF_INT("attempts", job->attempts),
-                  LF_STR("lane", w->lanes[job->lane]), LF_INT("partition", job->partition),
-                  LF_INT("offset", job->offset));
+        log_event(LOG_WARN, "job died", LF_ID("job", &job->msg.job_id), LF_STR("class", class),
+                  LF_INT("attempts", job->attempts), LF_STR("lane", lane),
+                  LF_INT("partition", job->partition), LF_INT("offset", job->offset));
 }
 
 static void alert(struct watch *w, const struct job *job)
