@@ -34,7 +34,7 @@
 #include "worker/consumer_conf.h"
 
 enum {
-    RECORDS_PER_TURN = 2000,
+    RECORDS_PER_TURN = 200, /* about a millisecond's work */
     TICK_MS = 100,
     RELEASE_COMMIT_MS = 5000,
     CLOSE_SLICE_MS = 50,
@@ -56,7 +56,8 @@ struct consumer {
     rd_kafka_queue_t *queue;
     int wake_fd;
     uv_poll_t wake;
-    uv_timer_t again, tick;
+    uv_idle_t again; /* while more records are there than one turn takes */
+    uv_timer_t tick;
     int open_handles;
     struct partition *held;
     int held_count;
@@ -427,22 +428,25 @@ static int take_event(struct consumer *c, rd_kafka_event_t *event)
 
 static void drain(struct consumer *c);
 
-static void on_again(uv_timer_t *timer)
+static void on_again(uv_idle_t *idle)
 {
-    drain(timer->data);
+    drain(idle->data);
 }
 
+/* (A timer of 0 ms would not do: libuv runs it again in the same turn.) */
 static void drain(struct consumer *c)
 {
     rd_kafka_event_t *event;
     for (int records = 0; records < RECORDS_PER_TURN;) {
         event = rd_kafka_queue_poll(c->queue, 0);
-        if (!event)
-            return; /* the next one wakes us */
+        if (!event) {
+            uv_idle_stop(&c->again); /* the next one wakes us */
+            return;
+        }
         records += 1 + take_event(c, event);
         rd_kafka_event_destroy(event);
     }
-    uv_timer_start(&c->again, on_again, 0, 0);
+    uv_idle_start(&c->again, on_again);
 }
 
 static void on_wake(uv_poll_t *poll, int status, int events)
@@ -522,7 +526,7 @@ static enum rc join_loop(struct consumer *c, struct uv_loop_s *loop, struct err 
     c->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (c->wake_fd < 0 || uv_poll_init(loop, &c->wake, c->wake_fd) != 0)
         return err_set(err, RC_RETRY, "no descriptor for the Kafka consumer");
-    uv_timer_init(loop, &c->again);
+    uv_idle_init(loop, &c->again);
     uv_timer_init(loop, &c->tick);
     c->wake.data = c->again.data = c->tick.data = c;
     c->open_handles = 3;

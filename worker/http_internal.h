@@ -45,7 +45,9 @@ struct http {
     int idle_count;
     struct transfer *aborted; /* their `done` comes from the loop */
     uv_timer_t deferred;
-    int open_handles; /* of libuv's: memory goes with the last */
+    struct transfer *waiting, **waiting_end; /* to be begun, a bounded number a turn */
+    uv_idle_t starter;                       /* runs while some wait */
+    int open_handles;                        /* of libuv's: memory goes with the last */
     bool closing;
     uint64_t target_count;
 };
@@ -61,10 +63,10 @@ struct http_target {
 
 /* An easy handle and the request it carries. */
 struct transfer {
-    struct transfer *next; /* in `idle` or `aborted` */
+    struct transfer *next; /* in `idle`, `waiting` or `aborted` */
     struct http *http;
     CURL *easy;
-    struct pool *pool;
+    struct pool *pool;      /* NULL: not begun */
     struct http_call *call; /* NULL: idle */
     uint64_t target_serial; /* whose options it bears */
     struct buf url;

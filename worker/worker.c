@@ -56,7 +56,6 @@ struct worker {
     const struct config *config;
     uv_loop_t loop;
     uv_prepare_t before_wait;
-    uv_check_t after_wait;
     uv_timer_t timer;
     uv_signal_t sigterm, sigint;
 
@@ -78,7 +77,7 @@ struct worker {
 
     enum phase phase;
     int64_t drain_until_us;
-    int64_t turn_started_us;
+    int64_t turn_from_us, idle_us; /* the last turn's end, and how long was idled until then */
     uint64_t random_state[2];
     int exit_code;
 };
@@ -351,6 +350,17 @@ static void step_shutdown(struct worker *w, int64_t now)
     }
 }
 
+/* A turn is what the loop does between two waits, callbacks included. */
+static void end_turn(struct worker *w)
+{
+    int64_t now = clock_mono_us();
+    int64_t idle_us = (int64_t)(uv_metrics_idle_time(&w->loop) / 1000);
+    if (w->turn_from_us)
+        watch_turn(w->watch, now - w->turn_from_us - (idle_us - w->idle_us));
+    w->turn_from_us = now;
+    w->idle_us = idle_us;
+}
+
 /* The turn's callbacks have run: let time pass for the path, send what was handed over, and sleep
  * until something is due. */
 static void on_before_wait(uv_prepare_t *handle)
@@ -367,14 +377,7 @@ static void on_before_wait(uv_prepare_t *handle)
         uint64_t wait_ms = next > now ? (uint64_t)(next - now + 999) / 1000 : 0;
         uv_timer_start(&w->timer, on_timer, wait_ms ? wait_ms : 1, 0);
     }
-    if (w->turn_started_us)
-        watch_turn(w->watch, clock_mono_us() - w->turn_started_us);
-}
-
-static void on_after_wait(uv_check_t *handle)
-{
-    struct worker *w = handle->data;
-    w->turn_started_us = clock_mono_us();
+    end_turn(w);
 }
 
 static void on_signal(uv_signal_t *handle, int signum)
@@ -671,17 +674,16 @@ static enum rc make_ops(struct worker *w, struct err *err)
 static void make_loop(struct worker *w)
 {
     uv_prepare_init(&w->loop, &w->before_wait);
-    uv_check_init(&w->loop, &w->after_wait);
+    uv_loop_configure(&w->loop, UV_METRICS_IDLE_TIME);
     uv_timer_init(&w->loop, &w->timer);
     uv_signal_init(&w->loop, &w->sigterm);
     uv_signal_init(&w->loop, &w->sigint);
-    w->before_wait.data = w->after_wait.data = w->timer.data = w->sigterm.data = w->sigint.data = w;
+    w->before_wait.data = w->timer.data = w->sigterm.data = w->sigint.data = w;
 }
 
 static void start_loop(struct worker *w)
 {
     uv_prepare_start(&w->before_wait, on_before_wait);
-    uv_check_start(&w->after_wait, on_after_wait);
     uv_signal_start(&w->sigterm, on_signal, SIGTERM);
     uv_signal_start(&w->sigint, on_signal, SIGINT);
 }
@@ -724,7 +726,6 @@ static void close_handle(uv_handle_t *handle, void *arg)
 static void unmake(struct worker *w)
 {
     uv_prepare_stop(&w->before_wait);
-    uv_check_stop(&w->after_wait);
     if (w->path)
         path_abort_calls(w->path);
     ops_free(w->ops);
@@ -735,7 +736,6 @@ static void unmake(struct worker *w)
     http_free(w->http);
     store_free(w->store);
     uv_close((uv_handle_t *)&w->before_wait, NULL);
-    uv_close((uv_handle_t *)&w->after_wait, NULL);
     uv_close((uv_handle_t *)&w->timer, NULL);
     uv_close((uv_handle_t *)&w->sigterm, NULL);
     uv_close((uv_handle_t *)&w->sigint, NULL);
