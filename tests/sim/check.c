@@ -384,7 +384,7 @@ void check_committed(struct sim *s, int lane, int partition, int64_t from, int64
             continue;
         const struct jobid *id = &s->jobs[r->job].id;
         bool safe = sim_is_job(s, r->job) ? fake_pg_result(s->db, id) || fake_pg_parked(s->db, id)
-                                      : has_letter(s, lane, partition, r->offset);
+                                          : has_letter(s, lane, partition, r->offset);
         if (!safe)
             sim_break(s, "G3",
                       "the offset of lane %d partition %d went to %lld, past job %d at %lld, which "

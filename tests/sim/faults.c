@@ -123,6 +123,10 @@ static void of_worker(struct sim *s, struct sim_worker *w, struct plan_fault *f)
         TELL(s, w, "does not reach Postgres for %.1f s", (double)f->for_us / 1e6);
         w->pg_silent_until_us = s->now_us + f->for_us;
         break;
+    case FAULT_PG_STUCK:
+        TELL(s, w, "has backends that hang for %.1f s", (double)f->for_us / 1e6);
+        sim_pg_stick(w, f->for_us, sim_range(draw, s->plan->lease_us / 3, s->plan->lease_us));
+        break;
     case FAULT_COMMIT_LOST:
         w->lose_commit = true;
         break;
@@ -198,7 +202,7 @@ static void of_all(struct sim *s, const struct plan_fault *f)
 static bool is_of_worker(enum fault_kind kind)
 {
     return (kind <= FAULT_TERM_TWICE) || kind == FAULT_PG_CUT || kind == FAULT_PG_CUT_REPLY ||
-           kind == FAULT_PG_SILENT || kind == FAULT_COMMIT_LOST;
+           kind == FAULT_PG_SILENT || kind == FAULT_PG_STUCK || kind == FAULT_COMMIT_LOST;
 }
 
 static void strike(struct sim *s, struct sim_worker *nobody, void *arg)

@@ -24,6 +24,7 @@ static const char *const fault_names[FAULT_KINDS] = {
     [FAULT_PG_CUT] = "pg_cut",
     [FAULT_PG_CUT_REPLY] = "pg_reply_lost",
     [FAULT_PG_SILENT] = "pg_silent",
+    [FAULT_PG_STUCK] = "pg_stuck",
     [FAULT_PG_RESTART] = "pg_restart",
     [FAULT_PG_SLOW] = "pg_slow",
     [FAULT_PG_ERROR] = "pg_error",
@@ -41,9 +42,9 @@ static const char *const fault_names[FAULT_KINDS] = {
 };
 
 static const char *const sort_names[SORT_COUNT] = {
-    [SORT_TEXT] = "text",       [SORT_LABEL] = "label",         [SORT_EMBEDDING] = "embedding",
-    [SORT_BAD_URL] = "bad url", [SORT_NO_MODEL] = "no model",   [SORT_RETIRED] = "retired model",
-    [SORT_POOR] = "poor",       [SORT_MALFORMED] = "malformed", [SORT_FORGED] = "forged",
+    [SORT_TEXT] = "text",         [SORT_LABEL] = "label",         [SORT_EMBEDDING] = "embedding",
+    [SORT_BAD_URL] = "bad url",   [SORT_NO_MODEL] = "no model",   [SORT_RETIRED] = "retired model",
+    [SORT_POOR] = "poor",         [SORT_MALFORMED] = "malformed", [SORT_FORGED] = "forged",
     [SORT_UNSIGNED] = "unsigned",
 };
 
@@ -133,9 +134,8 @@ static void draw_settings(struct plan *p, struct dice *d)
 
 static void draw_jobs(struct plan *p, struct dice *d, int jobs)
 {
-    static const int64_t odd_sorts[] = {SORT_BAD_URL, SORT_NO_MODEL,  SORT_RETIRED,
-                                        SORT_POOR,    SORT_MALFORMED, SORT_FORGED,
-                                        SORT_UNSIGNED};
+    static const int64_t odd_sorts[] = {SORT_BAD_URL,   SORT_NO_MODEL, SORT_RETIRED, SORT_POOR,
+                                        SORT_MALFORMED, SORT_FORGED,   SORT_UNSIGNED};
     int odd = (int)ONE_OF(d, 0, 50, 150), moody = (int)ONE_OF(d, 0, 100, 300);
     int poisoned = (int)ONE_OF(d, 0, 0, 30), bounded = (int)ONE_OF(d, 0, 0, 100, 300);
     p->job_count = jobs ? jobs : (int)ONE_OF(d, 1, 2, 5, 10, 20, 40, 60);
@@ -217,6 +217,8 @@ static void draw_fault(struct plan *p, struct dice *d, enum fault_kind kind)
         draw_crash(f, d);
     else if (kind == FAULT_FREEZE || kind == FAULT_SLEEP || kind == FAULT_PG_SILENT)
         f->for_us = chance(d, 500) ? range(d, 100, 9000) * MS : range(d, 9, 50) * SECOND;
+    else if (kind == FAULT_PG_STUCK)
+        f->for_us = p->lease_us + range(d, 0, 25) * SECOND;
     else if (kind == FAULT_CLOCK)
         f->for_us = range(d, -120, 120) * SECOND;
     else if (kind == FAULT_CANCEL)

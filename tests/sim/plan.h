@@ -90,6 +90,7 @@ enum fault_kind {
     FAULT_PG_CUT,       /* one connection: the next transaction never arrives */
     FAULT_PG_CUT_REPLY, /* it commits, its reply is lost */
     FAULT_PG_SILENT,    /* packets between one worker and Postgres are lost for a while */
+    FAULT_PG_STUCK,     /* one worker's backends hang one after the other: first for heartbeats */
     FAULT_PG_RESTART,
     FAULT_PG_SLOW,  /* commits take seconds */
     FAULT_PG_ERROR, /* statements fail with a passing SQLSTATE */

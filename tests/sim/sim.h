@@ -171,9 +171,9 @@ struct sim_job {
     struct jobid id, batch_id;
     struct span value; /* the record's bytes */
     struct span signature;
-    bool accepted;     /* its record is in Kafka, and it is a job */
-    bool corrected;    /* a call of it was lost, and its owner came back */
-    int calls;         /* seen by models */
+    bool accepted;  /* its record is in Kafka, and it is a job */
+    bool corrected; /* a call of it was lost, and its owner came back */
+    int calls;      /* seen by models */
 };
 
 struct sim_counts {
@@ -181,7 +181,7 @@ struct sim_counts {
     int64_t fault[FAULT_KINDS];
     int64_t arrow[JOB_STATE_COUNT][JOB_STATE_COUNT];
     int64_t reply[REPLY_KINDS];
-    int64_t refused;                        /* rows */
+    int64_t refused;                          /* rows */
     int64_t lost, doubled, unrecorded, other; /* seeds that broke a guarantee, by the promise */
     int64_t ended[8];
 };
@@ -200,6 +200,7 @@ struct sim {
     struct sim_kafka kafka;
     struct fake_pg *db;
     int64_t sessions; /* given so far */
+    void *late;       /* transactions that run though nobody waits for them any more */
     int64_t pg_down_until_us, pg_slow_until_us, pg_error_until_us;
     struct sim_worker workers[PLAN_SLOTS];
     struct plan_fault faults[PLAN_FAULTS]; /* the plan's, with what is left of them */
@@ -276,7 +277,10 @@ void models_abort(struct sim_worker *w, struct job *job);
 void models_forget(struct sim_worker *w); /* it died: its connections are closed */
 
 void sim_pg_begin(struct sim *s);
+void sim_pg_done(struct sim *s);
 void sim_pg_cut(struct sim_worker *w, int conn, bool reply);
+/* Its heartbeats hang for `for_us`; claims from `later_us` on, until the same moment. */
+void sim_pg_stick(struct sim_worker *w, int64_t for_us, int64_t later_us);
 void sim_pg_restart(struct sim *s, int64_t down_us);
 void sim_pg_freeze(struct sim_worker *w); /* it died: nobody waits for answers */
 /* What a cancelled batch tells everybody that listens. */

@@ -28,12 +28,13 @@ enum {
 struct txn {
     struct txn *next;
     struct pg *pg;
+    struct txn *next_late;
     int64_t session, sent_us;
     struct fake_stmt *steps[STEPS];
     int count;
     pg_done done;
     void *arg;
-    bool ran, lose_request, lose_reply, poisoned, watched, arrived;
+    bool ran, lose_request, lose_reply, poisoned, watched, arrived, stuck, buried;
     enum rc rc;
     struct pg_rows *rows[STEPS];
     char sqlstate[6];
@@ -46,6 +47,7 @@ struct pg {
     int index;
     bool up;
     int64_t session, up_since_us, backoff_us, server_free_us, answer_us;
+    int64_t stuck_from_us, stuck_until_us; /* its backend hangs: what came runs later */
     int64_t ended_session; /* the server has ended it, and the client may not know yet */
     struct txn *oldest, *newest;
     int pending;
@@ -102,6 +104,28 @@ static void answer(struct txn *t, enum rc rc, const char *sqlstate)
 /* ---- losing a connection
  * ---------------------------------------------------------------------------- */
 
+/* The server has it and hangs: it may still run when its client is long gone. */
+static void keep_late(struct sim *s, struct txn *t)
+{
+    t->next_late = s->late;
+    s->late = t;
+}
+
+void sim_pg_done(struct sim *s)
+{
+    for (struct txn *t = s->late; t; t = t->next_late)
+        free_txn(t);
+    s->late = NULL;
+}
+
+static void free_or_keep(struct txn *t)
+{
+    if (t->stuck && !t->ran)
+        keep_late(t->pg->w->sim, t);
+    else
+        free_txn(t);
+}
+
 static void lost(struct pg *pg, const char *why)
 {
     if (!pg->up)
@@ -122,7 +146,7 @@ static void lost(struct pg *pg, const char *why)
         next = t->next;
         err_set(&t->err, RC_RETRY, "%s", why);
         answer(t, RC_RETRY, no_sqlstate);
-        free_txn(t);
+        free_or_keep(t);
     }
 }
 
@@ -250,8 +274,21 @@ static void request_arrives(struct sim *s, struct sim_worker *nobody, void *arg)
     struct pg *pg = t->pg;
     struct sim_worker *w = pg->w;
     (void)nobody;
-    if (t->ran || pg->session != t->session || pg->ended_session == t->session)
+    bool late = t->stuck && pg->session != t->session && !t->buried;
+    if (t->ran || (!late && (pg->session != t->session || pg->ended_session == t->session)))
         return;
+    if (pg->stuck_from_us <= s->now_us && pg->stuck_until_us > s->now_us) {
+        t->stuck = true;
+        postpone(s, t, NULL);
+        sim_after(s, pg->stuck_until_us - s->now_us, request_arrives, t);
+        return;
+    }
+    if (late) {
+        TELL(s, NULL, "%s of a connection long lost runs late", fake_stmt_name(t->steps[0]));
+        run_on_server(s, t);
+        fake_pg_session_end(s->db, t->session);
+        return;
+    }
     if (w->pg_silent_until_us > s->now_us) {
         postpone(s, t, NULL);
         sim_after(s, w->pg_silent_until_us - s->now_us, request_arrives, t);
@@ -330,7 +367,7 @@ void __wrap_pg_free(struct pg *pg)
         next = t->next;
         if (!pg->w->dying)
             answer(t, RC_RETRY, no_sqlstate);
-        free_txn(t);
+        free_or_keep(t);
     }
 }
 
@@ -409,6 +446,16 @@ void sim_pg_cut(struct sim_worker *w, int conn, bool reply)
         w->conns[conn]->cut_request = true;
 }
 
+void sim_pg_stick(struct sim_worker *w, int64_t for_us, int64_t later_us)
+{
+    int64_t now = w->sim->now_us;
+    for (int i = 0; i < w->conn_count; i += 2) { /* claims are the first, heartbeats the last */
+        struct pg *pg = w->conns[i];
+        pg->stuck_from_us = now + (i == 0 && later_us < for_us ? later_us : 0);
+        pg->stuck_until_us = now + for_us + (i > 0 ? 1000 * 1000 : 0); /* claims run first */
+    }
+}
+
 /* Of what is on its way on this connection, a part still runs. */
 static void run_the_rest(struct sim *s, struct pg *pg)
 {
@@ -434,6 +481,8 @@ static void hears_restart(struct sim *s, struct sim_worker *w, void *arg)
 void sim_pg_restart(struct sim *s, int64_t down_us)
 {
     s->pg_down_until_us = s->now_us + down_us;
+    for (struct txn *t = s->late; t; t = t->next_late)
+        t->ran = true;
     for (int i = 0; i < PLAN_SLOTS; i++) {
         struct sim_worker *w = &s->workers[i];
         for (int c = 0; w->phase != SIM_DOWN && c < w->conn_count; c++) {
@@ -443,7 +492,7 @@ void sim_pg_restart(struct sim *s, int64_t down_us)
             run_the_rest(s, pg);
             end_session(s, pg);
             for (struct txn *t = pg->oldest; t; t = t->next)
-                t->ran = true; /* what has not run by now never will */
+                t->buried = t->ran = true; /* what has not run by now never will */
             sim_after_for(w, sim_range(sim_draw(w), 100, 20000), hears_restart, pg);
         }
     }

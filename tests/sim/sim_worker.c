@@ -240,6 +240,11 @@ static void on_buried(void *arg, struct job *job)
     path_buried(((struct sim_worker *)arg)->path, job);
 }
 
+static void on_gone(void *arg, struct job *job)
+{
+    path_gone(((struct sim_worker *)arg)->path, job);
+}
+
 static void on_pulled(void *arg, const struct parked_row *row)
 {
     struct sim_worker *w = arg;
@@ -343,6 +348,7 @@ static enum rc make_store(struct sim_worker *w, struct err *err)
         .claimed = on_claimed,
         .stored = on_stored,
         .refused = on_refused,
+        .gone = on_gone,
         .parked = on_parked,
         .buried = on_buried,
         .pulled = on_pulled,

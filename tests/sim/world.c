@@ -57,6 +57,7 @@ void *sim_alloc(struct sim *s, size_t n)
 void sim_world_done(struct sim *s)
 {
     struct chunk *chunk = s->arena;
+    sim_pg_done(s);
     while (chunk) {
         struct chunk *next = chunk->next;
         free(chunk);
