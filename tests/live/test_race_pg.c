@@ -529,7 +529,10 @@ static void next_store(struct actor *a)
     bool verdict = below(40) == 0;
     if (a->held_count == 0 && !verdict)
         return;
-    a->ending = verdict ? (struct hold){.job = some_job()} : pop(a->held, &a->held_count);
+    if (verdict)
+        a->ending = (struct hold){.job = some_job()};
+    else
+        a->ending = pop(a->held, &a->held_count);
     a->ends = verdict || below(3) > 0;
     if (!verdict && below(25) == 0)
         return; /* forgotten: the call stays open until its worker is fenced */

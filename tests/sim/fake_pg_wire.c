@@ -93,8 +93,11 @@ static void take_array(const char *bytes, int n, struct span *values)
     for (int i = 0; i < n; i++) {
         int32_t length = (int32_t)get_u32(at);
         at += sizeof length;
-        values[i] = length < 0 ? (struct span){0} : (struct span){at, (size_t)length};
-        at += length < 0 ? 0 : length;
+        values[i] = (struct span){0};
+        if (length < 0)
+            continue;
+        values[i] = (struct span){at, (size_t)length};
+        at += length;
     }
 }
 
@@ -275,18 +278,18 @@ struct pg_rows *fake_rows_new(const struct fake_field *fields, int n)
     return rows;
 }
 
+static void set_null(struct pg_rows *rows, int row, int col)
+{
+    must(PQsetvalue(rows->res, row, col, NULL, -1));
+}
+
 static void set(struct pg_rows *rows, int row, int col, const void *bytes, size_t n)
 {
-    char nothing[1] = "";
-    char *copy = nothing;
-    if (n > 0) { /* PQsetvalue wants what it may write to, and writes nothing */
-        copy = malloc(n);
-        must(copy != NULL);
-        memcpy(copy, bytes, n);
-    }
-    must(PQsetvalue(rows->res, row, col, bytes ? copy : NULL, bytes ? (int)n : -1));
-    if (copy != nothing)
-        free(copy);
+    char *copy = malloc(n + 1); /* PQsetvalue wants what it may write to, and writes nothing */
+    must(copy != NULL);
+    memcpy(copy, bytes, n);
+    must(PQsetvalue(rows->res, row, col, copy, (int)n));
+    free(copy);
 }
 
 static size_t width(const struct pg_rows *rows, int col)
@@ -300,7 +303,7 @@ static size_t width(const struct pg_rows *rows, int col)
 void fake_rows_int(struct pg_rows *rows, int row, int col, int64_t v)
 {
     if (v == FAKE_NULL) {
-        set(rows, row, col, NULL, 0);
+        set_null(rows, row, col);
         return;
     }
     if (PQftype(rows->res, col) == types[PG_TIMESTAMPTZ].oid)
@@ -313,13 +316,18 @@ void fake_rows_int(struct pg_rows *rows, int row, int col, int64_t v)
 void fake_rows_id(struct pg_rows *rows, int row, int col, const struct jobid *id)
 {
     static const struct jobid null;
-    bool is_null = jobid_eq(id, &null);
-    set(rows, row, col, is_null ? NULL : id->b, is_null ? 0 : ID_BYTES);
+    if (jobid_eq(id, &null))
+        set_null(rows, row, col);
+    else
+        set(rows, row, col, id->b, ID_BYTES);
 }
 
 void fake_rows_span(struct pg_rows *rows, int row, int col, struct span s)
 {
-    set(rows, row, col, s.p, s.n);
+    if (s.p)
+        set(rows, row, col, s.p, s.n);
+    else
+        set_null(rows, row, col);
 }
 
 enum rc fake_sqlstate_rc(const char *sqlstate)
