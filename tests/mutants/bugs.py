@@ -70,10 +70,6 @@ BUGS = [
     Bug("fenced-too-early", "G4: owners are fenced while their lease stands", CLAIM,
         "pg_add_int(s->more_params, PG_INT8, s->conf.fence_after_us / 1000000);",
         "pg_add_int(s->more_params, PG_INT8, -(s->conf.lease_us / 1000000));", 2000),
-    Bug("new-id-keeps-old-claims", "G4: a fenced worker sends under its new id what the old claimed",
-        STORE,
-        "    return worker_id == s->worker_id && store_lease_left_us(s) > s->conf.lease_margin_us;",
-        "    return store_lease_left_us(s) > s->conf.lease_margin_us;", 2000),
 
     # ---- claims ----
     Bug("all-are-granted", "G5: a claim counts as granted although its row is not in the answer",
@@ -90,9 +86,6 @@ BUGS = [
         "        .attempts = (int)pg_get_int(r, row, 7),", "        .attempts = job->attempts,", 2000),
     Bug("spent-in-memory", "CO: what earlier calls cost is forgotten in a take-over", CLAIM,
         "        job->spent_nusd = pg_null(r, row, 8) ? -1 : pg_get_int(r, row, 8);\n", "", 1000),
-    Bug("lost-calls-left-open", "LV: calls of a job that is given up stay open", CLAIM,
-        "        if (answers[i] == CLAIM_SPENT || (answers[i] == CLAIM_FREE && !all[i]->ask_only))",
-        "        if (answers[i] == CLAIM_FREE && !all[i]->ask_only)", 5000),
 
     # ---- endings ----
     Bug("lost-answer-means-stored", "G3: an ending whose transaction was cut off counts as stored",
@@ -106,12 +99,12 @@ BUGS = [
         "        if (job->outcome_open)\n            called[calls++] = job;",
         "        if (job->outcome_open && job->status == STATUS_NONE)\n"
         "            called[calls++] = job;", 200),
-    Bug("refused-row-again-and-again", "LV: a row that Postgres refuses is sent as it was", FLOW,
-        "    job->bare = true;\n", "", 1000),
+    Bug("lost-calls-left-open", "LV: a job ends without a call, and a dead worker's call stays open",
+        END,
+        "        if (job->status != STATUS_NONE && !job->verdict_call)\n"
+        "            uncalled[uncalls++] = job;\n", "", 2000),
 
     # ---- parked ----
-    Bug("crossed-row-forgotten", "LV: a row that was parked while its job ended is left over", FLOW,
-        "    job->crossed = job->state == JOB_STORE;\n", "", 2000),
     Bug("pulled-is-a-record", "LV: a pulled job claims as if it had no parked row", FLOW,
         "    job->from_parked = true;\n    job->lane =", "    job->lane =", 200),
     Bug("taken-and-forgotten", "LV: rows taken by a pull whose answer was lost stay taken", CLAIM,
