@@ -233,7 +233,7 @@ $(B)/headers/%.ok: % $(B)/stamp/flags
 
 # ---- checks and tests ----------------------------------------------------------------------
 
-.PHONY: deps check format unit integration test chaos demo bench
+.PHONY: deps check format unit integration test mutants chaos demo bench
 deps:
 	@deploy/deps
 
@@ -265,6 +265,11 @@ test: deps
 	@$(MAKE) --no-print-directory check
 	@BUILD='$(BUILD)' INFERQ_SPREAD='$(INFERQ_SPREAD)' \
 	    tests/run --unit asan --sim asan release --live asan --integration $(INTEGRATION_VARIANTS)
+
+# Deliberate bugs in the worker, each of which the proofs must catch: NAMES=words for some
+mutants: deps
+	@$(MAKE) --no-print-directory VARIANT=release all units lives
+	@BUILD='$(BUILD)' tests/mutants/run --units $(NAMES)
 
 # The crash tests in their long form, again and again: ROUNDS=n or MINUTES=n, SEED=n, ONLY=words
 CHAOS_VARIANTS ?= release asan
@@ -312,6 +317,7 @@ help:
 	@echo '  unit         unit tests of one variant'
 	@echo '  integration  integration tests of one variant, on the local stack'
 	@echo '  sim          SEEDS=N seeds (10000) of the simulation, from FROM=N on'
+	@echo '  mutants      deliberate bugs in the worker: each must be caught (NAMES=words)'
 	@echo '  check        formatting, lint, static analysis, layering'
 	@echo '  format       reformat all sources'
 	@echo '  bench        measure, and print tables (BENCH=full: everything at full size)'
