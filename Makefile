@@ -259,9 +259,11 @@ FROM  ?= 1
 sim: $(SIM)
 	@BUILD='$(BUILD)' VARIANT='$(VARIANT)' tests/sim/run $(SEEDS) $(FROM)
 
+# As many compilers as there are cores, unless the caller's -j says how many.
+JOBS = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 test: deps
-	@$(MAKE) --no-print-directory WERROR=1 VARIANT=release all headers
-	@$(MAKE) --no-print-directory WERROR=1 VARIANT=asan all units lives
+	@$(MAKE) --no-print-directory $(JOBS) WERROR=1 VARIANT=release all headers
+	@$(MAKE) --no-print-directory $(JOBS) WERROR=1 VARIANT=asan all units lives
 	@$(MAKE) --no-print-directory check
 	@BUILD='$(BUILD)' INFERQ_SPREAD='$(INFERQ_SPREAD)' \
 	    tests/run --unit asan --sim asan release --live asan --integration $(INTEGRATION_VARIANTS)

@@ -1,11 +1,15 @@
 """What the tests of the whole path share: worlds, and their logs when a test fails."""
 import os
+import signal
 
 import pytest
 
 import harness
 
 LOG_TAIL_BYTES = 6000
+
+# A shell's background job ignores SIGINT, and so would every program that is started here.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # With INFERQ_SPREAD=1 (make test) the suite is spread over its two builds: the sanitizers watch all of
 # it but what asks only Postgres or measures; the optimised build, whose timing is another, goes

@@ -380,13 +380,13 @@ def test_seal_waits_for_a_requeue_under_way(db):
     process = subprocess.Popen([INFERQ, "batch", "seal", b.ref, "--total", "1"],
                                env={**os.environ, **db.env}, stdout=subprocess.DEVNULL)
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while db.value(waiting, db.name) == 0 and time.monotonic() < deadline:
         time.sleep(0.02)
     assert process.poll() is None
     other.commit()
     other.close()
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0
     assert db.progress(b)[0] == 2
 
 
@@ -400,7 +400,7 @@ def test_watch_prints_changes_and_exits_by_the_outcome(db):
     db.result(b, "b")
     assert process.stdout.readline().startswith("2/3:")
     db.result(b, "c")
-    rest = process.communicate(timeout=20)[0]
+    rest = process.communicate(timeout=60)[0]
     assert process.returncode == 0 and rest.count("\n") == 1 and rest.startswith("3/3:")
     bad = db.batch("bad", 1)
     db.dead(bad, "a")
@@ -415,16 +415,17 @@ def test_watch_redraws_one_line_on_a_terminal(db):
     process = subprocess.Popen([INFERQ, "batch", "watch", b.ref, "--interval-ms", "50"],
                                env={**os.environ, **db.env}, stdout=slave)
     os.close(slave)
-    time.sleep(0.5)
-    db.result(b, "b")
-    seen = b""
-    while select.select([master], [], [], 10)[0]:
+    seen, ended = b"", False
+    while select.select([master], [], [], 60)[0]:
         try:
             seen += os.read(master, 4096)
         except OSError:  # the other end is closed
             break
+        if not ended and seen.count(b"[############....") >= 2:
+            ended = True
+            db.result(b, "b")
     os.close(master)
-    assert process.wait(10) == 0
+    assert process.wait(60) == 0
     assert seen.count(b"\n") == 1 and seen.count(b"\r\x1b[K") >= 3 and b"[############...." in seen
 
 
@@ -438,7 +439,7 @@ def test_watch_outlives_a_broken_connection(db):
                    "WHERE datname = %s AND application_name LIKE 'inferq%%'", db.name)
     assert cut == 1
     db.result(b, "a")
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=60)
     assert process.returncode == 0 and out.startswith("1/1:")
     assert "trying again" in err
 
@@ -515,5 +516,5 @@ def test_interrupted_watch_ends_by_the_signal(db):
                                stdout=subprocess.PIPE)
     process.stdout.readline()
     process.send_signal(signal.SIGINT)
-    assert process.wait(10) == -signal.SIGINT
+    assert process.wait(60) == -signal.SIGINT
     process.stdout.close()

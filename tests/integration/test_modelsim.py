@@ -419,7 +419,7 @@ def test_slow_start(start):
     sim = start(script="slow-start=400ms\n")
     status, _, data = sim.ask(chat("x"))
     assert status == 503 and "loading" in json.loads(data)["error"]["message"]
-    wait_for(lambda: sim.ask(chat("x"))[0] == 200, 5)
+    wait_for(lambda: sim.ask(chat("x"))[0] == 200, 30)
 
 
 def latencies(sim, count):
@@ -457,7 +457,7 @@ def test_limits_are_enforced(start):
     good = sum(a[0] == 200 for a in answers)
     assert 5 <= good <= 7 and all(a[0] in (200, 429) for a in answers)
     assert next(a[1]["retry-after"] for a in answers if a[0] == 429) == "1"
-    wait_for(lambda: sim.ask({**chat("x"), "model": "r"})[0] == 200, 2)
+    wait_for(lambda: sim.ask({**chat("x"), "model": "r"})[0] == 200, 30)
     big = {**chat("word " * 40), "model": "t"}  # 50 + 38 tokens or so
     assert sim.ask(big)[0] == 200
     status, head, _ = sim.ask(big)
