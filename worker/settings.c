@@ -34,7 +34,7 @@
          "What this lane gets at least while it has jobs"},                                   \
         {"lane." name ".max_jobs",                                                            \
          CONFIG_INT,                                                                          \
-         "20000",                                                                             \
+         "10000",                                                                             \
          100,                                                                                 \
          1000000,                                                                             \
          NULL,                                                                                \
