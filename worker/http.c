@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/log.h"
 #include "common/failpoint.h"
 #include "worker/http_internal.h"
 
@@ -34,6 +35,7 @@ enum {
     SOCKS_MAX = 1 << 20,
     FIRST_SOCKS = 256,
     STARTS_PER_TURN = 64, /* each costs about 20 us, with a new connection 60 */
+    WARN_EVERY_US = 10 * 1000 * 1000,
 };
 
 static void reap(struct pool *pool);
@@ -149,6 +151,20 @@ static void on_poll(uv_poll_t *handle, int status, int events)
     reap(pool);
 }
 
+/* Once in a while: thousands of calls may find it out at once. */
+static void warn_no_descriptor(struct http *h, int error)
+{
+    int64_t now = clock_mono_us();
+    if (now < h->next_warning_us)
+        return;
+    h->next_warning_us = now + WARN_EVERY_US;
+    log_event(
+        LOG_ERROR,
+        "no socket for a call, it is made again: raise the limit of descriptors (ulimit -n) or "
+        "lower max_in_flight",
+        LF_STR("why", strerror(error)), LF_INT("in_flight", h->in_flight));
+}
+
 curl_socket_t http_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
     struct transfer *t = arg;
@@ -157,6 +173,8 @@ curl_socket_t http_open_socket(void *arg, curlsocktype purpose, struct curl_sock
     if (fd >= 0)
         return fd;
     t->no_fd = errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS;
+    if (t->no_fd)
+        warn_no_descriptor(t->http, errno);
     return CURL_SOCKET_BAD;
 }
 

@@ -50,6 +50,7 @@ struct http {
     int open_handles;                        /* of libuv's: memory goes with the last */
     bool closing;
     uint64_t target_count;
+    int64_t next_warning_us; /* that descriptors are short */
 };
 
 struct http_target {

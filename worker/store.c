@@ -80,13 +80,24 @@ static int by_job_id(const void *a, const void *b)
     return jobid_cmp(&(*x)->msg.job_id, &(*y)->msg.job_id);
 }
 
+/* What a job adds to a statement at most, but for small columns. */
+static size_t row_bytes(const struct job *job)
+{
+    return job->payload_bytes + (job->call ? job->call->http.reply.n : 0);
+}
+
 bool store_batch_take(struct store_batch *b, const struct pg *conn)
 {
+    size_t bytes = 0;
     if (b->under_way || !b->waiting.count || !pg_is_up(conn) || clock_mono_us() < b->hold_until_us)
         return false;
     b->row_count = 0;
-    while (b->row_count < b->limit && b->waiting.count)
+    while (b->row_count < b->limit && b->waiting.count) {
+        bytes += row_bytes(b->waiting.head);
+        if (b->row_count > 0 && bytes > STORE_BYTES_MAX)
+            break;
         b->rows[b->row_count++] = job_queue_pop(&b->waiting);
+    }
     qsort(b->rows, (size_t)b->row_count, sizeof b->rows[0], by_job_id);
     b->under_way = true;
     return true;

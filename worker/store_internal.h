@@ -11,6 +11,8 @@
 
 enum {
     STORE_ROWS_MAX = 500,       /* of one batch; more gains nothing */
+    STORE_BYTES_MAX = 8 << 20,  /* of their payloads and replies, but for a single larger row: a
+                                   statement is held twice, here and by libpq */
     STORE_UNCOUNTED_MAX = 64,   /* classes that do not count as attempts */
     STORE_PULLS_MAX = 32,       /* pulls waiting to be sent */
     STORE_SEEN_MAX = 256,       /* batches waiting to be registered */

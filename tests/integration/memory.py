@@ -8,17 +8,21 @@ import re
 import subprocess
 
 
+def peak_kb(pid):
+    """A process's peak so far in KiB; None once it is gone."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii") as status:
+            found = re.search(r"VmHWM:\s+(\d+) kB", status.read())
+    except FileNotFoundError:
+        return None
+    return int(found[1]) if found else None
+
+
 def wait_with_peak_kb(process):
     """Waits for a subprocess.Popen whose pipes need no reading; returns its peak in KiB."""
     peak = 0
     while True:
-        try:
-            with open(f"/proc/{process.pid}/status", encoding="ascii") as status:
-                found = re.search(r"VmHWM:\s+(\d+) kB", status.read())
-        except FileNotFoundError:
-            found = None
-        if found:
-            peak = int(found[1])
+        peak = peak_kb(process.pid) or peak
         try:
             process.wait(0.005)
             assert peak, "it ended before it was looked at"
