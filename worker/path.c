@@ -442,10 +442,8 @@ static bool claimed(struct path *p, struct job *job)
                        "max_attempts calls stand in the ledger without a result");
     case CLAIM_FREE: /* a verdict yielded to a call that is over by now: say it again */
         job->ask_only = false;
-        if (job->status == STATUS_NONE) { /* let go while it was being parked */
-            path_leave(p, job, true);
-            return false;
-        }
+        if (job->status == STATUS_NONE) /* let go while it was being parked: its row is ours */
+            return path_park(p, job, 0, CLASS_NONE, job->waiting_since_us);
         path_move(p, job, JOB_STORE);
         p->edges.store(p->edges.arg, job);
         return false;
