@@ -203,7 +203,8 @@ static void retry(const struct outcome *o, const struct outcome_rule *rule,
                   const struct job_facts *f, struct decision *d)
 {
     int tried = o->class == CLASS_SERVER_ERROR ? f->server_errors : f->attempts;
-    if (rule->counts && (f->attempts >= f->max_attempts || (rule->tries && tried >= rule->tries))) {
+    bool spent = f->attempts >= f->max_attempts || (rule->tries && tried >= rule->tries);
+    if ((rule->counts && spent) || f->calls >= OUTCOME_CALLS_MAX) {
         d->action = ACTION_DEAD;
         return;
     }

@@ -92,8 +92,13 @@ enum action {
     ACTION_EXPIRE, /* the retry would come after the deadline */
 };
 
+/* A job is called so often at most, whatever its calls ended as: more than three days of an
+ * endpoint that is looked at twice a minute. The ledger's number of a call has its end, too. */
+enum { OUTCOME_CALLS_MAX = 10000 };
+
 /* What the decision needs to know. */
 struct job_facts {
+    int calls;    /* so far, this one included */
     int attempts; /* counted calls so far, this one included if it counts */
     int max_attempts;
     int uncounted; /* consecutive calls that did not count (throttled, unsent ...), this included */

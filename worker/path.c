@@ -604,6 +604,7 @@ static bool check(struct path *p, struct job *job)
     check_output(p, job);
     int64_t now = p->edges.mono_us(p->edges.arg);
     struct job_facts facts = {
+        .calls = job->number,
         .attempts = job->attempts,
         .max_attempts = job->msg.max_attempts ? job->msg.max_attempts : p->conf.max_attempts,
         .uncounted = job->uncounted,

@@ -369,6 +369,20 @@ static void test_decide(void **state)
     }
 }
 
+/* Calls that do not count would go on for ever, and their number past its column. */
+static void test_decide_calls(void **state)
+{
+    struct job_facts f = first_call;
+    (void)state;
+    f.calls = OUTCOME_CALLS_MAX - 1;
+    assert_int_equal(decide(CLASS_CREDENTIAL, -1, &f).action, ACTION_RETRY);
+    f.calls = OUTCOME_CALLS_MAX;
+    struct decision d = decide(CLASS_CREDENTIAL, -1, &f);
+    assert_int_equal(d.action, ACTION_DEAD);
+    assert_int_equal(d.why, CLASS_CREDENTIAL);
+    assert_true(d.alert);
+}
+
 static void test_decide_500(void **state)
 {
     (void)state;
@@ -573,14 +587,15 @@ static void test_document(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_faults),      cmocka_unit_test(test_statuses),
-        cmocka_unit_test(test_bodies),      cmocka_unit_test(test_quoted_words),
-        cmocka_unit_test(test_error_text),  cmocka_unit_test(test_hint_is_kept),
-        cmocka_unit_test(test_price),       cmocka_unit_test(test_decide),
-        cmocka_unit_test(test_decide_500),  cmocka_unit_test(test_decide_reask),
-        cmocka_unit_test(test_decide_ours), cmocka_unit_test(test_delays),
-        cmocka_unit_test(test_pauses),      cmocka_unit_test(test_deadline),
-        cmocka_unit_test(test_backoff),     cmocka_unit_test(test_document),
+        cmocka_unit_test(test_faults),       cmocka_unit_test(test_statuses),
+        cmocka_unit_test(test_bodies),       cmocka_unit_test(test_quoted_words),
+        cmocka_unit_test(test_error_text),   cmocka_unit_test(test_hint_is_kept),
+        cmocka_unit_test(test_price),        cmocka_unit_test(test_decide),
+        cmocka_unit_test(test_decide_500),   cmocka_unit_test(test_decide_calls),
+        cmocka_unit_test(test_decide_reask), cmocka_unit_test(test_decide_ours),
+        cmocka_unit_test(test_delays),       cmocka_unit_test(test_pauses),
+        cmocka_unit_test(test_deadline),     cmocka_unit_test(test_backoff),
+        cmocka_unit_test(test_document),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
