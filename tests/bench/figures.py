@@ -156,9 +156,20 @@ def judge(aim, run):
     base = variants.get(aim.beside, {}).get(aim.figure) if aim.beside else 1
     if seen is None or base is None:
         return None
-    floor_us = variants.get("floor", {}).get("program_us")
-    here = aim.bound * floor_us / aim.floor_us if aim.floor_us and floor_us else None
-    return Verdict(aim, seen, aim.bound * base, here)
+    slower = pace(aim, variants)
+    return Verdict(aim, seen, aim.bound * base, slower and aim.bound * base * slower)
+
+
+def pace(aim, variants):
+    """How much slower the cores were than where the limit comes from: what the bare loop cost here
+    and there; or modelsim, which does the same for every job, beside this variant and the other."""
+    if aim.floor_us:
+        floor_us = variants.get("floor", {}).get("program_us")
+        return floor_us and floor_us / aim.floor_us
+    if not aim.beside or not aim.figure.endswith("_us"):
+        return None
+    beside, seen = (variants[v].get("modelsim_us") for v in (aim.beside, aim.variant))
+    return seen / beside if seen and beside else None
 
 
 def verdicts(run):

@@ -67,6 +67,16 @@ def test_aims_are_judged_by_number_by_ratio_and_at_this_machines_pace():
     assert [v.words() for v in figures.verdicts(run)] == ["met", "met"]
 
 
+def test_growth_is_judged_at_modelsims_pace():
+    run = a_run()
+    run["parts"] = {"backlog": {"title": "t", "load": "l", "figures": {
+        "shallow": {"both_us": 100.0, "modelsim_us": 10.0},
+        "deep": {"both_us": 130.0, "modelsim_us": 12.0}}}}
+    assert [v.words() for v in figures.verdicts(run)] == ["not met; met at 132.0"]
+    run["parts"]["backlog"]["figures"]["deep"]["modelsim_us"] = 10.0
+    assert [v.words() for v in figures.verdicts(run)] == ["not met; not met at 110.0"]
+
+
 def test_of_repeated_runs_the_cheapest_of_each_variant_counts():
     first = {"a": {"both_us": 2.0, "rate": 1}, "b": {"program_us": 5.0, "rate": 2}}
     second = {"a": {"both_us": 3.0, "rate": 3}, "b": {"program_us": 4.0, "rate": 4}}
