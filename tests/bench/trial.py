@@ -121,17 +121,21 @@ class Meter:
 
 
 def wait_end(process, what):
-    """Resources of a process that ends by itself; killed when that takes too long."""
+    """Resources of a process that ends by itself; killed when that takes too long, and when the
+    bench itself is told to end."""
     end = time.monotonic() + RUN_TIMEOUT_S
-    while True:
-        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-        if pid:
-            process.returncode = os.waitstatus_to_exitcode(status)
-            return usage
-        if time.monotonic() > end:
+    try:
+        while time.monotonic() < end:
+            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+            if pid:
+                process.returncode = os.waitstatus_to_exitcode(status)
+                return usage
+            time.sleep(0.02)
+    finally:
+        if process.returncode is None:
             process.kill()
-            raise Problem(f"{what}: not done after {RUN_TIMEOUT_S} s")
-        time.sleep(0.02)
+            process.wait()
+    raise Problem(f"{what}: not done after {RUN_TIMEOUT_S} s")
 
 
 def usage_us(usage):
