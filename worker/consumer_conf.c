@@ -16,7 +16,7 @@
 /* The user's win. queued.min.messages stays at its default of 100,000: small values choke a fast
  * consumer; the queue is bounded by bytes. */
 static const char *const defaults[][2] = {
-    {"fetch.wait.max.ms", "10"},
+    {"fetch.wait.max.ms", "100"}, /* a record ends the wait; a lane that resumes waits it out */
     {"queued.max.messages.kbytes", "16384"},
     {"fetch.max.bytes", "16777216"},
     {"max.partition.fetch.bytes", "262144"}, /* compressed: text is many times that in memory */
