@@ -4,6 +4,7 @@
 #   release  what is used and measured (the default; its programs lie in build/bin)
 #   debug    -Og, failpoints compiled in                  (programs in build/debug/bin)
 #   asan     address + undefined sanitizers, failpoints   (programs in build/asan/bin)
+#   cov      -O0, failpoints, counters of what ran        (programs in build/cov/bin)
 #   dist     release flags, made by `make install` only: installed programs look for their
 #            files under PREFIX, the others in this tree
 # Variants stand side by side: `make VARIANT=asan all`.
@@ -25,7 +26,7 @@
 #   INFERQ_VERSION    string: git describe, or the version below outside a git checkout
 #   INFERQ_DATADIR    string: the directory that holds sql/ and the example files: this tree's
 #                     schemas/ in the build tree, PREFIX/share/inferq when installed
-# INFERQ_FAILPOINTS is defined everywhere in debug and asan, nowhere else.
+# INFERQ_FAILPOINTS is defined everywhere in debug, asan and cov, nowhere else.
 
 VERSION := 0.1.0
 
@@ -43,7 +44,7 @@ PREFIX  ?= /usr/local
 DESTDIR ?=
 WERROR  ?= 0
 
-VARIANTS := release debug asan dist
+VARIANTS := release debug asan cov dist
 ifeq ($(filter $(VARIANT),$(VARIANTS)),)
 $(error VARIANT is one of: $(VARIANTS))
 endif
@@ -76,6 +77,8 @@ OPT_debug   := -Og -D_FORTIFY_SOURCE=3 -DINFERQ_FAILPOINTS
 # The sanitizers' own instrumentation misleads the two flow-based warnings: they stay warnings.
 OPT_asan    := -O1 $(SANITIZE) -DINFERQ_FAILPOINTS -Wno-error=null-dereference \
     -Wno-error=maybe-uninitialized
+OPT_cov     := -O0 --coverage -DINFERQ_FAILPOINTS
+LD_cov      := --coverage
 # As shared libraries, the two runtimes share one setting of log_path, and the second one's reports
 # go astray: tests/run could not see them.
 LD_asan     := $(SANITIZE) -static-libubsan
@@ -273,6 +276,20 @@ mutants: deps
 	@$(MAKE) --no-print-directory VARIANT=release all units lives
 	@BUILD='$(BUILD)' tests/mutants/run --units $(NAMES)
 
+# Counters of an older build mean nothing, so they go first. What the tests count is not asked here:
+# `make test` does that.
+COVERAGE_TESTS ?= flow or endings or faults or records or stop or span
+.PHONY: coverage
+coverage: deps
+	@$(MAKE) --no-print-directory $(JOBS) VARIANT=release all
+	@$(MAKE) --no-print-directory $(JOBS) VARIANT=cov all units lives
+	@find '$(BUILD)/cov/obj' -name '*.gcda' -delete
+	@BUILD='$(BUILD)' tests/run --unit cov --sim cov --live cov --integration cov \
+	    -- -k '$(COVERAGE_TESTS)'
+	@'$(BUILD)/cov/bin/sim' --seeds '$(COVERAGE_SEEDS)' >/dev/null
+	@BUILD='$(BUILD)' tests/coverage
+COVERAGE_SEEDS ?= 2000
+
 # The crash tests in their long form, again and again: ROUNDS=n or MINUTES=n, SEED=n, ONLY=words
 CHAOS_VARIANTS ?= release asan
 chaos: deps
@@ -320,6 +337,7 @@ help:
 	@echo '  integration  integration tests of one variant, on the local stack'
 	@echo '  sim          SEEDS=N seeds (10000) of the simulation, from FROM=N on'
 	@echo '  mutants      deliberate bugs in the worker: each must be caught (NAMES=words)'
+	@echo '  coverage     which lines of the core the tests run, and why not the others'
 	@echo '  check        formatting, lint, static analysis, layering'
 	@echo '  format       reformat all sources'
 	@echo '  bench        measure, and print tables (BENCH=full: everything at full size)'
