@@ -276,9 +276,9 @@ mutants: deps
 	@$(MAKE) --no-print-directory VARIANT=release all units lives
 	@BUILD='$(BUILD)' tests/mutants/run --units $(NAMES)
 
-# Counters of an older build mean nothing, so they go first. What the tests count is not asked here:
-# `make test` does that.
-COVERAGE_TESTS ?= flow or endings or faults or records or stop or span
+# Counters of an older build mean nothing, so they go first.
+COVERAGE_SEEDS ?= 2000
+COVERAGE_TESTS ?= test_flow or test_endings or test_faults or test_records or test_stop or test_span
 .PHONY: coverage
 coverage: deps
 	@$(MAKE) --no-print-directory $(JOBS) VARIANT=release all
@@ -288,7 +288,6 @@ coverage: deps
 	    -- -k '$(COVERAGE_TESTS)'
 	@'$(BUILD)/cov/bin/sim' --seeds '$(COVERAGE_SEEDS)' >/dev/null
 	@BUILD='$(BUILD)' tests/coverage
-COVERAGE_SEEDS ?= 2000
 
 # The crash tests in their long form, again and again: ROUNDS=n or MINUTES=n, SEED=n, ONLY=words
 CHAOS_VARIANTS ?= release asan
