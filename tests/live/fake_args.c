@@ -365,7 +365,7 @@ static void scalar(struct fill *f, char letter, enum pg_type type)
         pg_add_text(f->p, spoil ? bad_text(f) : text_for(f, letter));
         return;
     }
-    int64_t v = spoil ? bad_number(f, letter, type) : number_for(f, letter, NULL);
+    int64_t v = spoil ? bad_number(f, letter, type) : number_for(f, letter, &f->rows[0]);
     if (letter == 'K' || letter == 'R')
         f->key[letter == 'R'] = v;
     pg_add_int(f->p, type, v);
