@@ -23,6 +23,7 @@ from harness import QUICK_LEASE, Message, model, stack, wait_for
 from pgproxy import LOSE_REPLY, LOSE_REQUEST, PASS, Proxy
 
 pytestmark = ours
+long_only = pytest.mark.skipif(not tally.LONG, reason="mostly waits: in make chaos only")
 
 
 def all_checked(world):
@@ -114,7 +115,7 @@ def test_postgres_is_killed_in_a_loop(lone_world, tmp_path, capsys):
 def test_postgres_is_away_for_longer_than_the_lease(lone_world, tmp_path, capsys):
     """Calls in flight are answered meanwhile; what was answered is stored later and not paid twice.
     Nobody calls while nobody can claim. Owners come first when Postgres is back."""
-    jobs, away_s = (5000, 120) if tally.LONG else (700, 9)
+    jobs, away_s = (5000, 120) if tally.LONG else (500, 9)
     world = busy_world(lone_world, workers=2, latency="uniform:1s:2s", max_in_flight=150,
                        conf={} if tally.LONG else QUICK_LEASE)
     batch = world.submit(requests(tmp_path, jobs, "away"))
@@ -144,9 +145,10 @@ def test_postgres_is_away_for_longer_than_the_lease(lone_world, tmp_path, capsys
 # ---- Postgres slow, and half there ---------------------------------------------------------------
 
 
+@long_only
 def test_postgres_answers_slowly(lone_world, tmp_path, capsys):
     """Two seconds for each answer: leases hold, nobody is fenced, nothing is called twice."""
-    jobs = 3000 if tally.LONG else 400
+    jobs = 3000
     world = busy_world(lone_world, workers=0, max_in_flight=400)
     with Proxy(tally.fault) as proxy:
         for _ in range(2):
@@ -162,7 +164,7 @@ def test_postgres_answers_slowly(lone_world, tmp_path, capsys):
         finish(world)
 
 
-@pytest.mark.skipif(not tally.LONG, reason="takes statement_timeout and more: in make chaos only")
+@long_only
 def test_postgres_is_half_open_for_one_worker(lone_world, tmp_path, capsys):
     """Its connections stand and say nothing. It notices after statement_timeout and 5 s, long after the
     other one has fenced it, and goes on under a new number. Its calls were answered meanwhile, its
