@@ -125,7 +125,8 @@ def calls_explained(world, crashed):
     for row in world.rows(
             "SELECT c.job_id, c.number, code_name('call_kind', c.kind),"
             " code_name('class', c.class), c.done_at IS NOT NULL, c.cost_nusd, r.call_number,"
-            " code_name('status', r.status), r.cost_nusd, w.fenced, c.claimed_at, c.done_at"
+            " CASE WHEN r.class = 19 THEN 'unstorable' ELSE code_name('status', r.status) END,"
+            " r.cost_nusd, w.fenced, c.claimed_at, c.done_at"
             " FROM call c JOIN result r USING (job_id) LEFT JOIN worker w USING (worker_id)"
             " ORDER BY 1, 2"):
         by_job.setdefault(row[0], []).append(row[1:])
@@ -136,7 +137,7 @@ def calls_explained(world, crashed):
             if not done:
                 yield f"{job}: ended, and call {number} is open (owner fenced: {fenced})"
             elif number == counts:
-                if (outcome == "ok") != (status == "succeeded"):
+                if status != "unstorable" and (outcome == "ok") != (status == "succeeded"):
                     yield f"{job}: {status}, by call {number} of class {outcome}"
             elif outcome not in EXPLAINED and not (crashed and outcome == "ok"):
                 yield f"{job}: extra call {number} of class {outcome}"

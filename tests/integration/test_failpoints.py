@@ -1,0 +1,245 @@
+"""Failpoints: a worker dies by kill -9 at every place of its table, arrow by arrow, on the real stack,
+while others go on; then the guarantees are asked for.
+
+One world; the victims come in rounds, each with one failpoint, set to a random hit of those that it
+passes with at least 50 calls in flight (where the place is met under load). The load holds jobs for
+every arrow that some living victim waits for (failpoint_load.py). The seed is printed by the runner;
+INFERQ_CHAOS_SEED repeats it.
+"""
+import random
+import re
+import signal
+import time
+
+import pytest
+
+import tally
+from checks import finish
+from failpoint_load import MODELS, PARTITIONS, Bulk, Odd, signing_key
+from harness import BIN, QUICK_LEASE, VARIANT, Late, run, wait_for
+
+IN_FLIGHT_MIN = 50
+ROUND = 14  # victims at once
+FEED_EVERY_S = 2.0
+KILLED = -9
+
+# By which odd jobs a place is reached; where nothing stands, the plain jobs do.
+REACHED_BY = {
+    "bury.sent": ["garbage"], "bury.answered": ["garbage"], "path.fetched>bury": ["garbage"],
+    "path.bury>settled": ["garbage"], "path.admit>bury": ["forged"],
+    "path.admit>store": ["expired"], "path.route>store": ["nowhere"],
+    "outcome.answered": ["retried"], "path.store>retry": ["retried"],
+    "path.retry>throttle": ["retried"], "path.retry>settled": ["retried"] * 2,
+    "path.store>park": ["parked"], "path.throttle>park": ["parked"] * 2,
+    "path.park>settled": ["parked"], "park.sent": ["parked"], "park.answered": ["parked"],
+    "pull.sent": ["parked"], "pull.answered": ["parked"],
+    "path.store>throttle": ["reasked"], "path.store>store": ["refused"],
+    "path.park>store": ["unparkable"], "path.throttle>store": ["narrow"] * 2,
+    "path.fetched>wait": ["twin"], "path.wait>fetched": ["twin"], "path.wait>settled": ["twin"],
+    "path.claim>settled": ["twin"], "path.fetched>settled": ["slowtwin"],
+    "path.settled>claim": ["crossing"],
+    "facts.sent": ["orphan"], "facts.answered": ["orphan"], "take.sent": ["orphan"],
+    "take.answered": ["orphan"], "path.claim>store": ["spent"],
+    "path.claim>wait": ["owned"], "path.wait>throttle": ["owned"], "path.claim>park": ["owned"],
+    "path.store>claim": ["late"], "path.wait>claim": ["late"],
+    **{name: ["invalid"] for name in ("letters.answered", "letter.send", "letter.sent",
+                                      "letter.published", "letters.mark", "letters.marked")},
+}
+# Only the keeper of the house publishes letters: these take turns, one elected after the other.
+KEEPERS = [name for name in REACHED_BY if name.startswith("letter")]
+# Workers without jobs (they watch topics of another prefix): these publish the letters, or are fenced
+# in mid-life, which none may be who has calls in flight.
+ASIDE = [*KEEPERS, "lease.fenced"]
+# Met when the worker's calls have ended or it has none: no load is asked for.
+UNLOADED = {"assign.take": "nothing has been fetched yet", "stop.sent": "after the drain",
+            "revoke.taken": "whenever others join",
+            "revoke.commit": "calls had 3 s to end", "revoke.committed": "calls had 3 s to end",
+            "path.wait>settled": "at a drain or a rebalance", "lease.fenced": "it has no jobs",
+            "path.retry>settled": "at a drain or a rebalance",
+            **{name: "they have no jobs" for name in KEEPERS}}
+# A SIGTERM brings them there; those with a state once a job is in it.
+STOPPED_IN = {"stop.sent": None, "revoke.commit": None, "revoke.committed": None,
+              "path.throttle>settled": "throttle", "path.retry>settled": "retry",
+              "path.wait>settled": "wait"}
+FEW = 3  # hits of a place that only few jobs reach
+
+needs_failpoints = pytest.mark.skipif(VARIANT == "release", reason="compiled out")
+
+
+def places():
+    """[(name, source file)...] of the program under test."""
+    done = run(BIN / "inferq-worker", env={"INFERQ_FAILPOINT": "list"}, ok=(2,))
+    found = [line.split()[:2] for line in done.stderr.splitlines() if line.startswith("  ")]
+    assert len(found) > 60, done.stderr
+    return [(name, source) for name, source in found]
+
+
+def aside(world):
+    """The prefix of topics without jobs."""
+    return f"{world.name}-aside"
+
+
+# ---- victims -------------------------------------------------------------------------------------
+
+
+class Victim:
+    """A worker that is to die at a failpoint."""
+
+    def __init__(self, world, name, rng):
+        self.name = name
+        self.hits_path = world.tmp / f"hits-{name}"
+        load = "" if name in UNLOADED else f"+{IN_FLIGHT_MIN}"
+        often = name not in UNLOADED and name not in REACHED_BY and not name.startswith("fence")
+        nth = rng.randint(1, 3 if name.startswith("lease") else 30 if often else FEW)
+        if name in UNLOADED or name.startswith("fence"):
+            nth = 1
+        how = {"prefix": aside(world), "group": aside(world)}
+        self.worker = world.start_worker(
+            ready=False, env={"INFERQ_FAILPOINT": f"{name}{load}@{nth}=kill",
+                              "INFERQ_FAILPOINT_LOG": str(self.hits_path)},
+            **(how if name in ASIDE else {}))
+        self.told_to_stop = False
+
+    def dead(self):
+        return not self.worker.alive
+
+    def hits(self):
+        """{place: how often it was passed}"""
+        return {line.split()[0]: int(line.split()[1])
+                for line in self.hits_path.read_text().splitlines()}
+
+    def kinds(self):
+        return REACHED_BY.get(self.name, [])
+
+    def id(self):
+        """Its row's; None until it has one."""
+        found = re.findall(r"msg=registered worker=(\d+)", self.worker.log())
+        return int(found[-1]) if found else None
+
+    def provoke(self, world):
+        """What jobs alone do not bring about."""
+        if self.name == "path.claim>throttle" and self.id():
+            # Its lease is over by Postgres's clock, and is renewed before anybody fences it.
+            world.rows("UPDATE worker SET lease_until = now() WHERE worker_id = %s", self.id())
+        if self.name == "lease.fenced" and self.id():
+            world.rows("UPDATE worker SET fenced = true WHERE worker_id = %s", self.id())
+        if self.name in STOPPED_IN and not self.told_to_stop:
+            try:
+                self.stop_in(STOPPED_IN[self.name])
+            except AssertionError:  # the harness does not expect it to be gone by now
+                if self.worker.alive:
+                    raise
+
+    def stop_in(self, state):
+        """SIGTERM once it is ready and has a job in this state (None: a call)."""
+        if self.worker.ready() and (self.worker.metric("inferq_jobs", state=state) if state
+                                    else self.worker.metric("inferq_calls_in_flight")):
+            self.worker.signal(signal.SIGTERM)
+            self.told_to_stop = True
+
+    def check(self):
+        """It died of its failpoint; what it said then: (calls in flight, hits that counted)."""
+        assert self.worker.process.returncode == KILLED, self.name
+        said = re.findall(rf'msg=failpoint name="?{re.escape(self.name)}"? action=kill'
+                          r" hit=(\d+) load=(\d+)", self.worker.log())
+        assert len(said) == 1 and self.hits()[self.name] >= 1, (self.name, said)
+        return int(said[0][1]), int(said[0][0])
+
+
+class Siege:
+    """The world under load, and what was done to it."""
+
+    def __init__(self, world):
+        self.world = world
+        self.rng = random.Random(tally.SEED)
+        self.bulk, self.odd = Bulk(world), Odd(world)
+        self.killed = []
+        self.fed_at = 0.0
+
+    def feed(self, victims):
+        """New jobs for the victims that live, every other second."""
+        if time.monotonic() - self.fed_at < FEED_EVERY_S:
+            return
+        self.fed_at = time.monotonic()
+        kinds = sorted(kind for kinds in {tuple(v.kinds()) for v in victims} for kind in kinds)
+        self.odd.feed(kinds)
+        loaded = sum(v.worker.alive and v.name not in ASIDE for v in victims)
+        if self.world.sim.summary()["in_flight"] < 80 * loaded:  # more would wait in lanes
+            self.bulk.feed(40 * loaded)
+
+    def kill(self, names, until_left=0):
+        """Starts a victim for each, and goes on until so few are left; returns these."""
+        victims = [Victim(self.world, name, self.rng) for name in names]
+        return self.go_on(victims, until_left)
+
+    def go_on(self, victims, until_left=0):
+        living = list(victims)
+
+        def fallen():
+            for victim in [v for v in living if v.dead()]:
+                living.remove(victim)
+                if victim.told_to_stop and victim.worker.process.returncode == 0:
+                    # Its jobs had left the state before the signal came: once more.
+                    living.append(Victim(self.world, victim.name, self.rng))
+                    continue
+                self.killed.append(victim)
+                tally.fault(f"killed at {victim.name}")
+            if len(living) <= until_left:
+                return True
+            for victim in living:
+                victim.provoke(self.world)
+            self.feed(living)
+            return False
+
+        try:
+            wait_for(fallen, 60, "the end of every victim", every=0.1)
+        except Late as late:
+            left = {v.name: v.hits()[v.name] for v in living}
+            raise Late(f"alive, and so often there: {left}; {late}") from None
+        return living
+
+
+def report(siege, started, capsys):
+    loads = {v.name: v.check() for v in siege.killed}
+    with capsys.disabled():
+        print(f"\nseed {tally.SEED}: {len(loads)} failpoints, {sum(j for _, j in siege.bulk.batches)}"
+              f" plain and {len(siege.odd.jobs)} odd jobs, {time.monotonic() - started:.0f} s;"
+              f" calls in flight at each kill: {sorted(load for load, _ in loads.values())}")
+    return loads
+
+
+@needs_failpoints
+@pytest.mark.skipif(not tally.LONG, reason="minutes on a busy machine: INFERQ_CHAOS=1 runs it")
+def test_kill_9_at_every_failpoint(lone_world, tmp_path, capsys):
+    """Guarantees 1, 2, 3 and 5, wherever a worker is cut."""
+    started = time.monotonic()
+    ring = tmp_path / "ring"
+    ring.write_text(signing_key()[0])
+    ring.chmod(0o600)
+    world = lone_world(models=MODELS, latency="uniform:2s:4s", partitions=PARTITIONS, conf={
+        **QUICK_LEASE, "kafka.session.timeout.ms": "3000", "kafka.heartbeat.interval.ms": "500",
+        "signature.check": "require", "signature.keys": f"file:{ring}", "short_wait": "4s",
+        "max_in_flight": "100", "max_attempts": "90"})
+    world.inferq("topics", "--partitions", "1", env={"INFERQ_PREFIX": aside(world)})
+    siege = Siege(world)
+    names = [name for name, _ in places() if name not in KEEPERS]
+    siege.rng.shuffle(names)
+    names.sort(key=lambda name: name not in STOPPED_IN)  # rebalances while there are many
+    # Until the publishers of letters have had their turns nobody who lives on may be elected.
+    keepers = siege.kill(KEEPERS, until_left=len(KEEPERS))
+    while names:
+        siege.kill(names[:ROUND])
+        names = names[ROUND:]
+    siege.go_on(keepers)
+    healthy = world.start_worker(max_in_flight="1000")
+    siege.odd.seal()
+    for batch, _ in siege.bulk.batches:
+        world.wait_ended(batch, 90)
+    world.wait_ended(siege.odd.message.batch_id, 90)
+    loads = report(siege, started, capsys)
+    assert loads.keys() == {name for name, _ in places()}
+    assert all(load >= IN_FLIGHT_MIN for name, (load, _) in loads.items() if name not in UNLOADED)
+    finish(world, crashed=True)
+    siege.bulk.check_endings()
+    siege.odd.check_endings()
+    assert healthy.process.returncode == 0
