@@ -174,12 +174,11 @@ static enum rc open_log(const char *path, struct err *err)
     void *lines = MAP_FAILED;
     if (fd >= 0 && ftruncate(fd, (off_t)file_bytes()) == 0)
         lines = mmap(NULL, file_bytes(), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    enum rc rc =
-        lines == MAP_FAILED ? err_set(err, RC_FATAL, "%s: %s", path, strerror(errno)) : RC_OK;
+    int problem = errno;
     if (fd >= 0)
         close(fd);
-    if (rc != RC_OK)
-        return rc;
+    if (lines == MAP_FAILED)
+        return err_set(err, RC_FATAL, "%s: %s", path, strerror(problem));
     state.lines = lines;
     for (int i = 0; i < state.place_count; i++)
         write_line(i);

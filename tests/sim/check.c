@@ -170,7 +170,7 @@ static void call_changed(struct sim *s, const struct fake_call_row *row,
 }
 
 /* ---- result
- * ------------------------------------------------------------------------------------------------
+ * ------------------------------------------------------------------------------------------
  */
 
 static void check_verdict(struct sim *s, int job, const struct fake_result_row *row)
@@ -360,7 +360,7 @@ void check_txn(struct sim *s, struct sim_worker *w)
 }
 
 /* ---- Kafka
- * --------------------------------------------------------------------------------------------------
+ * ------------------------------------------------------------------------------------------
  */
 
 static bool has_letter(const struct sim *s, int lane, int partition, int64_t offset)
@@ -426,7 +426,7 @@ void check_first_byte(struct sim *s, struct sim_worker *w, const struct job *job
 }
 
 /* ---- one worker
- * ------------------------------------------------------------------------------------------------
+ * ------------------------------------------------------------------------------------------
  */
 
 void check_worker(struct sim *s, const struct sim_worker *w)
@@ -449,7 +449,7 @@ void check_worker(struct sim *s, const struct sim_worker *w)
 }
 
 /* ---- at the end
- * --------------------------------------------------------------------------------------------------
+ * ------------------------------------------------------------------------------------------
  */
 
 static bool worker_rests(const struct sim_worker *w)
