@@ -32,8 +32,7 @@ static const struct sim_seen *seen_of(const struct sim *s, int job, int64_t numb
     return NULL;
 }
 
-/* ---- what a call may end as, by what the model did
- * ----------------------------------------------------- */
+/* ---- what a call may end as, by what the model did -------------------------------------- */
 
 static bool class_fits(const struct plan_job *job, enum reply_kind kind, int64_t class)
 {
@@ -90,8 +89,7 @@ static int64_t exact_cost_nusd(const struct plan_job *job)
     return (INPUT_TOKENS * INT64_C(150000) + output * INT64_C(600000)) / 1000;
 }
 
-/* ---- call: the ledger
- * ------------------------------------------------------------------------------------ */
+/* ---- call: the ledger ------------------------------------------------------------------- */
 
 static void call_inserted(struct sim *s, const struct fake_call_row *row)
 {
@@ -169,9 +167,7 @@ static void call_changed(struct sim *s, const struct fake_call_row *row,
     }
 }
 
-/* ---- result
- * ------------------------------------------------------------------------------------------
- */
+/* ---- result ----------------------------------------------------------------------------- */
 
 static void check_verdict(struct sim *s, int job, const struct fake_result_row *row)
 {
@@ -218,6 +214,7 @@ static void result_inserted(struct sim *s, const struct fake_result_row *row)
          class_name((int)row->class));
     s->counts->ended[row->status]++;
     s->results++;
+    s->result_at_us = s->now_us;
     s->by_status[row->status]++;
     if (row->call_number != FAKE_NULL) {
         check_verdict(s, job, row);
@@ -250,8 +247,7 @@ static void check_progress(struct sim *s)
               (long long)s->results);
 }
 
-/* ---- worker, parked, dead_letter
- * --------------------------------------------------------------------------- */
+/* ---- worker, parked, dead_letter -------------------------------------------------------- */
 
 static void worker_changed(struct sim *s, const struct fake_worker_row *row,
                            const struct fake_worker_row *before)
@@ -278,6 +274,7 @@ static void parked_changed(struct sim *s, const struct fake_parked_row *row,
     bool ended = fake_pg_result(s->db, &any->job_id) != NULL;
     if (!row && !ended)
         sim_break(s, "G1", "job %d has not ended, and its parked row is gone", job);
+    s->counts->crossed += row && !before && ended;
     if (!row || !before) {
         TELL(s, NULL, "job %d %s", job, row ? "is parked" : "has left `parked`");
         return;
@@ -359,9 +356,7 @@ void check_txn(struct sim *s, struct sim_worker *w)
                   (long long)s->by_status[STATUS_DEAD], (long long)s->letters);
 }
 
-/* ---- Kafka
- * ------------------------------------------------------------------------------------------
- */
+/* ---- Kafka ------------------------------------------------------------------------------ */
 
 static bool has_letter(const struct sim *s, int lane, int partition, int64_t offset)
 {
@@ -393,8 +388,7 @@ void check_committed(struct sim *s, int lane, int partition, int64_t from, int64
     }
 }
 
-/* ---- the first byte
- * ------------------------------------------------------------------------------------------ */
+/* ---- the first byte --------------------------------------------------------------------- */
 
 void check_first_byte(struct sim *s, struct sim_worker *w, const struct job *job, int index)
 {
@@ -425,9 +419,7 @@ void check_first_byte(struct sim *s, struct sim_worker *w, const struct job *job
     }
 }
 
-/* ---- one worker
- * ------------------------------------------------------------------------------------------
- */
+/* ---- one worker ------------------------------------------------------------------------- */
 
 void check_worker(struct sim *s, const struct sim_worker *w)
 {
@@ -448,9 +440,7 @@ void check_worker(struct sim *s, const struct sim_worker *w)
     }
 }
 
-/* ---- at the end
- * ------------------------------------------------------------------------------------------
- */
+/* ---- at the end ------------------------------------------------------------------------- */
 
 static bool worker_rests(const struct sim_worker *w)
 {

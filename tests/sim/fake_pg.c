@@ -205,6 +205,11 @@ enum rc fake_pg_txn(struct fake_pg *db, int64_t session, int64_t now_us,
     return rc;
 }
 
+void fake_pg_cross(struct fake_pg *db, bool on)
+{
+    db->crossing = on;
+}
+
 void fake_pg_session_end(struct fake_pg *db, int64_t session)
 {
     if (db->keeper_held && db->keeper_session == session)

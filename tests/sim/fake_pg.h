@@ -57,6 +57,10 @@ enum rc fake_pg_txn(struct fake_pg *db, int64_t session, int64_t now_us,
 /* The connection is gone: its advisory locks are free. */
 void fake_pg_session_end(struct fake_pg *db, int64_t session);
 
+/* While on, `park` sees no results: as on a server where its snapshot is older than the transaction
+ * that inserted them and commits at the same time. */
+void fake_pg_cross(struct fake_pg *db, bool on);
+
 /* What `inferq batch cancel` writes: the batch is cancelled unless it was, its parked jobs wake.
  * Counts as a transaction (fake_pg_changes). False: there is no such batch. */
 bool fake_pg_cancel(struct fake_pg *db, const struct jobid *batch_id, int64_t now_us);

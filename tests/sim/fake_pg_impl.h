@@ -37,6 +37,7 @@ struct fake_store {
 };
 
 struct fake_pg {
+    bool crossing;             /* fake_pg_cross */
     struct fake_arena kept;    /* rows and their texts */
     struct fake_arena scratch; /* the current transaction's */
     struct fake_store tables[FAKE_TABLES];

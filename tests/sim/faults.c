@@ -11,8 +11,7 @@ static void happened(struct sim *s, const struct plan_fault *f)
     s->counts->fault[f->kind]++;
 }
 
-/* ---- crashes at an arrow, or between two statements
- * ---------------------------------------------------- */
+/* ---- crashes at an arrow, or between two statements ------------------------------------- */
 
 static void meets(struct sim_worker *w, struct plan_fault *f)
 {
@@ -48,8 +47,7 @@ static void watch(struct sim *s, struct sim_worker *w, struct plan_fault *f)
     w->watching[w->watching_count++] = f;
 }
 
-/* ---- faults of one worker
- * --------------------------------------------------------------------------------- */
+/* ---- faults of one worker --------------------------------------------------------------- */
 
 static void freeze(struct sim *s, struct sim_worker *w, const struct plan_fault *f)
 {
@@ -136,8 +134,7 @@ static void of_worker(struct sim *s, struct sim_worker *w, struct plan_fault *f)
     happened(s, f);
 }
 
-/* ---- faults of all
- * ------------------------------------------------------------------------------------------ */
+/* ---- faults of all ---------------------------------------------------------------------- */
 
 static void start_one(struct sim *s)
 {
@@ -159,6 +156,14 @@ static void cancel(struct sim *s, int batch)
         sim_pg_notify(s);
         return;
     }
+}
+
+static void of_endpoint(struct sim *s, const struct plan_fault *f)
+{
+    TELL(s, NULL, "endpoint %d: %s for %.1f s", f->slot, fault_name(f->kind),
+         (double)f->for_us / 1e6);
+    s->endpoint_fault[f->slot] = f->kind;
+    s->endpoint_until_us[f->slot] = s->now_us + f->for_us;
 }
 
 static void of_all(struct sim *s, const struct plan_fault *f)
@@ -191,10 +196,8 @@ static void of_all(struct sim *s, const struct plan_fault *f)
     case FAULT_CANCEL:
         cancel(s, f->slot);
         break;
-    default: /* of an endpoint */
-        TELL(s, NULL, "endpoint %d: %s for %.1f s", f->slot, fault_name(f->kind), seconds);
-        s->endpoint_fault[f->slot] = f->kind;
-        s->endpoint_until_us[f->slot] = s->now_us + f->for_us;
+    default:
+        of_endpoint(s, f);
     }
     happened(s, f);
 }
@@ -209,11 +212,13 @@ static void strike(struct sim *s, struct sim_worker *nobody, void *arg)
 {
     struct plan_fault *f = arg;
     (void)nobody;
-    struct sim_worker *w = is_of_worker(f->kind) ? &s->workers[f->slot] : NULL;
-    bool signal = f->kind == FAULT_TERM || f->kind == FAULT_TERM_TWICE;
-    if (!w)
+    if (!is_of_worker(f->kind)) {
         of_all(s, f);
-    else if (signal && w->phase != SIM_DOWN && w->frozen_until_us > s->now_us)
+        return;
+    }
+    struct sim_worker *w = &s->workers[f->slot];
+    bool signal = f->kind == FAULT_TERM || f->kind == FAULT_TERM_TWICE;
+    if (signal && w->phase != SIM_DOWN && w->frozen_until_us > s->now_us)
         sim_after(s, w->frozen_until_us - s->now_us, strike, f);
     else if (w->phase != SIM_DOWN)
         of_worker(s, w, f);

@@ -10,8 +10,7 @@
 
 enum { CREATED_BEFORE_MS = 60 * 1000, MAX_TOKENS = 50 };
 
-/* ---- which job is it?
- * ------------------------------------------------------------------------------- */
+/* ---- which job is it? ------------------------------------------------------------------- */
 
 static void remember(struct sim *s, int job)
 {
@@ -30,8 +29,7 @@ int sim_job_of(const struct sim *s, const struct jobid *id)
     return -1;
 }
 
-/* ---- records
- * ------------------------------------------------------------------------------------------ */
+/* ---- records ---------------------------------------------------------------------------- */
 
 static struct span kept(struct sim *s, const struct buf *b)
 {
@@ -146,8 +144,7 @@ void sim_jobs_make(struct sim *s)
         sign_records(s);
 }
 
-/* ---- the catalogue
- * -------------------------------------------------------------------------------------- */
+/* ---- the catalogue ---------------------------------------------------------------------- */
 
 static char *name_of(struct sim *s, const char *letter, int number)
 {

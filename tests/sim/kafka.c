@@ -48,8 +48,7 @@ static struct sim_partition *partition_of(struct sim *s, const struct sim_held *
     return &s->kafka.of[h->lane][h->partition];
 }
 
-/* ---- delivery
- * ------------------------------------------------------------------------------------ */
+/* ---- delivery --------------------------------------------------------------------------- */
 
 static bool has_next(struct sim *s, const struct sim_held *h)
 {
@@ -128,8 +127,7 @@ static void append(struct sim *s, struct sim_worker *nobody, void *arg)
     kick_all(s);
 }
 
-/* ---- commits
- * ------------------------------------------------------------------------------------- */
+/* ---- commits ---------------------------------------------------------------------------- */
 
 static bool is_member(const struct sim *s, int slot, uint32_t life, int generation)
 {
@@ -208,8 +206,7 @@ void kafka_store(struct sim_worker *w, int lane, int32_t partition, uint32_t epo
     }
 }
 
-/* ---- the group
- * ----------------------------------------------------------------------------------- */
+/* ---- the group -------------------------------------------------------------------------- */
 
 static void try_complete(struct sim *s);
 static void rebalance(struct sim *s);
@@ -400,8 +397,7 @@ void kafka_move(struct sim *s)
     try_complete(s);
 }
 
-/* ---- what the worker's glue calls
- * ---------------------------------------------------------------- */
+/* ---- what the worker's glue calls ------------------------------------------------------- */
 
 void kafka_begin(struct sim *s)
 {

@@ -31,16 +31,15 @@ static const char usage[] =
     "sim [--from N] [--seeds N] [--minutes M] [--jobs N] [--keep-going] [--coverage] [--hash]\n"
     "sim --story SEED [--jobs N] [--whole]\n";
 
-/* ---- what was played
- * --------------------------------------------------------------------------------- */
+/* ---- what was played -------------------------------------------------------------------- */
 
 static void print_counts(const struct sim_counts *c, uint64_t from, double seconds)
 {
     printf("seeds %lld from %llu, jobs %lld, calls %lld, extra calls %lld, crashes %lld, rows "
-           "refused %lld, events %lld, faults %lld (",
+           "refused %lld, rows crossed %lld, events %lld, faults %lld (",
            (long long)c->seeds, (unsigned long long)from, (long long)c->jobs, (long long)c->calls,
-           (long long)c->extra, (long long)c->crashes, (long long)c->refused, (long long)c->events,
-           (long long)c->faults);
+           (long long)c->extra, (long long)c->crashes, (long long)c->refused, (long long)c->crossed,
+           (long long)c->events, (long long)c->faults);
     for (int i = 0, n = 0; i < FAULT_KINDS; i++)
         if (c->fault[i])
             printf("%s%s %lld", n++ ? ", " : "", fault_name((enum fault_kind)i),
@@ -92,8 +91,7 @@ static int print_coverage(const struct sim_counts *c)
     return missing;
 }
 
-/* ---- one seed told
- * -------------------------------------------------------------------------------------- */
+/* ---- one seed told ---------------------------------------------------------------------- */
 
 static void print_plan(const struct plan *p)
 {
@@ -143,8 +141,7 @@ static int tell_story(struct sim *s, const struct options *o)
     return held ? 0 : EXIT_BROKEN_G;
 }
 
-/* ---- many seeds
- * ------------------------------------------------------------------------------------------ */
+/* ---- many seeds ------------------------------------------------------------------------- */
 
 static double now_s(void)
 {
@@ -192,8 +189,7 @@ static int play_seeds(struct sim *s, struct options *o)
     return all_held && !missing ? 0 : EXIT_BROKEN_G;
 }
 
-/* ---- the command line
- * --------------------------------------------------------------------------------------- */
+/* ---- the command line ------------------------------------------------------------------- */
 
 static bool take_number(int argc, char **argv, int *i, double *ret)
 {

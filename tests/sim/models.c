@@ -24,8 +24,7 @@ struct sim_call {
     bool over, aborted;
 };
 
-/* ---- what the model makes of it
- * ------------------------------------------------------------------ */
+/* ---- what the model makes of it --------------------------------------------------------- */
 
 static uint64_t chance_of(const struct sim *s, int job, int number, int what)
 {
@@ -116,8 +115,7 @@ static int64_t latency_us(const struct sim *s, int index, int number, enum reply
     return us < s->plan->timeout_us ? us : s->plan->timeout_us;
 }
 
-/* ---- replies
- * ------------------------------------------------------------------------------------- */
+/* ---- replies ---------------------------------------------------------------------------- */
 
 static const char *content_of(const struct plan_job *job, enum reply_kind kind)
 {
@@ -179,8 +177,7 @@ static void fill_in(const struct sim *s, const struct sim_call *c, enum reply_ki
     call->facts.body = buf_span(&call->reply);
 }
 
-/* ---- the edge
- * -------------------------------------------------------------------------------------- */
+/* ---- the edge --------------------------------------------------------------------------- */
 
 static void unlink_call(struct sim_call *c)
 {

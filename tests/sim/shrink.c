@@ -33,8 +33,7 @@ static bool keep_if_breaks(struct search *x, const struct plan *tried)
     return true;
 }
 
-/* ---- lists of things, switched off in blocks
- * ----------------------------------------------------------- */
+/* ---- lists of things, switched off in blocks -------------------------------------------- */
 
 enum list { FAULTS, JOBS, RECORDS };
 
@@ -64,8 +63,7 @@ static void thin(struct search *x, enum list list)
         }
 }
 
-/* ---- the rest
- * --------------------------------------------------------------------------------------------- */
+/* ---- the rest --------------------------------------------------------------------------- */
 
 static void fewer_workers(struct search *x)
 {

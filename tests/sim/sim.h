@@ -46,7 +46,7 @@ struct sim_event {
     uint32_t life; /* of that worker: events of an earlier life are dropped */
 };
 
-/* ---- Kafka (kafka.c) ------------------------------------------------------------------------ */
+/* ---- Kafka (kafka.c) -------------------------------------------------------------------- */
 
 struct sim_record {
     int job;
@@ -94,7 +94,7 @@ struct sim_kafka {
     int64_t down_until_us;
 };
 
-/* ---- models (models.c) ---------------------------------------------------------------------- */
+/* ---- models (models.c) ------------------------------------------------------------------ */
 
 enum reply_kind {
     REPLY_GOOD,
@@ -128,7 +128,7 @@ struct sim_seen {
 
 struct sim_call;
 
-/* ---- workers (sim_worker.c) ----------------------------------------------------------------- */
+/* ---- workers (sim_worker.c) ------------------------------------------------------------- */
 
 enum sim_phase { SIM_DOWN, SIM_RUNNING, SIM_DRAINING, SIM_ABORTING, SIM_STOPPING };
 
@@ -165,7 +165,7 @@ struct sim_worker {
     char name[16];
 };
 
-/* ---- the world (world.c) -------------------------------------------------------------------- */
+/* ---- the world (world.c) ---------------------------------------------------------------- */
 
 struct sim_job {
     struct jobid id, batch_id;
@@ -181,6 +181,7 @@ struct sim_counts {
     int64_t fault[FAULT_KINDS];
     int64_t arrow[JOB_STATE_COUNT][JOB_STATE_COUNT];
     int64_t reply[REPLY_KINDS];
+    int64_t crossed;                          /* rows parked beside their result's commit */
     int64_t refused;                          /* rows */
     int64_t lost, doubled, unrecorded, other; /* seeds that broke a guarantee, by the promise */
     int64_t ended[8];
@@ -214,6 +215,7 @@ struct sim {
     int64_t endpoint_until_us[PLAN_ENDPOINTS];
     enum fault_kind endpoint_fault[PLAN_ENDPOINTS];
     bool calm;                                      /* faults are over */
+    int64_t result_at_us;                           /* when the last one was inserted */
     int64_t results, letters, buried, by_status[8]; /* as check.c counted them */
 
     /* what broke first */
@@ -254,7 +256,7 @@ static inline int64_t sim_wall_us(const struct sim *s)
     return SIM_WALL_US + s->now_us;
 }
 
-/* ---- who does what -------------------------------------------------------------------------- */
+/* ---- who does what ---------------------------------------------------------------------- */
 
 int sim_job_of(const struct sim *s, const struct jobid *id); /* -1: none of ours */
 bool sim_is_job(const struct sim *s, int job); /* its record makes a job, and no mere letter */

@@ -29,7 +29,7 @@ struct txn {
     struct txn *next;
     struct pg *pg;
     struct txn *next_late;
-    int64_t session, sent_us;
+    int64_t session, sent_us, left_us; /* on the worker's clock; on the world's */
     struct fake_stmt *steps[STEPS];
     int count;
     pg_done done;
@@ -66,8 +66,7 @@ static const char no_sqlstate[6];
 
 static void connect_again(struct pg *pg, int64_t in_us);
 
-/* ---- transactions
- * ---------------------------------------------------------------------------------- */
+/* ---- transactions ----------------------------------------------------------------------- */
 
 static void free_txn(struct txn *t)
 {
@@ -101,8 +100,7 @@ static void answer(struct txn *t, enum rc rc, const char *sqlstate)
     t->done(t->arg, &a);
 }
 
-/* ---- losing a connection
- * ---------------------------------------------------------------------------- */
+/* ---- losing a connection ---------------------------------------------------------------- */
 
 /* The server has it and hangs: it may still run when its client is long gone. */
 static void keep_late(struct sim *s, struct txn *t)
@@ -165,8 +163,7 @@ static void end_session(struct sim *s, struct pg *pg)
     fake_pg_session_end(s->db, pg->session);
 }
 
-/* ---- the server's side
- * -------------------------------------------------------------------------------- */
+/* ---- the server's side ------------------------------------------------------------------ */
 
 /* Rows that the plan says Postgres refuses. The store's own batches tell which jobs are in it. */
 static bool refuses(const struct sim *s, const struct store_batch *b, enum job_poison poison)
@@ -209,6 +206,8 @@ static void run_on_server(struct sim *s, struct txn *t)
         memcpy(t->sqlstate, "53300", 6);
         return;
     }
+    /* It was under way when a result was committed: its snapshot may be the older one. */
+    fake_pg_cross(s->db, t->left_us < s->result_at_us && s->seq % 2);
     t->rc = fake_pg_txn(s->db, t->session, sim_wall_us(s), t->steps, t->count, t->rows, t->sqlstate,
                         &t->err);
     sim_note(s, (uint64_t)t->session, (uint64_t)t->rc, (uint64_t)t->count);
@@ -309,8 +308,7 @@ static void request_arrives(struct sim *s, struct sim_worker *nobody, void *arg)
     sim_after_for(w, pg->answer_us - s->now_us, reply_arrives, t);
 }
 
-/* ---- the client's side
- * ---------------------------------------------------------------------------------- */
+/* ---- the client's side ------------------------------------------------------------------ */
 
 static void connects(struct sim *s, struct sim_worker *w, void *arg)
 {
@@ -407,6 +405,7 @@ enum rc __wrap_pg_txn(struct pg *pg, const struct pg_step *steps, int step_count
     *t = (struct txn){.pg = pg,
                       .session = pg->session,
                       .sent_us = sim_worker_mono(pg->w),
+                      .left_us = s->now_us,
                       .done = done,
                       .arg = arg};
     for (; t->count < step_count; t->count++) {
@@ -433,8 +432,7 @@ enum rc __wrap_pg_txn(struct pg *pg, const struct pg_step *steps, int step_count
     return RC_OK;
 }
 
-/* ---- faults
- * --------------------------------------------------------------------------------------------- */
+/* ---- faults ----------------------------------------------------------------------------- */
 
 void sim_pg_cut(struct sim_worker *w, int conn, bool reply)
 {

@@ -23,8 +23,7 @@ enum {
     START_AGAIN_US = 3 * 1000 * 1000,
 };
 
-/* ---- its clocks
- * -------------------------------------------------------------------------------------- */
+/* ---- its clocks ------------------------------------------------------------------------- */
 
 int64_t sim_worker_boot(const struct sim_worker *w)
 {
@@ -37,8 +36,7 @@ int64_t sim_worker_mono(const struct sim_worker *w)
     return sim_worker_boot(w) - w->slept_us;
 }
 
-/* ---- the loop
- * ---------------------------------------------------------------------------------------- */
+/* ---- the loop --------------------------------------------------------------------------- */
 
 static void end_life(struct sim_worker *w)
 {
@@ -122,8 +120,7 @@ void sim_worker_turn(struct sim_worker *w)
     w->in_turn = false;
 }
 
-/* ---- the path's edges, as in worker.c
- * ------------------------------------------------------------------ */
+/* ---- the path's edges, as in worker.c --------------------------------------------------- */
 
 static void edge_pause_lane(void *arg, int lane, bool on)
 {
@@ -211,8 +208,7 @@ static void edge_seen(void *arg, enum path_sight what, const struct job *job)
     (void)arg, (void)what, (void)job;
 }
 
-/* ---- what the store edge tells
- * --------------------------------------------------------------------------- */
+/* ---- what the store edge tells ---------------------------------------------------------- */
 
 static void on_claimed(void *arg, struct job *job)
 {
@@ -282,8 +278,7 @@ static void on_publish(void *arg, const struct store_letter *letter)
     sim_after_for(w, sim_range(sim_draw(w), 1000, 100000), letter_arrives, dead_id);
 }
 
-/* ---- making
- * ---------------------------------------------------------------------------------------------- */
+/* ---- making ----------------------------------------------------------------------------- */
 
 static enum rc make_path(struct sim_worker *w, struct err *err)
 {
@@ -431,8 +426,7 @@ void sim_worker_term(struct sim_worker *w)
     }
 }
 
-/* ---- replaced at link time
- * ------------------------------------------------------------------------------- */
+/* ---- replaced at link time -------------------------------------------------------------- */
 
 int __wrap_uv_timer_init(uv_loop_t *loop, uv_timer_t *timer);
 int __wrap_uv_timer_start(uv_timer_t *timer, uv_timer_cb fn, uint64_t first_ms, uint64_t every_ms);
