@@ -274,7 +274,7 @@ static int check_source(const char *path)
             const struct failpoint_place *place = find(name);
             if (!place || strcmp(place->file, path) != 0)
                 fail_msg("%s: \"%s\" is %s", path, name, place ? "another file's" : "unregistered");
-            if (place->can_fail != (i == 2))
+            if (place && place->can_fail != (i == 2))
                 fail_msg("%s: \"%s\" is marked wrong: can it fail?", path, name);
             (void)snprintf(quoted, sizeof quoted, "\"%s\"", name);
             if (strstr(at, quoted))
