@@ -347,8 +347,7 @@ void check_txn(struct sim *s, struct sim_worker *w)
     for (int i = 0; i < n; i++) /* by now its calls' outcomes stand as well */
         if (changes[i].table == FAKE_RESULT && changes[i].row) {
             const struct fake_result_row *row = changes[i].row;
-            if (row->call_number != FAKE_NULL)
-                check_cost(s, sim_job_of(s, &row->job_id), row);
+            check_cost(s, sim_job_of(s, &row->job_id), row);
         }
     check_progress(s);
     if (s->letters != s->by_status[STATUS_DEAD])
