@@ -53,8 +53,9 @@ int64_t endpoint_free_at(const struct endpoint *e, int64_t now_us)
     return is_paused(e, now_us) ? e->paused_until_us : now_us;
 }
 
-void endpoint_begin(struct endpoint *e)
+void endpoint_begin(struct endpoint *e, int64_t now_us)
 {
+    e->begun_us = now_us;
     e->in_flight++;
     e->probe_out = e->probing;
 }

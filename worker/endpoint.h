@@ -18,6 +18,7 @@
 struct endpoint {
     int max_in_flight;
     int in_flight;
+    int64_t begun_us;        /* when the last call began; 0: none yet */
     int64_t paused_until_us; /* 0: not paused */
     bool probing;            /* after a pause: one call at a time until one succeeds */
     bool probe_out;          /* that call is under way */
@@ -31,7 +32,7 @@ bool endpoint_can_run(const struct endpoint *e, int64_t now_us);
 /* When a job that cannot run now may be looked at again: paused_until, or `now` when only the
  * concurrency is full. */
 int64_t endpoint_free_at(const struct endpoint *e, int64_t now_us);
-void endpoint_begin(struct endpoint *e);
+void endpoint_begin(struct endpoint *e, int64_t now_us);
 /* A call ended with this class and decision. True: the endpoint was paused by it just now. */
 bool endpoint_end(struct endpoint *e, enum class class, const struct decision *d, int64_t now_us,
                   uint64_t seed);

@@ -373,7 +373,7 @@ static bool claim(struct path *p, struct job *job)
     int64_t now = p->edges.mono_us(p->edges.arg);
     job->throttle_us += now - job->waiting_since_us;
     job->dispatched_us = now;
-    endpoint_begin(&p->endpoints[job->endpoint]);
+    endpoint_begin(&p->endpoints[job->endpoint], now);
     job->begun = true;
     path_move(p, job, JOB_CLAIM);
     p->edges.claim(p->edges.arg, job);

@@ -14,6 +14,7 @@ enum {
     REVOKE_WAIT_US = 3 * 1000 * 1000, /* calls in flight may end before partitions go */
     BEHIND_CHECK_US = 100 * 1000,     /* how often spans are looked at */
     PULL_MAX = 500,                   /* rows of one pull */
+    BUSY_WAITS = 6, /* short waits after which a busy endpoint's jobs make room for others */
 };
 
 /* ---- making and unmaking ------------------------------------------------------------------ */
@@ -191,9 +192,10 @@ void path_due(struct path *p, int32_t wait_key, int priority, int64_t rows)
         const struct endpoint *e = &p->endpoints[i];
         if (p->conf.catalogue->endpoints[i].db_id != wait_key)
             continue;
-        if (!endpoint_can_run(e, now))
+        if (endpoint_free_at(e, now) > now || (e->probing && e->probe_out))
             return;
-        size_t can_take = e->probing ? 1 : 2 * (size_t)(e->max_in_flight - e->in_flight);
+        /* As many again as it can run at once stand ready, so that it does not wait for rows. */
+        size_t can_take = e->probing ? 1 : (size_t)(2 * e->max_in_flight - e->in_flight);
         size_t queued = lanes_waiting(p->lanes, -1, i);
         if (can_take <= queued)
             return;
@@ -373,18 +375,22 @@ static void park_paused(struct path *p, int64_t now)
     }
 }
 
-/* A head of a lane that its endpoint cannot take for long, while others could use the lane or its
- * record holds back too many: it waits in Postgres. */
+/* The head of a lane that its endpoint cannot take for long, while others could use the lane or its
+ * record holds back too many: it waits in Postgres. An endpoint that works, and only has more to do
+ * than it can, is given longer: what is parked costs Postgres twice. */
 static void park_stuck(struct path *p, int lane, int endpoint, int64_t now)
 {
-    int64_t half = p->conf.offset_span / 2;
+    int64_t short_us = p->conf.short_wait_us, half = p->conf.offset_span / 2;
     bool neighbours = p->lane_paused[lane] && p->conf.catalogue->endpoint_count > 1 &&
                       lanes_waiting(p->lanes, lane, endpoint) * 4 > lanes_jobs(p->lanes, lane) * 3;
+    bool works = now - p->endpoints[endpoint].begun_us <= short_us;
     struct job *job;
     while (p->in_state[JOB_PARK].count < PARKING_MAX &&
            (job = lanes_peek(p->lanes, lane, endpoint)) != NULL) {
-        bool waited = now - job->waiting_since_us > p->conf.short_wait_us;
-        if (!waited || (partitions_behind(p->partitions, job) <= half && !neighbours))
+        int64_t waited_us = now - job->waiting_since_us;
+        bool in_the_way = neighbours && waited_us > (works ? BUSY_WAITS * short_us : short_us);
+        bool holds_back = partitions_behind(p->partitions, job) > half && waited_us > short_us;
+        if (!in_the_way && !holds_back)
             return;
         path_park(p, job, job->endpoint_id, CLASS_NONE, now);
     }

@@ -420,6 +420,8 @@ static void pulled(void *arg, const struct pg_answer *answer)
         return;
     }
     const struct pg_rows *r = answer->rows[0];
+    if (pg_row_count(r) > 0)
+        s->next_second_us = 0; /* there may be more: look at once, not in a second */
     for (int i = 0; i < pg_row_count(r); i++) {
         struct kept_headers headers = kept_headers_unpack(pg_get_span(r, i, 12));
         struct parked_row row = {

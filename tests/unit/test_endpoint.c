@@ -19,7 +19,7 @@ static const struct decision nothing = {0};
 /* A call that begins and ends at once. */
 static bool call(struct endpoint *e, enum class class, int64_t now_us, uint64_t seed)
 {
-    endpoint_begin(e);
+    endpoint_begin(e, 0);
     return endpoint_end(e, class, &nothing, now_us, seed);
 }
 
@@ -28,9 +28,9 @@ static void test_concurrency(void **state)
     (void)state;
     struct endpoint e;
     endpoint_init(&e, 2);
-    endpoint_begin(&e);
+    endpoint_begin(&e, 0);
     assert_true(endpoint_can_run(&e, 0));
-    endpoint_begin(&e);
+    endpoint_begin(&e, 0);
     assert_false(endpoint_can_run(&e, 0));
     assert_int_equal(endpoint_free_at(&e, 7), 7); /* busy, not paused */
     endpoint_cancel(&e);
@@ -75,7 +75,7 @@ static void test_our_own_trouble(void **state)
     endpoint_init(&e, 2);
     const struct decision ours = {.ours = true};
     for (int i = 0; i < 20; i++) {
-        endpoint_begin(&e);
+        endpoint_begin(&e, 0);
         assert_false(endpoint_end(&e, CLASS_UNSENT, &ours, S, 1));
     }
     assert_true(endpoint_can_run(&e, S));
@@ -95,7 +95,7 @@ static void test_pause_and_probe(void **state)
         assert_int_equal(endpoint_free_at(&e, 10 * S), until);
     }
     assert_true(endpoint_can_run(&e, until));
-    endpoint_begin(&e); /* the probe goes alone */
+    endpoint_begin(&e, 0); /* the probe goes alone */
     assert_false(endpoint_can_run(&e, until));
     assert_int_equal(endpoint_free_at(&e, until), until);
     endpoint_cancel(&e); /* it never left: another may */
@@ -104,7 +104,7 @@ static void test_pause_and_probe(void **state)
     assert_false(e.probing);
     assert_int_equal(e.faults, 0);
     assert_int_equal(e.paused_for, CLASS_NONE);
-    endpoint_begin(&e);
+    endpoint_begin(&e, 0);
     assert_true(endpoint_can_run(&e, until)); /* wide open */
 }
 
@@ -141,9 +141,9 @@ static void test_server_s_wish(void **state)
     const struct decision wish = {.pause_us = 20 * S}, longer = {.pause_us = 60 * S};
     struct endpoint e;
     endpoint_init(&e, 100);
-    endpoint_begin(&e);
-    endpoint_begin(&e);
-    endpoint_begin(&e);
+    endpoint_begin(&e, 0);
+    endpoint_begin(&e, 0);
+    endpoint_begin(&e, 0);
     assert_true(endpoint_end(&e, CLASS_THROTTLED, &wish, S, 1));
     assert_int_equal(e.paused_until_us, 21 * S);
     assert_false(endpoint_end(&e, CLASS_THROTTLED, &wish, 2 * S, 1)); /* later, and so longer */
@@ -157,7 +157,7 @@ static void test_server_s_wish(void **state)
     const struct decision small = {.pause_us = 1000};
     int64_t now = 62 * S, longest = 0;
     for (uint64_t i = 0; i < 30; i++) {
-        endpoint_begin(&e);
+        endpoint_begin(&e, 0);
         endpoint_end(&e, CLASS_THROTTLED, &small, now, i);
         assert_true(e.paused_until_us - now >= 1000);
         longest = e.paused_until_us - now > longest ? e.paused_until_us - now : longest;
@@ -173,7 +173,7 @@ static void test_calls_from_before(void **state)
     struct endpoint e;
     endpoint_init(&e, 1000);
     for (int i = 0; i < 256; i++)
-        endpoint_begin(&e);
+        endpoint_begin(&e, 0);
     const struct decision ten = {.pause_us = 10 * S};
     assert_true(endpoint_end(&e, CLASS_OVERLOADED, &ten, S, 1));
     for (int i = 0; i < 200; i++) /* faults, doubts and successes: neither longer nor over */
@@ -185,7 +185,7 @@ static void test_calls_from_before(void **state)
     assert_int_equal(e.paused_until_us, 11 * S);
     assert_false(endpoint_can_run(&e, 11 * S - 1));
     assert_true(e.probing);
-    endpoint_begin(&e); /* the probe; 55 old calls are still out */
+    endpoint_begin(&e, 0); /* the probe; 55 old calls are still out */
     assert_false(endpoint_can_run(&e, 11 * S));
     assert_false(
         endpoint_end(&e, CLASS_OK, &nothing, 11 * S, 1)); /* whose life it is, is all one */

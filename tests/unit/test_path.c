@@ -1,0 +1,388 @@
+/*
+ * test_path.c - which jobs the path keeps in memory and which it sends to `parked`, and how many it
+ * takes back, on a virtual clock with edges of the test's own. What happens to jobs when things
+ * break is the simulation's matter (tests/sim).
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "common/job_msg.h"
+#include "worker/path.h"
+
+enum {
+    ENDPOINTS = 2,
+    AT_ONCE = 2,
+    TURN_US = 10 * 1000,
+    SECOND_US = 1000 * 1000,
+    SHORT_WAIT_US = 5 * SECOND_US,
+    LANE_JOBS = 200,
+    JOBS_MAX = 400,
+};
+#define WALL_MS INT64_C(1763726400000)
+
+struct world {
+    struct path *path;
+    struct catalogue catalogue;
+    struct cat_endpoint endpoints[ENDPOINTS];
+    struct cat_model_version versions[ENDPOINTS];
+    struct cat_model models[ENDPOINTS];
+    int64_t now_us, call_us; /* how long a call takes; 0: for ever */
+    struct job *claims[JOBS_MAX], *stores[JOBS_MAX], *parks[JOBS_MAX];
+    struct job *calls[AT_ONCE * ENDPOINTS];
+    int64_t ends_at_us[AT_ONCE * ENDPOINTS];
+    int claim_count, store_count, park_count, call_count;
+    int ended, parked, pulled_rows, offset;
+};
+
+/* ---- edges -------------------------------------------------------------------------------- */
+
+static void pause_lane(void *arg, int lane, bool on)
+{
+    (void)arg, (void)lane, (void)on;
+}
+
+static void store_offset(void *arg, int lane, int32_t partition, uint32_t epoch, int64_t next)
+{
+    (void)arg, (void)lane, (void)partition, (void)epoch, (void)next;
+}
+
+static void nothing(void *arg)
+{
+    (void)arg;
+}
+
+static bool may_claim(void *arg)
+{
+    (void)arg;
+    return true;
+}
+
+static void claim(void *arg, struct job *job)
+{
+    struct world *w = arg;
+    w->claims[w->claim_count++] = job;
+}
+
+static void store(void *arg, struct job *job)
+{
+    struct world *w = arg;
+    w->stores[w->store_count++] = job;
+}
+
+static void park(void *arg, struct job *job)
+{
+    struct world *w = arg;
+    w->parks[w->park_count++] = job;
+}
+
+static void bury(void *arg, struct job *job)
+{
+    (void)arg;
+    fail_msg("buried: %s", job->reason);
+}
+
+static void pull(void *arg, int32_t wait_key, int priority, int max_rows)
+{
+    (void)wait_key, (void)priority;
+    ((struct world *)arg)->pulled_rows += max_rows;
+}
+
+static enum rc call(void *arg, struct job *job, struct err *err)
+{
+    struct world *w = arg;
+    (void)err;
+    assert_true(w->call_count < AT_ONCE * ENDPOINTS);
+    w->ends_at_us[w->call_count] = w->now_us + w->call_us;
+    w->calls[w->call_count++] = job;
+    return RC_OK;
+}
+
+static void give_up(void *arg, struct job *job)
+{
+    (void)arg, (void)job;
+}
+
+static void scrub(void *arg, int endpoint, char *text, size_t n)
+{
+    (void)arg, (void)endpoint, (void)text, (void)n;
+}
+
+static uint64_t no_chance(void *arg)
+{
+    (void)arg;
+    return 4;
+}
+
+static int64_t mono_us(void *arg)
+{
+    return ((struct world *)arg)->now_us;
+}
+
+static int64_t wall_ms(void *arg)
+{
+    return WALL_MS + ((struct world *)arg)->now_us / 1000;
+}
+
+static void seen(void *arg, enum path_sight what, const struct job *job)
+{
+    struct world *w = arg;
+    (void)job;
+    w->ended += what == SIGHT_ENDED;
+    w->parked += what == SIGHT_PARKED;
+}
+
+/* ---- the world ---------------------------------------------------------------------------- */
+
+static void make_catalogue(struct world *w)
+{
+    static char empty[] = "", one[] = "1", upstream[] = "up";
+    static char names[ENDPOINTS][8] = {"m0", "m1"};
+    for (int i = 0; i < ENDPOINTS; i++) {
+        w->endpoints[i] = (struct cat_endpoint){.index = i,
+                                                .db_id = i + 1,
+                                                .name = names[i],
+                                                .version = 1,
+                                                .base_url = empty,
+                                                .credential = empty,
+                                                .ca_file = empty,
+                                                .max_in_flight = AT_ONCE};
+        w->versions[i] = (struct cat_model_version){.index = i,
+                                                    .db_id = i + 1,
+                                                    .model = names[i],
+                                                    .version = one,
+                                                    .label = names[i],
+                                                    .upstream_model = upstream,
+                                                    .endpoint = i,
+                                                    .state = VERSION_APPROVED,
+                                                    .provider = empty,
+                                                    .owner = empty};
+        w->models[i] = (struct cat_model){names[i], i};
+    }
+    w->catalogue = (struct catalogue){.name = names[0],
+                                      .endpoints = w->endpoints,
+                                      .endpoint_count = ENDPOINTS,
+                                      .versions = w->versions,
+                                      .version_count = ENDPOINTS,
+                                      .models = w->models,
+                                      .model_count = ENDPOINTS};
+}
+
+static int setup(void **state)
+{
+    struct world *w = calloc(1, sizeof *w);
+    struct err err = {0};
+    make_catalogue(w);
+    w->now_us = SECOND_US;
+    struct path_conf conf = {.lane_count = 1,
+                             .catalogue = &w->catalogue,
+                             .max_in_flight = AT_ONCE * ENDPOINTS,
+                             .max_attempts = 3,
+                             .memory_bytes = INT64_C(1) << 30,
+                             .reply_max_bytes = 1 << 20,
+                             .short_wait_us = SHORT_WAIT_US,
+                             .takeover_us = 20 * SECOND_US,
+                             .offset_span = 100000};
+    conf.lanes[0] = (struct lane_conf){
+        .name = "normal", .weight = 1, .max_jobs = LANE_JOBS, .max_bytes = 64 << 20};
+    struct path_edges edges = {.arg = w,
+                               .pause_lane = pause_lane,
+                               .store_offset = store_offset,
+                               .release = nothing,
+                               .may_claim = may_claim,
+                               .claim = claim,
+                               .store = store,
+                               .park = park,
+                               .bury = bury,
+                               .pull = pull,
+                               .call = call,
+                               .abort = give_up,
+                               .scrub = scrub,
+                               .random = no_chance,
+                               .mono_us = mono_us,
+                               .wall_ms = wall_ms,
+                               .seen = seen};
+    if (path_new(&conf, &edges, &w->path, &err) != RC_OK)
+        fail_msg("%s", err.text);
+    path_assigned(w->path, 0, 0, 1);
+    *state = w;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct world *w = *state;
+    path_free(w->path);
+    free(w);
+    return 0;
+}
+
+static void add_record(struct world *w, int endpoint)
+{
+    char id[16], body[128];
+    struct err err = {0};
+    struct buf value;
+    (void)snprintf(id, sizeof id, "d%d", w->offset);
+    (void)snprintf(body, sizeof body,
+                   "{\"model\":\"m%d\",\"max_tokens\":9,\"messages\":[{\"role\":\"user\","
+                   "\"content\":\"x\"}]}",
+                   endpoint);
+    struct job_msg msg = {.batch = SPAN_LIT("b"),
+                          .custom_id = span_of(id),
+                          .app = SPAN_LIT("app"),
+                          .task = SPAN_LIT("task"),
+                          .priority = -1,
+                          .url = SPAN_LIT("/v1/chat/completions"),
+                          .body = span_of(body),
+                          .created_at_ms = WALL_MS,
+                          .max_cost_nusd = -1};
+    msg.batch_id = batchid_make(WALL_MS, msg.app, msg.batch);
+    msg.job_id = jobid_make(WALL_MS, msg.app, msg.batch, msg.custom_id, 0);
+    buf_init(&value, 4096);
+    if (job_msg_encode(&msg, &value, &err) != RC_OK)
+        fail_msg("%s", err.text);
+    struct record record = {.epoch = 1, .offset = w->offset++, .value = buf_span(&value)};
+    path_record(w->path, &record);
+    buf_done(&value);
+}
+
+static void answer_call(struct world *w, int i)
+{
+    static const char reply[] =
+        "{\"model\":\"up\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\","
+        "\"content\":\"y\"},\"finish_reason\":\"stop\"}],"
+        "\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1,\"total_tokens\":2}}";
+    struct job *job = w->calls[i];
+    w->call_count--;
+    w->calls[i] = w->calls[w->call_count];
+    w->ends_at_us[i] = w->ends_at_us[w->call_count];
+    struct http_call *http = &job->call->http;
+    buf_done(&http->reply);
+    buf_init(&http->reply, sizeof reply);
+    buf_add_text(&http->reply, reply);
+    http->facts = (struct http_facts){.status = 200, .body = buf_span(&http->reply)};
+    http->done_us = w->now_us;
+    path_called(w->path, job);
+}
+
+/* One turn of the loop: every edge answers what it was given before. */
+static void turn(struct world *w)
+{
+    int claims = w->claim_count, stores = w->store_count, parks = w->park_count;
+    struct job *claimed[JOBS_MAX], *stored[JOBS_MAX], *parked[JOBS_MAX];
+    memcpy(claimed, w->claims, sizeof claimed);
+    memcpy(stored, w->stores, sizeof stored);
+    memcpy(parked, w->parks, sizeof parked);
+    w->claim_count = w->store_count = w->park_count = 0;
+    w->now_us += TURN_US;
+    for (int i = 0; i < claims; i++) {
+        claimed[i]->claim_answer = CLAIM_GRANTED;
+        path_claimed(w->path, claimed[i]);
+    }
+    for (int i = 0; i < stores; i++) {
+        stored[i]->stored = true;
+        path_stored(w->path, stored[i]);
+    }
+    for (int i = 0; i < parks; i++)
+        path_parked(w->path, parked[i]);
+    for (int i = w->call_count; i-- > 0;)
+        if (w->call_us && w->ends_at_us[i] <= w->now_us)
+            answer_call(w, i);
+    (void)path_tick(w->path);
+}
+
+/* A turn of a worker whose partitions never run dry. */
+static void busy_turn(struct world *w)
+{
+    if (!path_lane_paused(w->path, 0) && w->offset < JOBS_MAX)
+        add_record(w, 0);
+    turn(w);
+}
+
+static void run_for(struct world *w, int64_t us)
+{
+    for (int64_t until_us = w->now_us + us; w->now_us < until_us;)
+        busy_turn(w);
+}
+
+static void fill_lane(struct world *w)
+{
+    while (path_lane_jobs(w->path, 0) < LANE_JOBS) {
+        add_record(w, 0);
+        (void)path_tick(w->path);
+    }
+    assert_true(path_lane_paused(w->path, 0));
+}
+
+/* ---- tests -------------------------------------------------------------------------------- */
+
+/* A lane full of one endpoint's jobs, that it works through in ten seconds. */
+static void test_a_busy_endpoint_keeps_its_jobs(void **state)
+{
+    struct world *w = *state;
+    w->call_us = SECOND_US / 10;
+    fill_lane(w);
+    while (w->ended + w->parked < w->offset)
+        busy_turn(w);
+    assert_int_equal(w->parked, 0);
+    assert_int_equal(w->ended, JOBS_MAX);
+}
+
+/* One that takes calls and never answers gives way after the short wait. */
+static void test_an_endpoint_that_hangs_gives_way(void **state)
+{
+    struct world *w = *state;
+    fill_lane(w);
+    run_for(w, SHORT_WAIT_US - SECOND_US);
+    assert_int_equal(w->parked, 0);
+    run_for(w, 2 * SECOND_US);
+    assert_true(w->parked > LANE_JOBS / 8);
+}
+
+/* One that works, but would take minutes for what waits, gives way in the end. */
+static void test_a_slow_endpoint_gives_way_later(void **state)
+{
+    struct world *w = *state;
+    w->call_us = 2 * SECOND_US;
+    fill_lane(w);
+    run_for(w, 5 * SHORT_WAIT_US);
+    assert_int_equal(w->parked, 0);
+    run_for(w, 2 * SHORT_WAIT_US);
+    assert_true(w->parked > 0);
+}
+
+/* Rows are pulled before an endpoint idles: also while all its calls are out. */
+static void test_pulls_ahead_of_a_busy_endpoint(void **state)
+{
+    struct world *w = *state;
+    path_due(w->path, 1, 0, 1000);
+    assert_int_equal(w->pulled_rows, 2 * AT_ONCE);
+    for (int i = 0; i < AT_ONCE + 1; i++)
+        add_record(w, 0);
+    turn(w);
+    turn(w);
+    assert_int_equal(w->call_count, AT_ONCE);
+    w->pulled_rows = 0;
+    path_due(w->path, 1, 0, 1000);
+    assert_int_equal(w->pulled_rows, AT_ONCE - 1); /* one waits already */
+    path_due(w->path, 77, 0, 10); /* an endpoint of another catalogue: routing decides anew */
+    assert_int_equal(w->pulled_rows, AT_ONCE - 1 + 10);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_a_busy_endpoint_keeps_its_jobs),
+        TEST(test_an_endpoint_that_hangs_gives_way),
+        TEST(test_a_slow_endpoint_gives_way_later),
+        TEST(test_pulls_ahead_of_a_busy_endpoint),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
