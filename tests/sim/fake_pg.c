@@ -205,9 +205,9 @@ enum rc fake_pg_txn(struct fake_pg *db, int64_t session, int64_t now_us,
     return rc;
 }
 
-void fake_pg_cross(struct fake_pg *db, bool on)
+void fake_pg_cross(struct fake_pg *db, int64_t since_us)
 {
-    db->crossing = on;
+    db->blind_since_us = since_us;
 }
 
 void fake_pg_session_end(struct fake_pg *db, int64_t session)

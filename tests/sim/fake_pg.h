@@ -57,9 +57,9 @@ enum rc fake_pg_txn(struct fake_pg *db, int64_t session, int64_t now_us,
 /* The connection is gone: its advisory locks are free. */
 void fake_pg_session_end(struct fake_pg *db, int64_t session);
 
-/* While on, `park` sees no results: as on a server where its snapshot is older than the transaction
- * that inserted them and commits at the same time. */
-void fake_pg_cross(struct fake_pg *db, bool on);
+/* From now on `park` does not see results younger than `since_us` (INT64_MAX: it sees all): as on a
+ * server where its snapshot is older than the transaction that inserted them. */
+void fake_pg_cross(struct fake_pg *db, int64_t since_us);
 
 /* What `inferq batch cancel` writes: the batch is cancelled unless it was, its parked jobs wake.
  * Counts as a transaction (fake_pg_changes). False: there is no such batch. */

@@ -37,7 +37,7 @@ struct fake_store {
 };
 
 struct fake_pg {
-    bool crossing;             /* fake_pg_cross */
+    int64_t blind_since_us;    /* fake_pg_cross; 0: never asked for */
     struct fake_arena kept;    /* rows and their texts */
     struct fake_arena scratch; /* the current transaction's */
     struct fake_store tables[FAKE_TABLES];

@@ -68,6 +68,12 @@ static enum rc park_again(struct fake_txn *t, int from, const struct fake_parked
     return RC_OK;
 }
 
+static bool sees_result(const struct fake_pg *db, const struct jobid *id)
+{
+    const struct fake_result_row *result = fake_pg_result(db, id);
+    return result && (!db->blind_since_us || result->finished_at < db->blind_since_us);
+}
+
 FAKE_RUN(park)
 {
     (void)ret;
@@ -77,7 +83,7 @@ FAKE_RUN(park)
     enum rc rc = RC_OK;
     for (int u = 0; u < n && rc == RC_OK; u++) {
         struct fake_pick p = {fake_arg_id(s, PARK_JOB, u), fake_arg_null(s, PARK_JOB, u), u};
-        if (!p.null && !t->db->crossing && fake_pg_result(t->db, &p.id))
+        if (!p.null && sees_result(t->db, &p.id))
             continue;
         picks[picked++] = p;
         rows[u] = fake_blank(t->db, FAKE_PARKED);

@@ -214,8 +214,8 @@ struct sim {
     size_t seen_count, seen_cap;
     int64_t endpoint_until_us[PLAN_ENDPOINTS];
     enum fault_kind endpoint_fault[PLAN_ENDPOINTS];
-    bool calm;                                      /* faults are over */
-    int64_t result_at_us;                           /* when the last one was inserted */
+    bool calm;    /* faults are over */
+    bool crossed; /* a row was parked beside its result's commit */
     int64_t results, letters, buried, by_status[8]; /* as check.c counted them */
 
     /* what broke first */

@@ -207,7 +207,7 @@ static void run_on_server(struct sim *s, struct txn *t)
         return;
     }
     /* It was under way when a result was committed: its snapshot may be the older one. */
-    fake_pg_cross(s->db, t->left_us < s->result_at_us && s->seq % 2);
+    fake_pg_cross(s->db, s->seq % 2 ? SIM_WALL_US + t->left_us : INT64_MAX);
     t->rc = fake_pg_txn(s->db, t->session, sim_wall_us(s), t->steps, t->count, t->rows, t->sqlstate,
                         &t->err);
     sim_note(s, (uint64_t)t->session, (uint64_t)t->rc, (uint64_t)t->count);
