@@ -36,23 +36,24 @@ def all_checked(world):
 
 
 class Cutter:
-    """Every few transactions that hold one of its statements, one is cut; counts what it did."""
+    """Every few transactions that hold one of its statements, one is cut; counts what it did. Each
+    statement is counted on its own: a rare one gets its turn."""
 
     def __init__(self, rng, cuts):
         self.rng = rng
         self.left = dict(cuts)  # (statement, action) -> how many yet
         self.done = dict.fromkeys(cuts, 0)
-        self.wait = 3
+        self.wait = {statement: 2 for statement, _ in cuts}
 
     def __call__(self, statements):
-        due = [key for key, left in self.left.items() if left and key[0] in statements]
+        for statement in {key[0] for key, left in self.left.items() if left} & set(statements):
+            self.wait[statement] -= 1
+        due = [key for key, left in self.left.items()
+               if left and key[0] in statements and self.wait[key[0]] <= 0]
         if not due:
             return PASS
-        self.wait -= 1
-        if self.wait > 0:
-            return PASS
-        self.wait = self.rng.randrange(1, 6)
         key = self.rng.choice(due)
+        self.wait[key[0]] = self.rng.randrange(1, 6)
         self.left[key] -= 1
         self.done[key] += 1
         return key[1]
@@ -74,7 +75,10 @@ def test_answers_are_lost_after_the_commit(lone_world, tmp_path, capsys):
         batch = world.submit(requests(tmp_path, jobs, "cut"))
         assert world.wait_ended(batch, RECOVERY_S)["succeeded"] == jobs
         report(world, batch, f"answers lost, seed {tally.SEED}: {cutter.done}", capsys)
-        assert not any(cutter.left.values()), f"cuts that never came: {cutter.left}"
+        # `facts` is asked after a lost claim, for all the jobs of it at once: how often is chance.
+        never = [key for key, left in cutter.left.items()
+                 if left and (key[0] != "facts" or not cutter.done[key])]
+        assert not never, f"cuts that never came: {cutter.left}"
         # Each says that its last statement is done, that nothing failed, and that no transaction is
         # open: it was committed.
         assert all(lost.endswith(b"Z\0\0\0\5I") and b"SERROR" not in lost
