@@ -8,13 +8,21 @@ import hashlib
 import json
 import os
 import pathlib
+import uuid
+
+import msgpack
 
 from harness import TOOLS, Message, make_vectors, model, run
 
 PARTITIONS = 20
+# An endpoint that throttles comes to rest before it is asked for the next calls to throttle: else
+# each probe would be one of these, and nothing would ever be pulled back.
+TURNS = 4
 # What jobs do to their endpoint (it is paused, it is full) concerns no other.
-MODELS = [model("busy", max_in_flight=1000), model("flaky", max_in_flight=50),
-          model("later", max_in_flight=50), model("narrow", max_in_flight=1)]
+MODELS = [model("busy", max_in_flight=1000), model("narrow", max_in_flight=1),
+          model("doomed", max_in_flight=1), model("never", max_in_flight=50),
+          *[model(f"flaky-{i}", max_in_flight=50) for i in range(TURNS)],
+          *[model(f"later-{i}", max_in_flight=50) for i in range(TURNS)]]
 OUTPUT = {"kind": "label", "labels": ["yes", "no"]}
 
 # Postgres as a slow and as a refusing server, for the jobs of these tables.
@@ -25,8 +33,9 @@ CREATE FUNCTION parks() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
   IF EXISTS (SELECT FROM inferq.never_parked n WHERE n.job_id = NEW.job_id) THEN
     RAISE 'not this one' USING ERRCODE = '22000';
   END IF;
-  IF EXISTS (SELECT FROM inferq.slow_to_park s WHERE s.job_id = NEW.job_id) THEN
-    PERFORM pg_sleep(1.5);
+  IF EXISTS (SELECT FROM inferq.slow_to_park s WHERE s.job_id = NEW.job_id)
+     AND current_setting('test.slept', true) IS DISTINCT FROM 'yes' THEN  -- once in a transaction
+    PERFORM set_config('test.slept', 'yes', true), pg_sleep(1.5);
   END IF;
   RETURN NEW;
 END $$;
@@ -40,6 +49,29 @@ END $$;
 CREATE TRIGGER refuses BEFORE INSERT ON result FOR EACH ROW
   WHEN (NEW.custom_id LIKE 'refused-%') EXECUTE FUNCTION refuses();
 """
+
+# Postgres as if the partition of all ids of before `cut` were dropped; FIRST_KEPT is older than none
+# of the other jobs.
+DROPPED = """
+CREATE TABLE cut (ms bigint);
+INSERT INTO cut VALUES (0);
+CREATE OR REPLACE FUNCTION oldest_live_ms() RETURNS bigint LANGUAGE sql STABLE RETURN (
+  SELECT greatest(min(lower_ms), (SELECT ms FROM inferq.cut)) FROM inferq.partition_span);
+CREATE FUNCTION drops() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+  IF ('x' || left(replace(NEW.job_id::text, '-', ''), 12))::bit(48)::bigint
+     < (SELECT ms FROM inferq.cut) THEN
+    RAISE 'no partition of relation' USING ERRCODE = '23514';
+  END IF;
+  RETURN NEW;
+END $$;
+CREATE TRIGGER drops BEFORE INSERT ON call FOR EACH ROW
+  WHEN (NEW.job_id < 'FIRST_KEPT') EXECUTE FUNCTION drops();
+CREATE TRIGGER drops BEFORE INSERT ON result FOR EACH ROW
+  WHEN (NEW.job_id < 'FIRST_KEPT') EXECUTE FUNCTION drops();
+"""
+CUT_FEEDS = 4  # a worker that is refused for want of a partition tries again for a second or two
+SELDOM = {"crossing": 3}  # it holds up everything else of its worker for a while: every third feed
+BEFORE_MS = 3600 * 1000  # so much older than all others are the jobs whose partition goes
 
 
 def signing_key():
@@ -80,14 +112,21 @@ class Odd:
         self.message = Message(batch="odd")
         self.key = signing_key()[1]
         self.jobs = {}  # custom id -> kind
+        self.dropped = set()  # custom ids of jobs whose partition goes
         self.strays = 0  # records that are no jobs
+        self.feeds = 0
         world.database.rows(TRIGGERS)
+        first = uuid.UUID(int=self.message.created_ms << 80)
+        world.database.rows(DROPPED.replace("FIRST_KEPT", str(first)))
 
     @staticmethod
     def kinds():
         return [name.removeprefix("make_") for name in dir(Odd) if name.startswith("make_")]
 
     def feed(self, kinds):
+        self.feeds += 1
+        if self.feeds % CUT_FEEDS == 0:
+            self.world.rows("UPDATE cut SET ms = %s", self._cut_ms())
         lines = []
         for kind in kinds:
             for partition in range(PARTITIONS):
@@ -95,20 +134,35 @@ class Odd:
         run(TOOLS / "kput", stdin="".join(json.dumps(line) + "\n" for line in lines),
             env=self.world.env)
 
+    def _cut_ms(self):
+        """What is older has no partition once this feed, or the next that cuts, has begun."""
+        cuts = -(-self.feeds // CUT_FEEDS)
+        return self.message.created_ms - BEFORE_MS + 10 * cuts
+
     def _records(self, kind, partition):
-        custom_id = f"{kind}-{len(self.jobs) + self.strays}"
+        custom_id = f"{kind}-{len(self.jobs) + len(self.dropped) + self.strays}"
         if kind == "garbage":
             self.strays += 1
             return [self._record(f"garbage {custom_id}".encode(), partition)]
+        if self.feeds % SELDOM.get(kind, 1):
+            return []
         changes, copies = getattr(self, f"make_{kind}")(self.message.job_id(custom_id))
         text, name = changes.pop("text"), changes.pop("model", "busy")
+        dropped_in = changes.pop("dropped_in", None)
+        if dropped_in not in (None, -self.feeds % CUT_FEEDS):
+            return []
+        message = self.message if dropped_in is None else Message(
+            batch=f"dropped {self.feeds}", created_ms=self._cut_ms() - 1)
         body = {"model": name, "max_tokens": 50,
                 "messages": [{"role": "user", "content": f"{text} {custom_id}"}]}
-        value = self.message.pack(custom_id, body=body, **changes)
+        value = message.pack(custom_id, body=body, **changes)
         if kind == "forged":
             self.strays += 1
             return [self._record(value, partition, key=b"not the app's key")]
-        self.jobs[custom_id] = kind
+        if dropped_in is None:
+            self.jobs[custom_id] = kind
+        else:
+            self.dropped.add(custom_id)
         return [self._record(value, partition)] * copies
 
     def _record(self, value, partition, key=None):
@@ -141,17 +195,17 @@ class Odd:
     def make_retried(self, _job_id):
         """STORE -> RETRY -> THROTTLE"""
         return {"text": "[[sim: status=429 retry-after=3 times=1 latency=0]] again",
-                "model": "flaky"}, 1
+                "model": f"flaky-{self.feeds % TURNS}"}, 1
 
     def make_parked(self, _job_id):
-        """STORE -> PARK -> SETTLED; those behind it THROTTLE -> PARK"""
-        return {"text": "[[sim: status=429 retry-after=6 times=1 latency=0]] later",
-                "model": "later"}, 1
+        """STORE -> PARK -> SETTLED, and in the next feed THROTTLE -> PARK -> SETTLED"""
+        throttled = "[[sim: status=429 retry-after=6 times=1 latency=0]] " * (self.feeds % 2)
+        return {"text": throttled + "later", "model": f"later-{(self.feeds - 1) // 2 % TURNS}"}, 1
 
     def make_unparkable(self, job_id):
         """PARK -> STORE, once and for all"""
         self.world.rows("INSERT INTO never_parked VALUES (%s)", job_id)
-        return {"text": "[[sim: status=429 retry-after=6 latency=0]] later", "model": "later"}, 1
+        return {"text": "[[sim: status=429 retry-after=6 latency=0]] later", "model": "never"}, 1
 
     def make_reasked(self, _job_id):
         """STORE -> THROTTLE"""
@@ -180,6 +234,21 @@ class Odd:
         self.world.rows("INSERT INTO slow_to_park VALUES (%s)", job_id)
         return {"text": "[[sim: latency=2800ms]] parked and ended at once"}, 2
 
+    # ---- jobs whose partition is dropped
+
+    def make_dropped(self, _job_id):
+        """CLAIM -> BURY where the worker has not heard of it yet, else FETCHED -> BURY"""
+        return {"text": "its partition has just gone", "dropped_in": 0}, 1
+
+    def make_droppedcall(self, _job_id):
+        """STORE -> BURY: the partition goes with the next feed, while it runs"""
+        return {"text": "[[sim: latency=3s]] its partition goes while it runs", "dropped_in": 1}, 1
+
+    def make_droppedlane(self, _job_id):
+        """THROTTLE -> BURY: one is called, the partition of those behind it goes meanwhile"""
+        return {"text": "[[sim: latency=6s]] its partition goes while it waits", "model": "doomed",
+                "dropped_in": 1}, 1
+
     # ---- jobs that another worker was at: its rows are made by hand
 
     def _owner(self, lease_s):
@@ -190,11 +259,12 @@ class Odd:
             lease_s, lease_s <= 0)
 
     def _claimed(self, job_id, lease_s):
-        self.world.rows(
+        claimed = self.world.rows(
             "INSERT INTO call (job_id, batch_id, worker_id, model_version_id, endpoint_id, number,"
             " kind) SELECT %s, %s, %s, v.model_version_id, v.endpoint_id, 1, 1"
-            " FROM model_version v JOIN endpoint e USING (endpoint_id) WHERE e.name = 'at-busy'",
-            job_id, self.message.batch_id, self._owner(lease_s))
+            " FROM model_version v JOIN endpoint e USING (endpoint_id) WHERE e.name = 'at-busy'"
+            " RETURNING number", job_id, self.message.batch_id, self._owner(lease_s))
+        assert claimed == [(1,)], "no worker has told Postgres of its models yet"
 
     def make_owned(self, job_id):
         """CLAIM -> WAIT -> THROTTLE -> CLAIM -> PARK"""
@@ -220,6 +290,8 @@ class Odd:
 
     ENDINGS = {"expired": {"expired"}, "late": {"expired"}, "narrow": {"succeeded", "expired"},
                "nowhere": {"dead no_model"}, "invalid": {"dead invalid"},
+               # A re-ask that is taken over by another worker is not asked again.
+               "reasked": {"succeeded", "dead bad_output"},
                "refused": {"dead unstorable"}, "unparkable": {"dead unstorable"},
                "spent": {"dead attempts_spent"}}
 
@@ -234,5 +306,10 @@ class Odd:
         for custom_id, kind in self.jobs.items():
             assert ended[custom_id] in self.ENDINGS.get(kind, {"succeeded"}), (custom_id,
                                                                               ended[custom_id])
-        buried = self.world.value("SELECT count(*) FROM dead_letter WHERE job_id IS NULL")
-        assert buried == self.strays
+        letters = self.world.letters()
+        old = {msgpack.unpackb(bytes(letter["payload"]))["custom_id"] for letter in letters
+               if "oldest results kept" in letter["reason"]}
+        assert len(letters) - len(old) == self.strays
+        ended = {custom_id for custom_id, in self.world.rows(
+            "SELECT custom_id FROM result WHERE custom_id LIKE 'dropped%'")}
+        assert old | ended == self.dropped  # and both where the record came again after its end
