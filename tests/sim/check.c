@@ -453,6 +453,16 @@ static bool worker_rests(const struct sim_worker *w)
     return true;
 }
 
+/* A worker that had been fenced told the truth of an earlier call after all, and ended the job; the
+ * call that its successor made meanwhile stays open if that one dies, too: nobody comes by the job
+ * again. Its worker's row says that it is lost. */
+static bool overtaken(const struct sim *s, const struct fake_call_row *c)
+{
+    const struct fake_result_row *r = fake_pg_result(s->db, &c->job_id);
+    return r && r->call_number != FAKE_NULL && r->call_number < c->number &&
+           fake_pg_worker(s->db, c->worker_id)->fenced;
+}
+
 /* What is not at rest yet; "": everything is. */
 static void find_unrest(struct sim *s, char *why, size_t n)
 {
@@ -473,7 +483,7 @@ static void find_unrest(struct sim *s, char *why, size_t n)
         (void)snprintf(why, n, "offsets are not committed to the end");
     for (int i = 0; i < fake_pg_count(s->db, FAKE_CALL) && !why[0]; i++) {
         const struct fake_call_row *c = fake_pg_call_at(s->db, i);
-        if (c->done_at == FAKE_NULL)
+        if (c->done_at == FAKE_NULL && !overtaken(s, c))
             (void)snprintf(why, n, "job %d, call %d is open", sim_job_of(s, &c->job_id),
                            (int)c->number);
     }
