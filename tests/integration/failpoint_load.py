@@ -296,8 +296,7 @@ class Odd:
                "spent": {"dead attempts_spent"}}
 
     def seal(self):
-        self.world.inferq("batch", "seal", str(self.message.batch_id), "--total",
-                          str(len(self.jobs)))
+        self.world.seal(self.message, len(self.jobs))
 
     def check_endings(self):
         ended = {custom_id: row["status"] if row["status"] != "dead" else f"dead {row['class']}"

@@ -319,6 +319,11 @@ class World:
         codes = [worker.wait() for worker in stopping]
         assert all(code == 0 for code in codes), codes
 
+    def seal(self, message, total):
+        """Its batch is whole. Also before a worker has seen any of it, as app and name are told."""
+        self.inferq("batch", "seal", str(message.batch_id), "--total", str(total),
+                    "--app", message.app, "--name", message.batch)
+
     def inferq(self, *arguments, **how):
         return run(BIN / "inferq", *arguments, env={**self.env, **how.pop("env", {})}, **how)
 

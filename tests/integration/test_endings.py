@@ -56,7 +56,7 @@ def test_records_of_a_cancelled_batch_are_not_called(world):
         return world.counts(message.batch_id)["cancelled"]
 
     wait_for(cancelled, what="a cancelled record", every=0.3)
-    world.inferq("batch", "seal", str(message.batch_id), "--total", str(len(sent)))
+    world.seal(message, len(sent))
     counts = world.wait_ended(message.batch_id)
     assert counts["cancelled"] >= 1 and counts["succeeded"] + counts["cancelled"] == len(sent)
     check(world)
@@ -94,7 +94,7 @@ def test_a_verdict_yields_to_a_call_elsewhere(lone_world):
                " 1, 1, 700, 900 FROM model_version WHERE model = 'm'",
                message.job_id("late"), message.batch_id, other)
     world.produce(message.pack("late", deadline=message.created_ms))
-    world.inferq("batch", "seal", str(message.batch_id), "--total", "1")
+    world.seal(message, 1)
     wait_for(lambda: world.value("SELECT count(*) FROM parked WHERE batch_id = %s AND taken_by IS NULL",
                                  message.batch_id) == 1, what="it waits in Postgres")
     assert world.counts(message.batch_id)["pending"] == 1

@@ -170,8 +170,7 @@ def test_a_record_delivered_twice_runs_once(world):
     values = [message.pack(f"c-{i % 10}", text=f"document {i % 10}") for i in range(30)]
     world.produce(*values[:15])
     world.produce(*values[15:], lane="high")
-    world.inferq("batch", "seal", str(message.batch_id), "--total", "10", "--app", message.app,
-                 "--name", message.batch)
+    world.seal(message, 10)
     assert world.wait_ended(message.batch_id)["succeeded"] == 10
     assert len(world.calls(message.batch_id)) == 10
     check(world)
@@ -202,8 +201,7 @@ def test_records_of_an_ended_batch_change_nothing(world):
     message = Message()
     values = [message.pack(f"c-{i}", text=f"old {i}") for i in range(5)]
     world.produce(*values)
-    world.inferq("batch", "seal", str(message.batch_id), "--total", "5", "--app", message.app,
-                 "--name", message.batch)
+    world.seal(message, 5)
     world.wait_ended(message.batch_id)
     before = world.rows("SELECT * FROM result WHERE batch_id = %s ORDER BY job_id", message.batch_id)
 

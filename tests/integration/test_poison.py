@@ -35,7 +35,7 @@ def test_a_job_that_crashes_every_worker_stops_at_max_attempts(lone_world):
         # Others would fence it when its lease is over: nobody waits for that here.
         world.rows("UPDATE worker SET fenced = true")
     assert crashes == attempts
-    world.inferq("batch", "seal", str(message.batch_id), "--total", "31")
+    world.seal(message, 31)
     counts = world.wait_ended(message.batch_id)
     assert (counts["succeeded"], counts["dead"]) == (30, 1)
     [letter] = world.letters(message.batch_id)

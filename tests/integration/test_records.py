@@ -24,18 +24,13 @@ def world(worlds):
     return made
 
 
-def seal(world, message, total):
-    world.inferq("batch", "seal", str(message.batch_id), "--total", str(total), "--app", message.app,
-                 "--name", message.batch)
-
-
 def run_among_neighbours(world, poison, headers=None):
     """Produces poison between good records of one partition; the good ones end, and the poison's
     letter, with its place, is returned."""
     message = Message()
     good = [message.pack(f"n-{i}", text=f"neighbour {i}") for i in range(6)]
     placed = world.produce(*good[:3], poison, *good[3:], partition=0, headers=headers)
-    seal(world, message, 6)
+    world.seal(message, 6)
     assert world.wait_ended(message.batch_id)["succeeded"] == 6
 
     def letter():
@@ -91,7 +86,7 @@ def test_a_forged_record_does_not_touch_the_job_whose_id_it_took(world):
     forged = msgpack.packb({**victim.fields("v", text="forged"), "app": "thief"})
     run_among_neighbours(world, forged)
     world.produce(victim.pack("v", text="the real one"))
-    seal(world, victim, 1)
+    world.seal(victim, 1)
     assert world.wait_ended(victim.batch_id)["succeeded"] == 1
     assert world.results(victim.batch_id)["v"]["answer"] == "Extract: the real one"
     check(world)
@@ -160,7 +155,7 @@ def test_signatures_when_they_are_required(lone_world, tmp_path):
     assert world.sim.summary()["requests"] == 2
     world.produce(victim, headers={"inferq-signature": signature(victim)})
     wait_for(lambda: len(world.letters(message.batch_id)) == 1, what="the real victim's own letter")
-    world.inferq("batch", "seal", str(message.batch_id), "--total", "2")
+    world.seal(message, 2)
     finish(world)
 
 
