@@ -104,8 +104,7 @@ bool store_batch_take(struct store_batch *b, const struct pg *conn)
 }
 
 /* Postgres has no partition for one of the rows. Those whose span was dropped while they were here
- * would be refused for ever, and hold up all others; the rest wait for a partition to be made.
- * */
+ * would be refused for ever, and hold up all others; the rest wait for a partition to be made. */
 static int take_gone(struct store_batch *b, const struct pg_answer *answer, struct job **ret_gone)
 {
     struct store *s = b->store;
