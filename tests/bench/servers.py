@@ -17,8 +17,9 @@ import urllib.request
 from machine import Problem, cpu_us, tree_cpu_us
 
 ROOT = os.path.normpath(os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", ".."))
+sys.path.append(os.path.join(ROOT, "tests"))
+import local_stack  # pylint: disable=wrong-import-position
 BIN = os.path.join(ROOT, os.environ.get("BUILD") or "build", "bin")
-STACK = os.path.join(ROOT, "deploy", "local", "stack")
 STACK_NAME = "bench"
 BODY_BYTES = 1024
 MAX_TOKENS = 32
@@ -70,21 +71,16 @@ def wait_for(what, timeout_s, ready, process=None, every_s=0.05):
 # ---- the stack ---------------------------------------------------------------------------------
 
 
-def stack(*arguments):
-    return run(STACK, "--name", STACK_NAME, *arguments)
-
-
 def enter_stack():
-    stack("destroy")
-    stack("up")
-    for line in stack("env").splitlines():
-        name, value = shlex.split(line)[1].split("=", 1)
-        os.environ[name] = value
+    try:
+        os.environ.update(local_stack.fresh(STACK_NAME))
+    except subprocess.CalledProcessError as problem:
+        raise Problem(f"{shlex.join(problem.cmd)} ended with {problem.returncode}") from problem
 
 
 def leave_stack():
     if os.environ.get("KEEP") != "1":
-        stack("destroy")
+        local_stack.call(STACK_NAME, "destroy")
 
 
 def _read_pid(path):
