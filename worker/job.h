@@ -86,7 +86,8 @@ struct job {
     int attempts;  /* calls that count against max_attempts */
     int uncounted; /* consecutive calls that do not */
     int server_errors;
-    int reasks;
+    int reasks; /* that were answered: one that is still to be made is in no parked row, and whoever
+                   pulls that may make it */
     int64_t claimed_by; /* worker_id of the open or last call's row; 0: none */
     bool claim_sent;    /* a claim of (job, number) left and its answer was lost */
     bool ask_only;      /* CLAIM only asks how the job stands: a verdict without a call yielded */

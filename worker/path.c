@@ -24,6 +24,7 @@
 #include <string.h>
 
 #include "common/outspec.h"
+#include "worker/outcome_table.h"
 #include "worker/path_internal.h"
 
 enum {
@@ -517,6 +518,8 @@ static bool parse(struct path *p, struct job *job)
         reply_read(job->api, http->facts.body, job->msg.output_kind != OUTPUT_TEXT, o,
                    &job->answer);
     }
+    /* A re-ask that nobody answered is sent again as it was, or parked as not made. */
+    job->reasks += job->kind == CALL_REASK && outcome_rule(o->class)->step != STEP_RETRY;
     outcome_price(o, job->price ? &job->price->price : NULL, job->estimated_nusd);
     if (o->error)
         p->edges.scrub(p->edges.arg, job->endpoint, o->error, strlen(o->error));
@@ -627,7 +630,6 @@ static bool check(struct path *p, struct job *job)
     case ACTION_EXPIRE:
         return verdict(p, job, STATUS_EXPIRED, CLASS_EXPIRED, NULL);
     case ACTION_REASK:
-        job->reasks++;
         job->after_store = AFTER_REASK;
         break;
     case ACTION_RETRY:
@@ -691,7 +693,8 @@ static bool stored(struct path *p, struct job *job)
         path_move(p, job, JOB_THROTTLE);
         return true;
     }
-    job->kind = CALL_RETRY;
+    if (job->kind != CALL_REASK)
+        job->kind = CALL_RETRY;
     job->waiting_since_us = job->outcome_us;
     if (job->retry_at_us - now > p->conf.short_wait_us ||
         p->in_state[JOB_RETRY].count >= (size_t)p->conf.max_in_flight)

@@ -171,7 +171,8 @@ static enum claim_answer judge(const struct store *s, const struct pg_rows *r, i
     int last = (int)pg_get_int(r, row, 4);
     if (answer == CLAIM_FREE && !ask.ask_only && last > 0) {
         job->number = last + 1;
-        job->kind = CALL_RETRY;
+        if (job->kind != CALL_REASK)
+            job->kind = CALL_RETRY;
         job->attempts = facts.attempts;
         job->spent_nusd = pg_null(r, row, 8) ? -1 : pg_get_int(r, row, 8);
     }

@@ -290,8 +290,6 @@ class Odd:
 
     ENDINGS = {"expired": {"expired"}, "late": {"expired"}, "narrow": {"succeeded", "expired"},
                "nowhere": {"dead no_model"}, "invalid": {"dead invalid"},
-               # A re-ask that is taken over by another worker is not asked again.
-               "reasked": {"succeeded", "dead bad_output"},
                "refused": {"dead unstorable"}, "unparkable": {"dead unstorable"},
                "spent": {"dead attempts_spent"}}
 

@@ -136,6 +136,10 @@ BUGS = [
         " ON CONFLICT", 20, "agreement"),
 
     # ---- seen by unit tests as well ----
+    Bug("reask-counts-unmade", "RE: a re-ask that was parked before it was sent counts as made", PATH,
+        "    case ACTION_REASK:\n        job->after_store",
+        "    case ACTION_REASK:\n        job->reasks++;\n        job->after_store", 500,
+        unit_tests_see_it=True),
     Bug("unknown-cost-is-none", "LV: our own claim is another's", "worker/claim_rule.c",
         "    if (f->mine && ask->claim_sent && f->mine == ask->number)",
         "    if (f->mine && ask->claim_sent && f->mine > ask->number)", 500,

@@ -14,6 +14,7 @@
  *       the model says they did
  *   G6  the model sees each (job, number) once
  *   G8  memory within the budget
+ *   RE  the model was told what was wrong before a job dies of its answer, or nothing more could be
  *   LV  faults over, everything comes to rest
  */
 #include <stdio.h>
@@ -169,6 +170,24 @@ static void call_changed(struct sim *s, const struct fake_call_row *row,
 
 /* ---- result ----------------------------------------------------------------------------- */
 
+/* It died of an answer that is none of its labels: to the one re-ask, which told the model so. */
+static void check_reasked(struct sim *s, int job, const struct fake_result_row *row)
+{
+    const struct fake_call_row *last = fake_pg_call(s->db, &row->job_id, row->call_number);
+    const struct sim_seen *seen = seen_of(s, job, row->call_number);
+    bool unreadable = false; /* a reply: there was nothing to complain of */
+    int counted = 0;
+    for (const struct fake_call_row *c = fake_pg_calls(s->db, &row->job_id); c; c = c->next) {
+        counted += c->class == FAKE_NULL || counts(c->class);
+        unreadable = unreadable || c->class == CLASS_BAD_REPLY;
+    }
+    if (!last || !seen || counted >= attempts_allowed(s, job) || s->jobs[job].corrected)
+        return; /* corrected: a lost call had counted, until its owner told that it does not */
+    if (last->kind != CALL_REASK || !(seen->complains || unreadable))
+        sim_break(s, "RE", "job %d died of a bad answer to call %d, which complained of none", job,
+                  (int)row->call_number);
+}
+
 static void check_verdict(struct sim *s, int job, const struct fake_result_row *row)
 {
     const struct fake_call_row *call = fake_pg_call(s->db, &row->job_id, row->call_number);
@@ -183,6 +202,8 @@ static void check_verdict(struct sim *s, int job, const struct fake_result_row *
              seen->kind != REPLY_OTHER_MODEL)
         sim_break(s, "G5", "job %d succeeded by call %d, which the model did not answer well", job,
                   (int)row->call_number);
+    if (row->class == CLASS_BAD_OUTPUT && s->plan->jobs[job].sort == SORT_LABEL)
+        check_reasked(s, job, row);
 }
 
 static void check_cost(struct sim *s, int job, const struct fake_result_row *row)

@@ -220,6 +220,13 @@ static void abort_comes(struct sim *s, struct sim_worker *w, void *arg)
         finish(s, c, HTTP_FAULT_ABORTED);
 }
 
+/* An earlier answer is among the messages, and so what was wrong with it. */
+static bool complains(struct span request)
+{
+    static const char role[] = "\"role\":\"assistant\"";
+    return memmem(request.p, request.n, role, sizeof role - 1) != NULL;
+}
+
 static void write_down(struct sim *s, struct sim_call *c)
 {
     if (s->seen_count == s->seen_cap) {
@@ -239,6 +246,7 @@ static void write_down(struct sim *s, struct sim_call *c)
         .worker_id = c->job->claimed_by,
         .at_us = s->now_us,
         .kind = kind,
+        .complains = complains(c->job->call->http.request),
         .open = true,
     };
     s->jobs[c->index].calls++;

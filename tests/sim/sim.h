@@ -122,8 +122,9 @@ struct sim_seen {
     uint32_t life;
     int64_t worker_id, at_us;
     enum reply_kind kind;
-    bool open;  /* its sender still waits for the reply */
-    bool given; /* it got the reply (or its end) as the model meant it */
+    bool complains; /* it says what was wrong with an earlier answer */
+    bool open;      /* its sender still waits for the reply */
+    bool given;     /* it got the reply (or its end) as the model meant it */
 };
 
 struct sim_call;

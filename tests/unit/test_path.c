@@ -1,7 +1,8 @@
 /*
  * test_path.c - which jobs the path keeps in memory and which it sends to `parked`, and how many it
- * takes back, on a virtual clock with edges of the test's own. What happens to jobs when things
- * break is the simulation's matter (tests/sim).
+ * takes back; what a re-ask says, whatever comes between it and its answer. On a virtual clock with
+ * edges of the test's own. What happens to jobs when things break is the simulation's matter
+ * (tests/sim).
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -38,6 +39,8 @@ struct world {
     int64_t ends_at_us[AT_ONCE * ENDPOINTS];
     int claim_count, store_count, park_count, call_count;
     int ended, parked, pulled_rows, offset;
+    struct parked_row row;      /* what the first record's job had counted when it was parked */
+    enum validation validation; /* of the last to end */
 };
 
 /* ---- edges -------------------------------------------------------------------------------- */
@@ -79,6 +82,11 @@ static void park(void *arg, struct job *job)
 {
     struct world *w = arg;
     w->parks[w->park_count++] = job;
+    if (job->offset == 0)
+        w->row = (struct parked_row){.number = job->number,
+                                     .attempts = job->attempts,
+                                     .reasks = job->reasks,
+                                     .partition = -1};
 }
 
 static void bury(void *arg, struct job *job)
@@ -132,7 +140,8 @@ static int64_t wall_ms(void *arg)
 static void seen(void *arg, enum path_sight what, const struct job *job)
 {
     struct world *w = arg;
-    (void)job;
+    if (what == SIGHT_ENDED)
+        w->validation = job->validation;
     w->ended += what == SIGHT_ENDED;
     w->parked += what == SIGHT_PARKED;
 }
@@ -222,12 +231,12 @@ static int teardown(void **state)
     return 0;
 }
 
-static void add_record(struct world *w, int endpoint)
+/* A job of this endpoint; with labels (a msgpack array of two) its answer must be one of them. */
+static void make_record(int number, int endpoint, struct span labels, struct buf *value)
 {
     char id[16], body[128];
     struct err err = {0};
-    struct buf value;
-    (void)snprintf(id, sizeof id, "d%d", w->offset);
+    (void)snprintf(id, sizeof id, "d%d", number);
     (void)snprintf(body, sizeof body,
                    "{\"model\":\"m%d\",\"max_tokens\":9,\"messages\":[{\"role\":\"user\","
                    "\"content\":\"x\"}]}",
@@ -240,23 +249,41 @@ static void add_record(struct world *w, int endpoint)
                           .url = SPAN_LIT("/v1/chat/completions"),
                           .body = span_of(body),
                           .created_at_ms = WALL_MS,
+                          .output_kind = labels.n ? OUTPUT_LABEL : OUTPUT_TEXT,
+                          .output_labels = labels,
+                          .output_label_count = labels.n ? 2 : 0,
+                          .max_attempts = 9,
                           .max_cost_nusd = -1};
     msg.batch_id = batchid_make(WALL_MS, msg.app, msg.batch);
     msg.job_id = jobid_make(WALL_MS, msg.app, msg.batch, msg.custom_id, 0);
-    buf_init(&value, 4096);
-    if (job_msg_encode(&msg, &value, &err) != RC_OK)
+    buf_init(value, 4096);
+    if (job_msg_encode(&msg, value, &err) != RC_OK)
         fail_msg("%s", err.text);
+}
+
+static void add_job(struct world *w, int endpoint, struct span labels)
+{
+    struct buf value;
+    make_record(w->offset, endpoint, labels, &value);
     struct record record = {.epoch = 1, .offset = w->offset++, .value = buf_span(&value)};
     path_record(w->path, &record);
     buf_done(&value);
 }
 
-static void answer_call(struct world *w, int i)
+static void add_record(struct world *w, int endpoint)
 {
-    static const char reply[] =
+    add_job(w, endpoint, (struct span){NULL, 0});
+}
+
+static void end_call(struct world *w, int i, int status, const char *content)
+{
+    char reply[256];
+    (void)snprintf(
+        reply, sizeof reply,
         "{\"model\":\"up\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\","
-        "\"content\":\"y\"},\"finish_reason\":\"stop\"}],"
-        "\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1,\"total_tokens\":2}}";
+        "\"content\":\"%s\"},\"finish_reason\":\"stop\"}],"
+        "\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1,\"total_tokens\":2}}",
+        content);
     struct job *job = w->calls[i];
     w->call_count--;
     w->calls[i] = w->calls[w->call_count];
@@ -265,9 +292,14 @@ static void answer_call(struct world *w, int i)
     buf_done(&http->reply);
     buf_init(&http->reply, sizeof reply);
     buf_add_text(&http->reply, reply);
-    http->facts = (struct http_facts){.status = 200, .body = buf_span(&http->reply)};
+    http->facts = (struct http_facts){.status = status, .body = buf_span(&http->reply)};
     http->done_us = w->now_us;
     path_called(w->path, job);
+}
+
+static void answer_call(struct world *w, int i)
+{
+    end_call(w, i, 200, "y");
 }
 
 /* One turn of the loop: every edge answers what it was given before. */
@@ -374,6 +406,107 @@ static void test_pulls_ahead_of_a_busy_endpoint(void **state)
     assert_int_equal(w->pulled_rows, AT_ONCE - 1 + 10);
 }
 
+/* ---- re-asks: an answer that is none of the labels is complained of, once ------------------ */
+
+static const struct span labels = {"\x92\xa1y\xa1n", 5};
+
+/* Until so many calls are out. */
+static void turn_until_called(struct world *w, int calls)
+{
+    for (int i = 0; i < SHORT_WAIT_US / TURN_US && w->call_count < calls; i++)
+        turn(w);
+    assert_int_equal(w->call_count, calls);
+}
+
+/* The call's request holds the first answer and what was wrong with it, or neither. */
+static void check_complains(const struct job *job, bool wanted)
+{
+    struct span request = job->call->http.request;
+    assert_int_equal(memmem(request.p, request.n, "perhaps", 7) != NULL, wanted);
+    assert_int_equal(job->kind == CALL_REASK, wanted);
+}
+
+static void test_a_reask_complains(void **state)
+{
+    struct world *w = *state;
+    add_job(w, 0, labels);
+    turn_until_called(w, 1);
+    check_complains(w->calls[0], false);
+    end_call(w, 0, 200, "perhaps");
+    turn_until_called(w, 1);
+    check_complains(w->calls[0], true);
+    end_call(w, 0, 200, "y");
+    turn(w);
+    assert_int_equal(w->ended, 1);
+    assert_int_equal(w->validation, VALIDATION_REASKED);
+}
+
+/* Nobody answers it: what is sent again is the complaint. */
+static void test_a_failed_reask_is_sent_as_it_was(void **state)
+{
+    struct world *w = *state;
+    add_job(w, 0, labels);
+    turn_until_called(w, 1);
+    end_call(w, 0, 200, "perhaps");
+    turn_until_called(w, 1);
+    end_call(w, 0, 502, "");
+    turn_until_called(w, 1);
+    check_complains(w->calls[0], true);
+    end_call(w, 0, 200, "perhaps not");
+    turn(w);
+    assert_int_equal(w->ended, 1); /* complained of once */
+    assert_int_equal(w->validation, VALIDATION_FAILED);
+}
+
+/* A reply that cannot be read has nothing to complain of; it is asked again all the same, once. */
+static void test_an_unreadable_reply_is_reasked_once(void **state)
+{
+    struct world *w = *state;
+    add_job(w, 0, labels);
+    turn_until_called(w, 1);
+    end_call(w, 0, 200, "\"");
+    turn_until_called(w, 1);
+    assert_int_equal(w->calls[0]->kind, CALL_REASK);
+    assert_null(memmem(w->calls[0]->call->http.request.p, w->calls[0]->call->http.request.n,
+                       "assistant", 9));
+    end_call(w, 0, 200, "\"");
+    turn(w);
+    assert_int_equal(w->ended, 1);
+}
+
+/* Its endpoint is paused before the re-ask is sent: the complaint is gone with the job, and who
+ * pulls the row may make one. */
+static void test_a_reask_that_was_parked_is_still_to_be_made(void **state)
+{
+    struct world *w = *state;
+    struct buf value;
+    add_job(w, 0, labels);
+    add_record(w, 0);
+    turn_until_called(w, 2);
+    int asked = w->calls[0]->offset == 0 ? 0 : 1;
+    struct job *other = w->calls[1 - asked];
+    end_call(w, asked, 200, "perhaps");
+    assert_ptr_equal(w->calls[0], other);
+    end_call(w, 0, 401, "");
+    turn(w);
+    turn(w);
+    assert_int_equal(w->parked, 2); /* the other, too, waits for its endpoint */
+    w->now_us += 3600 * (int64_t)SECOND_US;
+    make_record(0, 0, labels, &value);
+    w->row.payload = buf_span(&value);
+    path_pulled(w->path, &w->row);
+    buf_done(&value);
+    turn_until_called(w, 1);
+    check_complains(w->calls[0], false);
+    end_call(w, 0, 200, "perhaps");
+    turn_until_called(w, 1);
+    check_complains(w->calls[0], true);
+    end_call(w, 0, 200, "n");
+    turn(w);
+    assert_int_equal(w->ended, 1);
+    assert_int_equal(w->validation, VALIDATION_REASKED);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -383,6 +516,10 @@ int main(void)
         TEST(test_an_endpoint_that_hangs_gives_way),
         TEST(test_a_slow_endpoint_gives_way_later),
         TEST(test_pulls_ahead_of_a_busy_endpoint),
+        TEST(test_a_reask_complains),
+        TEST(test_a_failed_reask_is_sent_as_it_was),
+        TEST(test_an_unreadable_reply_is_reasked_once),
+        TEST(test_a_reask_that_was_parked_is_still_to_be_made),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
