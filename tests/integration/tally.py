@@ -30,7 +30,7 @@ WHERE r.call_number IS DISTINCT FROM c.number
 def _append(line):
     path = os.environ.get("INFERQ_CHAOS_TALLY")
     if path:
-        test = os.environ.get("PYTEST_CURRENT_TEST", "").split(" ")[0]
+        test = os.environ.get("PYTEST_CURRENT_TEST", "").rsplit(" (", 1)[0]
         with open(path, "a", encoding="utf-8") as file:
             file.write(json.dumps({"test": test, **line}) + "\n")
 
@@ -41,17 +41,21 @@ def fault(what, count=1):
 
 
 def figures(world):
-    """What became of a world's jobs and calls. lost: accepted by a sealed batch, and nowhere now.
+    """What became of a world's jobs and calls. extra: calls beside the one that gave a job's result,
+    and by class: what became of them. lost: accepted by a sealed batch, and nowhere now.
     doubled: terminal rows beyond one per job, and progress counted twice. unrecorded: calls that the
     model saw and the ledger does not know, or learnt of too late."""
     summary = world.sim.summary()
     seen = {(line["job"], line["call"]) for line in world.sim.lines("begin")}
     known = {(str(job), number) for job, number in world.rows("SELECT job_id, number FROM call")}
+    extra = dict(world.rows("SELECT coalesce(code_name('class', c.class), 'open'), count(*)"
+                            " FROM call c JOIN result r USING (job_id)"
+                            " WHERE r.call_number IS DISTINCT FROM c.number GROUP BY 1"))
     return {
         "jobs": world.value("SELECT count(*) FROM result"),
         "calls": summary["requests"],
-        "extra": world.value("SELECT count(*) FROM call c JOIN result r USING (job_id)"
-                             " WHERE r.call_number IS DISTINCT FROM c.number"),
+        "extra": sum(extra.values()),
+        "classes": extra,
         "unexplained": world.value(UNEXPLAINED),
         "lost": int(world.value("SELECT coalesce(sum(greatest(pending, 0)), 0) FROM batch_progress")),
         "doubled": int(world.value(

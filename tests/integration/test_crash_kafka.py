@@ -60,7 +60,7 @@ def test_workers_come_and_go_while_partitions_are_paused(lone_world, tmp_path, c
     """1 -> 4 -> 2 -> 4 -> 2 ...: who leaves is stopped or killed; in the last round nobody is killed, so
     that its jobs need not wait for a dead worker's lease."""
     rng = random.Random(tally.SEED)
-    jobs, rounds = pick(1000, 20000), pick(2, 12)
+    jobs, rounds = pick(1000, 6000), pick(2, 5)
     world = lone_world(latency="uniform:30ms:90ms", partitions=4, conf={
         **QUICK_LEASE, **QUICK_GROUP, **SMALL_LANES, "max_in_flight": "8"})
     batches = one_batch_per_lane(world, requests(tmp_path, jobs))
@@ -119,7 +119,7 @@ def test_kafka_is_stopped_past_the_session_and_killed(lone_world, tmp_path, caps
     """What was fetched is worked on meanwhile; nobody gives up; afterwards the group forms anew. The
     short form stops it once; test_kill.py kills it once."""
     rng = random.Random(tally.SEED)
-    jobs, stops, kills = pick(400, 10000), pick(1, 10), pick(0, 10)
+    jobs, stops, kills = pick(400, 4000), pick(1, 4), pick(0, 4)
     world = lone_world(latency="uniform:50ms:150ms", partitions=4, conf={
         **QUICK_LEASE, **QUICK_GROUP, **SMALL_LANES, "max_in_flight": "8"})
     batches = one_batch_per_lane(world, requests(tmp_path, jobs))
@@ -253,7 +253,7 @@ def waves(world, rng):
 
 def test_a_cluster_whose_parts_move_fail_and_come_back(lone_world, mock, tmp_path, capsys):
     rng = random.Random(tally.SEED)
-    jobs, rounds = pick(600, 15000), pick(1, 15)
+    jobs, rounds = pick(600, 4000), pick(1, 4)
     world = mock_world(lone_world, mock, latency="uniform:20ms:60ms",
                        conf={**QUICK_LEASE, **MOCK, **SMALL_LANES, "max_in_flight": "8"})
     batches = one_batch_per_lane(world, requests(tmp_path, jobs))
@@ -308,3 +308,8 @@ def test_a_consumer_that_failed_for_good_ends_the_worker(lone_world, mock):
     assert len(world.results(batch)) == len(calls) < 40
     assert world.value("SELECT count(*) FROM worker WHERE stopped_at IS NULL") == 0
     check(world, stopped=True)
+    world.start_worker()
+    assert world.wait_ended(batch)["succeeded"] == 40 == world.sim.summary()["requests"]
+    wait_for(lambda: all(max(c["committed"], c["low"]) == c["high"] for c in world.committed()), 60,
+             "what had ended, passed over")
+    finish(world)

@@ -97,7 +97,7 @@ def test_answers_are_lost_after_the_commit(lone_world, tmp_path, capsys):
 
 def test_postgres_is_killed_in_a_loop(lone_world, tmp_path, capsys):
     """Whatever was sent to the model had its row on disk: none is missing after any of the kills."""
-    jobs, kills = (12000, 12) if tally.LONG else (1200, 2)
+    jobs, kills = (6000, 6) if tally.LONG else (1200, 2)
     rng = random.Random(tally.SEED)
     world = busy_world(lone_world, workers=2)
     batch = world.submit(requests(tmp_path, jobs, "loop"))
@@ -218,7 +218,7 @@ def drop_span(world, tag):
 def test_partitions_come_and_go_under_load(lone_world, tmp_path, capsys):
     """Those of the future are made, of the past made and dropped, by hand and by the keeper: no
     transaction is refused, and nothing is lost."""
-    jobs, rounds = (10000, 20) if tally.LONG else (1500, 4)
+    jobs, rounds = (5000, 10) if tally.LONG else (1500, 4)
     ahead = "UPDATE setting SET value = value + 1 WHERE name = 'partitions_ahead'"
     spans = "SELECT count(*) FROM partition_span"
     world = busy_world(lone_world, workers=2)
@@ -321,7 +321,7 @@ def fill(place):
 
 def test_the_disk_under_postgres_is_full(small_disk, lone_world, tmp_path, capsys):
     """Workers say so and wait, with what they were answered; when there is room they go on."""
-    jobs, rounds = (12000, 6) if tally.LONG else (2000, 1)
+    jobs, rounds = (6000, 3) if tally.LONG else (2000, 1)
     world = busy_world(lone_world, workers=2)
     batch = world.submit(requests(tmp_path, jobs, "full"))
     for i in range(rounds):

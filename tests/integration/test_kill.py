@@ -16,8 +16,8 @@ from checks import finish
 from crash import IN_FLIGHT_MIN, RECOVERY_S, busy_world, ended, ours, report, requests
 from harness import BIN, model, stack, wait_for
 
-ROUNDS = int(os.environ.get("INFERQ_KILL_ROUNDS", "20" if tally.LONG else "8"))
-JOBS = int(os.environ.get("INFERQ_KILL_JOBS", "12000" if tally.LONG else "5000"))
+ROUNDS = int(os.environ.get("INFERQ_KILL_ROUNDS", "12" if tally.LONG else "8"))
+JOBS = int(os.environ.get("INFERQ_KILL_JOBS", "7500" if tally.LONG else "5000"))
 SEED = int(os.environ.get("INFERQ_KILL_SEED") or tally.SEED)
 
 
