@@ -370,7 +370,8 @@ static bool claim(struct path *p, struct job *job)
     if (!job->call)
         return false;
     size_t cap = job->call->http.reply_max_bytes = reply_cap(p, job);
-    path_reserve(p, job, CALL_OVERHEAD_BYTES + job->msg.body.n + cap);
+    /* A re-ask's request holds the answer, too. */
+    path_reserve(p, job, CALL_OVERHEAD_BYTES + job->msg.body.n + job->answer.n + cap);
     int64_t now = p->edges.mono_us(p->edges.arg);
     job->throttle_us += now - job->waiting_since_us;
     job->dispatched_us = now;
@@ -602,6 +603,15 @@ static void close_endpoint(struct path *p, struct job *job, const struct decisio
         p->edges.seen(p->edges.arg, SIGHT_ALERT, job);
 }
 
+/* The answer's text is held beside its reply for a re-ask alone, and then is of the budget. */
+static void keep_answer(struct path *p, struct job *job, enum action action)
+{
+    if (action == ACTION_REASK)
+        path_reserve(p, job, job->answer.cap);
+    else if (action != ACTION_RETRY || job->kind != CALL_REASK)
+        buf_done(&job->answer);
+}
+
 static bool check(struct path *p, struct job *job)
 {
     check_output(p, job);
@@ -620,6 +630,7 @@ static bool check(struct path *p, struct job *job)
     };
     struct decision d = outcome_decide(&job->call->outcome, &facts);
     close_endpoint(p, job, &d, now);
+    keep_answer(p, job, d.action);
     job->verdict_call = job->number;
     job->waiting_since_us = now;
     switch (d.action) {

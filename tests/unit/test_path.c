@@ -507,6 +507,40 @@ static void test_a_reask_that_was_parked_is_still_to_be_made(void **state)
     assert_int_equal(w->validation, VALIDATION_REASKED);
 }
 
+/* ---- memory: the text that was read out of a reply, to be checked ---------------------------- */
+
+/* What is stored is the reply; its text would only take as much memory again. */
+static void test_an_answer_waits_once_for_its_store(void **state)
+{
+    struct world *w = *state;
+    add_record(w, 0);
+    turn_until_called(w, 1);
+    end_call(w, 0, 200, "y");
+    assert_int_equal(w->store_count, 1);
+    assert_int_equal(w->stores[0]->status, STATUS_SUCCEEDED);
+    assert_true(w->stores[0]->call->http.reply.n > 0);
+    assert_null(w->stores[0]->answer.p);
+}
+
+/* What a re-ask repeats is held until that is answered, and is of the byte budget. */
+static void test_an_answer_to_be_repeated_is_of_the_budget(void **state)
+{
+    struct world *w = *state;
+    add_job(w, 0, labels);
+    turn_until_called(w, 1);
+    int64_t before = path_memory_used(w->path);
+    end_call(w, 0, 200, "perhaps");
+    const struct job *job = w->stores[0];
+    assert_int_equal(job->answer.n, 7);
+    assert_int_equal(path_memory_used(w->path), before + (int64_t)job->answer.cap);
+    turn_until_called(w, 1);
+    end_call(w, 0, 200, "n");
+    assert_null(job->answer.p);
+    turn(w);
+    assert_int_equal(w->ended, 1);
+    assert_int_equal(path_memory_used(w->path), 0);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -520,6 +554,8 @@ int main(void)
         TEST(test_a_failed_reask_is_sent_as_it_was),
         TEST(test_an_unreadable_reply_is_reasked_once),
         TEST(test_a_reask_that_was_parked_is_still_to_be_made),
+        TEST(test_an_answer_waits_once_for_its_store),
+        TEST(test_an_answer_to_be_repeated_is_of_the_budget),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
