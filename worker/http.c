@@ -6,8 +6,10 @@
  * do; libcurl names the descriptors and the time it waits for; libuv wakes it (on_poll, on_timer);
  * each time, `reap` takes what has ended off its multi handle and calls `done`.
  *
- * Why several multi handles: each searches its connections one by one, so that with 10,000 in
- * flight on one handle nearly all time goes into that search.
+ * Why several multi handles: each searches its connections one by one, for every start and for every
+ * end, so that with 10,000 in flight on one handle nearly all time goes into that search; and with
+ * thousands each look is at memory that no cache holds any more, so that handles are smaller then.
+ * (Smaller still costs more memory than it saves time: a handle's tables take 35 KiB.)
  *
  * Failure modes: no descriptor or no memory for a connection ends that call alone
  * (HTTP_FAULT_LOCAL). A socket in error is handed to libcurl for reading: what the server said
@@ -30,8 +32,10 @@
 #include "worker/http_internal.h"
 
 enum {
-    CALLS_PER_POOL = 256,
-    POOLS_MAX = 256,
+    CALLS_PER_POOL = 256, /* while all their connections fit a core's cache */
+    CALLS_PER_POOL_COLD = 64,
+    CALLS_COLD = 1024,
+    POOLS_MAX = 512,
     SOCKS_MAX = 1 << 20,
     FIRST_SOCKS = 256,
     STARTS_PER_TURN = 64, /* each costs about 20 us, with a new connection 60 */
@@ -434,14 +438,20 @@ void http_free(struct http *h)
     uv_close((uv_handle_t *)&h->starter, on_handle_closed);
 }
 
+static int pools_for(int in_flight)
+{
+    int calls = in_flight > CALLS_COLD ? CALLS_PER_POOL_COLD : CALLS_PER_POOL;
+    int count = (in_flight + calls - 1) / calls;
+    return count < 1 ? 1 : count > POOLS_MAX ? POOLS_MAX : count;
+}
+
 enum rc http_new(struct uv_loop_s *loop, const struct http_conf *conf, struct http **ret_http,
                  struct err *err)
 {
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
         return err_set(err, RC_FATAL, "libcurl cannot be set up");
     struct http *h = calloc(1, sizeof *h);
-    int count = (conf->expected_in_flight + CALLS_PER_POOL - 1) / CALLS_PER_POOL;
-    count = count < 1 ? 1 : count > POOLS_MAX ? POOLS_MAX : count;
+    int count = pools_for(conf->expected_in_flight);
     struct pool *pools = calloc((size_t)count, sizeof *pools);
     if (!h || !pools) {
         free(h);

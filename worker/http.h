@@ -3,7 +3,7 @@
  *
  * One request per call, sent once: each time libcurl is about to send, it asks us first, and a
  * second time it hears no (its silent re-sends end there); redirects are not followed; HTTP/1.1
- * only. Transfers are spread over several multi handles (about one per 256 in flight). A gate is
+ * only. Transfers are spread over several multi handles (one per 64 to 256 in flight). A gate is
  * asked right before the first byte of each request. A connection on which an error (status 400 or
  * more) or a failure came is not used again: many servers reset or hang the request behind it.
  */
