@@ -150,6 +150,7 @@ struct sim_worker {
     int64_t frozen_until_us;
     int64_t pg_silent_until_us;
     int64_t drain_until_us; /* its own monotonic clock */
+    int64_t turn_us;        /* how long turns take at most */
     int64_t turn_at_us;     /* when the loop's turn ends, on the world's clock */
     int64_t came_us;
     uint64_t draws;

@@ -20,6 +20,7 @@
 enum {
     ABORT_WAIT_US = 10 * 1000 * 1000,
     TURN_US = 300,
+    NAP_US = 10 * 1000,
     START_AGAIN_US = 3 * 1000 * 1000,
 };
 
@@ -116,7 +117,7 @@ void sim_worker_turn(struct sim_worker *w)
         return;
     }
     if (!w->in_turn)
-        turn_within(w, sim_range(sim_draw(w), 0, TURN_US));
+        turn_within(w, sim_range(sim_draw(w), 0, w->turn_us));
     w->in_turn = false;
 }
 
@@ -385,6 +386,7 @@ void sim_worker_start(struct sim_worker *w)
     w->ppm = (int)sim_range(draw >> 20, -10000, 10000); /* a bad quartz: 1 % */
     w->wall_off_us = sim_range(draw >> 40, -400000, 400000);
     w->slept_us = 0;
+    w->turn_us = (draw >> 12) % 4 ? TURN_US : NAP_US; /* as if it had thousands of long calls */
     (void)snprintf(w->name, sizeof w->name, "worker %d.%u", w->slot, (unsigned)w->life);
     TELL(s, w, "starts");
     s->running = w;
