@@ -127,6 +127,7 @@ struct progress progress_read(const struct pg_rows *rows, int row, int col)
         .last_ms = pg_get_time_ms(rows, row, col + 8),
         .cancel_ms = pg_get_time_ms(rows, row, col + 9),
         .requeued = pg_get_int(rows, row, col + 10),
+        .dead_accepted = pg_get_int(rows, row, col + 11),
     };
     p.ended = p.succeeded + p.dead + p.cancelled + p.expired;
     return p;

@@ -49,6 +49,7 @@ void batch_params(struct pg_params *p, const struct batch *b);
 struct progress {
     int64_t accepted, pending; /* -1: not known, the batch is not sealed */
     int64_t requeued;          /* of the accepted */
+    int64_t dead_accepted;     /* of the dead: a reviewer took their answer */
     int64_t ended, succeeded, dead, cancelled, expired;
     int64_t cost_nusd; /* -1: nothing known */
     int64_t unpriced;  /* results whose cost is not known */
@@ -58,10 +59,10 @@ struct progress {
 enum rc batch_progress(struct ctx *ctx, const struct batch *b, struct progress *ret,
                        struct err *err) MUST_CHECK;
 /* From columns succeeded, dead, cancelled, expired, accepted, pending, cost_nusd, unpriced,
- * last_at, cancel_requested_at, requeued that begin at `col`. */
+ * last_at, cancel_requested_at, requeued, dead_accepted that begin at `col`. */
 #define PROGRESS_COLUMNS                                                                     \
     "succeeded, dead, cancelled, expired, accepted, pending, cost_nusd, unpriced, last_at, " \
-    "cancel_requested_at, requeued"
+    "cancel_requested_at, requeued, dead_accepted"
 struct progress progress_read(const struct pg_rows *rows, int row, int col);
 
 #endif

@@ -172,10 +172,11 @@ static enum rc show(struct watch *w, struct err *err)
     return rc == RC_OK ? out_flush(err) : rc;
 }
 
-/* A dead job that was requeued is judged by its new generation, not by its old end. */
+/* A dead job that was requeued is judged by its new generation, not by its old end; one whose
+ * answer a reviewer accepted has an answer. */
 static bool all_succeeded(const struct progress *p)
 {
-    return p->succeeded >= p->accepted - p->requeued;
+    return p->succeeded + p->dead_accepted >= p->accepted - p->requeued;
 }
 
 enum rc batch_watch(struct ctx *ctx, struct err *err)

@@ -152,22 +152,46 @@ static const struct opt dead_show_opts[] = {
     JSON_OPT,
     END_OPT,
 };
-static const struct opt requeue_opts[] = {
-    DEAD_FILTER_OPTS,
-    {.name = "limit",
-     .type = OPT_INT,
-     .arg = "N",
-     .min = 1,
-     .max = INT32_MAX,
-     .help = "at most N, oldest first"},
-    {.name = "dry-run", .type = OPT_FLAG, .help = "say what would be done, do nothing"},
-    {.name = "yes", .type = OPT_FLAG, .help = "really requeue all that the filter finds"},
-    {.name = "deadline",
+/* What every act of the review desk takes (dead_walk.h). */
+#define DEAD_ACT_OPTS                                                                             \
+    DEAD_FILTER_OPTS,                                                                             \
+        {.name = "limit",                                                                         \
+         .type = OPT_INT,                                                                         \
+         .arg = "N",                                                                              \
+         .min = 1,                                                                                \
+         .max = INT32_MAX,                                                                        \
+         .help = "at most N, oldest first"},                                                      \
+        {.name = "dry-run", .type = OPT_FLAG, .help = "say what would be done, do nothing"},      \
+        {.name = "yes", .type = OPT_FLAG, .help = "really do it to all that the filter finds"},   \
+        {.name = "reason", .type = OPT_TEXT, .arg = "TEXT", .help = "why, kept with who did it"}, \
+        ACTOR_OPT, JSON_OPT
+#define DEADLINE_OPT                                                             \
+    {                                                                            \
+        .name = "deadline", .type = OPT_TEXT, .arg = "TIME|none",                \
+        .help = "a new deadline: +24h, a time, or none (default: the job's own)" \
+    }
+
+static const struct opt requeue_opts[] = {DEAD_ACT_OPTS, DEADLINE_OPT, END_OPT};
+static const struct opt discard_opts[] = {DEAD_ACT_OPTS, END_OPT};
+static const struct opt accept_opts[] = {
+    {.name = "output",
      .type = OPT_TEXT,
-     .arg = "TIME|none",
-     .help = "a new deadline: +24h, a time, or none (default: the job's own)"},
-    ACTOR_OPT,
-    JSON_OPT,
+     .arg = "FILE",
+     .help = "the answer, where it is not the model's own (one ID; - is standard input)"},
+    DEAD_ACT_OPTS,
+    END_OPT,
+};
+static const struct opt edit_opts[] = {
+    {.name = "set",
+     .type = OPT_LIST,
+     .arg = "KEY=VALUE",
+     .help = "set a member of the body, JSON or text; may stand many times"},
+    {.name = "body",
+     .type = OPT_TEXT,
+     .arg = "FILE",
+     .help = "the whole new body (one ID; - is standard input)"},
+    DEAD_ACT_OPTS,
+    DEADLINE_OPT,
     END_OPT,
 };
 static const struct opt explain_opts[] = {
@@ -274,6 +298,33 @@ const struct cmd cmd_table[] = {
      .help =
          "Either ids, or a filter with --yes (or --dry-run). Without a filter's --yes nothing is\n"
          "done. Exits 1 when some were refused, 2 when all were."},
+    {.name = "dead edit",
+     .args = "[ID...]",
+     .args_max = -1,
+     .opts = edit_opts,
+     .run = dead_edit,
+     .summary = "run dead jobs again with another body",
+     .help =
+         "One ID opens its body in $VISUAL or $EDITOR, or takes --body FILE. --set works on ids "
+         "and,\nwith --yes, on a filter: --set model=large, --set max_tokens=4096. The job runs "
+         "as a new\ngeneration; the letter is kept as it was, and the new body beside it."},
+    {.name = "dead accept",
+     .args = "[ID...]",
+     .args_max = -1,
+     .opts = accept_opts,
+     .run = dead_accept,
+     .summary = "take what the model said, or --output, as the answer of a dead job",
+     .help = "The job stays dead, and its result as it is. Reports see outcome 'accepted' and the\n"
+             "answer. For ids, or with --yes for a filter. Exits 1 when some were refused, 2 when "
+             "all were."},
+    {.name = "dead discard",
+     .args = "[ID...]",
+     .args_max = -1,
+     .opts = discard_opts,
+     .run = dead_discard,
+     .summary = "end the review of letters that need nothing more",
+     .help = "Their jobs stay dead. For ids, or with --yes for a filter. Exits 1 when some were\n"
+             "refused, 2 when all were."},
     {.name = "explain",
      .args = "JOB | BATCH CUSTOM_ID",
      .args_min = 1,

@@ -10,6 +10,8 @@
 #include "common/clock.h"
 #include "common/codes.h"
 
+_Static_assert(DEAD_REQUEUED == 3 && DEAD_EDITED == 4, "as DEAD_RUNS_AGAIN says");
+
 int64_t dead_since_parse(const char *text, int64_t now_ms)
 {
     char relative[64];

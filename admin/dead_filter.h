@@ -34,6 +34,9 @@ void dead_filter_params(struct pg_params *p, const struct dead_filter *f);
     "AND ($3::int2 IS NULL OR d.state = $3) AND ($4::text IS NULL OR d.app = $4) "  \
     "AND ($5::timestamptz IS NULL OR d.created_at >= $5)"
 
+/* The states of a letter whose job runs again, as its next generation: requeued, edited. */
+#define DEAD_RUNS_AGAIN "IN (3, 4)"
+
 /* "24h" and "7d" ago, "2026-11-21T10:43:00Z"; -1: neither. Pure. */
 int64_t dead_since_parse(const char *text, int64_t now_ms);
 /* A dead letter's id. RC_REJECT: no positive number. Pure. */

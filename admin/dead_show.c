@@ -17,9 +17,10 @@
 
 enum { OUTPUT_BYTES_MAX = 96 << 20 };
 
-struct letter {
+struct shown {
     struct pg_rows *rows;   /* owned */
     struct pg_rows *events; /* at, actor, action, new_job_id, detail; owned */
+    struct pg_rows *edited; /* body, where it was edited; owned */
     bool is_job;
     struct job_msg msg; /* is_job; points into rows */
     struct err why_no_job;
@@ -54,7 +55,7 @@ static const char letter_sql[] =
     "d.record_offset, d.record_at, d.published_at, d.payload, d.app, d.task, d.team "
     "FROM dead_letter d LEFT JOIN batch b USING (batch_id) WHERE d.dead_id = $1";
 
-static enum rc read_letter(struct ctx *ctx, struct letter *l, struct err *err)
+static enum rc read_letter(struct ctx *ctx, struct shown *l, struct err *err)
 {
     int64_t id = 0;
     int class;
@@ -73,6 +74,8 @@ static enum rc read_letter(struct ctx *ctx, struct letter *l, struct err *err)
                       "SELECT at, actor, action, new_job_id, detail FROM review_event "
                       "WHERE dead_id = $1 ORDER BY event_id",
                       p, &l->events, err);
+    if (rc == RC_OK)
+        rc = ctx_exec(ctx, "SELECT body FROM edited WHERE dead_id = $1", p, &l->edited, err);
     if (rc != RC_OK)
         goto out;
     struct span payload = pg_get_span(l->rows, 0, PAYLOAD);
@@ -114,7 +117,7 @@ static void line_id(struct buf *out, const char *name, const struct jobid *id)
     line(out, name, span_of(text));
 }
 
-static void write_head(const struct letter *l, struct buf *out)
+static void write_head(const struct shown *l, struct buf *out)
 {
     const struct pg_rows *r = l->rows;
     struct jobid job = pg_get_uuid(r, 0, JOB_ID);
@@ -181,7 +184,7 @@ static void write_job(const struct job_msg *m, struct buf *out)
     line(out, "  body", m->body);
 }
 
-static void write_events(const struct letter *l, struct buf *out)
+static void write_events(const struct shown *l, struct buf *out)
 {
     const struct pg_rows *e = l->events;
     for (int i = 0; i < pg_row_count(e); i++) {
@@ -195,11 +198,15 @@ static void write_events(const struct letter *l, struct buf *out)
         table_clean(pg_get_span(e, i, 1), 0, out);
         if (!pg_null(e, i, 3))
             buf_addf(out, ", as job %s", id);
+        if (pg_get_span(e, i, 4).n) {
+            buf_add_text(out, ": ");
+            table_clean(pg_get_span(e, i, 4), 0, out);
+        }
         buf_add_byte(out, '\n');
     }
 }
 
-static void write_text(const struct letter *l, struct buf *out)
+static void write_text(const struct shown *l, struct buf *out)
 {
     int64_t id = pg_get_int(l->rows, 0, DEAD_ID);
     int state = (int)pg_get_int(l->rows, 0, STATE);
@@ -212,8 +219,14 @@ static void write_text(const struct letter *l, struct buf *out)
                  " --payload`\n",
                  l->why_no_job.text, pg_get_span(l->rows, 0, PAYLOAD).n, id);
     write_events(l, out);
+    if (pg_row_count(l->edited)) {
+        buf_add_text(out, "\nthe body that it runs with since\n");
+        line(out, "  body", pg_get_span(l->edited, 0, 0));
+    }
     if (l->is_job && !pg_null(l->rows, 0, JOB_ID) && (state == DEAD_OPEN || state == DEAD_CLAIMED))
-        buf_addf(out, "\nto run it again: inferq dead requeue %" PRId64 "\n", id);
+        buf_addf(out,
+                 "\nto run it again: inferq dead requeue %" PRId64 " (or edit, accept, discard)\n",
+                 id);
 }
 
 /* ---- for programs ------------------------------------------------------------------------- */
@@ -293,7 +306,7 @@ static void json_events(struct jsonw *w, const struct pg_rows *e)
     jsonw_close(w, ']');
 }
 
-static void write_json(const struct letter *l, struct buf *out)
+static void write_json(const struct shown *l, struct buf *out)
 {
     const struct pg_rows *r = l->rows;
     struct jsonw w = {.out = out};
@@ -324,13 +337,15 @@ static void write_json(const struct letter *l, struct buf *out)
         json_job(&w, &l->msg);
     else
         jsonw_null(&w);
+    key_text(&w, "edited_body",
+             pg_row_count(l->edited) ? pg_get_span(l->edited, 0, 0) : (struct span){0});
     jsonw_key(&w, "events");
     json_events(&w, l->events);
     jsonw_close(&w, '}');
     buf_add_byte(out, '\n');
 }
 
-static enum rc show(const struct letter *l, bool json, struct err *err)
+static enum rc show(const struct shown *l, bool json, struct err *err)
 {
     struct buf out;
     buf_init(&out, OUTPUT_BYTES_MAX);
@@ -346,7 +361,7 @@ static enum rc show(const struct letter *l, bool json, struct err *err)
 
 enum rc dead_show(struct ctx *ctx, struct err *err)
 {
-    struct letter l = {0};
+    struct shown l = {0};
     bool payload = opts_set(&ctx->opts, "payload"), json = opts_set(&ctx->opts, "json");
     if (payload && json)
         return err_set(err, RC_REJECT, "--payload writes bytes: it does not go with --json");
@@ -355,5 +370,6 @@ enum rc dead_show(struct ctx *ctx, struct err *err)
         rc = payload ? out_write(pg_get_span(l.rows, 0, PAYLOAD), err) : show(&l, json, err);
     pg_rows_free(l.rows);
     pg_rows_free(l.events);
+    pg_rows_free(l.edited);
     return rc;
 }

@@ -10,6 +10,7 @@
 
 #include "admin/batch_ref.h"
 #include "admin/cmd.h"
+#include "admin/dead_filter.h"
 #include "admin/out.h"
 #include "admin/story.h"
 #include "common/codes.h"
@@ -24,8 +25,9 @@ static enum rc was_requeued(struct ctx *ctx, const struct jobid *id, bool *ret, 
     if (rc != RC_OK)
         return rc;
     pg_add_uuid(p, id);
-    pg_add_int(p, PG_INT2, DEAD_REQUEUED);
-    rc = ctx_exec(ctx, "SELECT EXISTS (SELECT FROM dead_letter WHERE job_id = $1 AND state = $2)",
+    rc = ctx_exec(ctx,
+                  "SELECT EXISTS (SELECT FROM dead_letter WHERE job_id = $1 "
+                  "AND state " DEAD_RUNS_AGAIN ")",
                   p, &rows, err);
     if (rc == RC_OK)
         *ret = pg_get_bool(rows, 0, 0);

@@ -83,6 +83,16 @@ static enum rc add_setting(struct opts *o, struct span name, const char *value, 
     return RC_OK;
 }
 
+static enum rc add_to_list(struct opts *o, const struct opt *opt, const char *text, struct err *err)
+{
+    if (o->list_count == OPTS_LIST_MAX)
+        return err_set(err, RC_REJECT, "--%s stands there more than %d times", opt->name,
+                       OPTS_LIST_MAX);
+    o->list[o->list_count].opt = opt;
+    o->list[o->list_count++].text = text;
+    return RC_OK;
+}
+
 static enum rc known(struct opts *o, struct line *line, int i, const char *name, size_t name_n,
                      struct err *err)
 {
@@ -94,6 +104,8 @@ static enum rc known(struct opts *o, struct line *line, int i, const char *name,
         rc = take_value(line, name, name_n, &o->values[i].text, err);
     if (rc == RC_OK && opt->type == OPT_INT)
         rc = parse_int(opt, o->values[i].text, &o->values[i].num, err);
+    if (rc == RC_OK && opt->type == OPT_LIST)
+        rc = add_to_list(o, opt, o->values[i].text, err);
     o->values[i].set = rc == RC_OK;
     return rc;
 }
@@ -169,4 +181,13 @@ int64_t opts_int(const struct opts *o, const char *name, int64_t deflt)
 {
     int i = find(o, name);
     return o->values[i].set ? o->values[i].num : deflt;
+}
+
+const char *opts_each(const struct opts *o, const char *name, int i)
+{
+    const struct opt *opt = &o->table[find(o, name)];
+    for (int at = 0; at < o->list_count; at++)
+        if (o->list[at].opt == opt && i-- == 0)
+            return o->list[at].text;
+    return NULL;
 }

@@ -14,9 +14,9 @@
 #include "common/config.h"
 #include "common/err.h"
 
-enum { OPTS_MAX = 24, OPTS_SETTINGS_MAX = 64 };
+enum { OPTS_MAX = 24, OPTS_SETTINGS_MAX = 64, OPTS_LIST_MAX = 64 };
 
-enum opt_type { OPT_FLAG, OPT_TEXT, OPT_INT };
+enum opt_type { OPT_FLAG, OPT_TEXT, OPT_INT, OPT_LIST /* a text; may stand many times */ };
 
 struct opt {
     const char *name; /* without dashes */
@@ -38,6 +38,11 @@ struct opts {
         const char *text;
         int64_t num;
     } values[OPTS_MAX];
+    struct {
+        const struct opt *opt;
+        const char *text;
+    } list[OPTS_LIST_MAX]; /* values of OPT_LIST, in the order of the command line */
+    int list_count;
     struct opt_setting settings[OPTS_SETTINGS_MAX];
     int setting_count;
     const char **args; /* owned array of borrowed texts */
@@ -54,5 +59,7 @@ void opts_done(struct opts *o);
 bool opts_set(const struct opts *o, const char *name);
 const char *opts_text(const struct opts *o, const char *name, const char *deflt);
 int64_t opts_int(const struct opts *o, const char *name, int64_t deflt);
+/* The i-th value of an OPT_LIST, from 0; NULL past the last. */
+const char *opts_each(const struct opts *o, const char *name, int i);
 
 #endif

@@ -2,7 +2,7 @@
  * requeue_msg.c - the next generation of a message.
  *
  * The message is not decoded and encoded again, which would lose the keys that this release does
- * not know: its pairs are copied, but for the three that change, which are written behind them.
+ * not know: its pairs are copied, but for those that change, which are written behind them.
  */
 #include "admin/requeue_msg.h"
 
@@ -35,8 +35,16 @@ static enum rc check_deadline(int64_t deadline_ms, int64_t now_ms, struct err *e
                    at);
 }
 
+static bool is_changed(struct span key, const struct requeue_change *change)
+{
+    return span_is(key, "job_id") || span_is(key, "generation") || span_is(key, "deadline") ||
+           (change->body.p && span_is(key, "body")) ||
+           (change->other_prompt && span_is(key, "prompt_version"));
+}
+
 /* Appends the pairs that stay. The bytes were checked by job_msg_decode. */
-static uint32_t copy_pairs(struct span payload, struct buf *out)
+static uint32_t copy_pairs(struct span payload, const struct requeue_change *change,
+                           struct buf *out)
 {
     struct mp_cursor c = mp_cursor_of(payload);
     struct mp_token map, key;
@@ -47,8 +55,7 @@ static uint32_t copy_pairs(struct span payload, struct buf *out)
         const uint8_t *from = c.p;
         if (mp_next(&c, &key) != MP_OK || mp_skip(&c) != MP_OK)
             return 0;
-        if (span_is(key.bytes, "job_id") || span_is(key.bytes, "generation") ||
-            span_is(key.bytes, "deadline"))
+        if (is_changed(key.bytes, change))
             continue;
         buf_add(out, from, (size_t)(c.p - from));
         kept++;
@@ -57,49 +64,57 @@ static uint32_t copy_pairs(struct span payload, struct buf *out)
 }
 
 static void write_new(struct span payload, const struct jobid *id, uint32_t generation,
-                      int64_t deadline_ms, struct buf *out)
+                      const struct requeue_change *change, struct buf *out)
 {
     struct buf pairs;
     buf_init(&pairs, JOB_MSG_BYTES_MAX);
-    uint32_t kept = copy_pairs(payload, &pairs);
-    mp_put_map(out, kept + 2 + (deadline_ms != DEADLINE_NONE));
+    uint32_t kept = copy_pairs(payload, change, &pairs);
+    mp_put_map(out, kept + 2 + (change->deadline_ms != DEADLINE_NONE) + (change->body.p != NULL));
     buf_add_span(out, buf_span(&pairs));
     mp_put_str(out, SPAN_LIT("job_id"));
     mp_put_bin(out, (struct span){(const char *)id->b, sizeof id->b});
     mp_put_str(out, SPAN_LIT("generation"));
     mp_put_int(out, generation);
-    if (deadline_ms != DEADLINE_NONE) {
+    if (change->deadline_ms != DEADLINE_NONE) {
         mp_put_str(out, SPAN_LIT("deadline"));
-        mp_put_int(out, deadline_ms);
+        mp_put_int(out, change->deadline_ms);
+    }
+    if (change->body.p) {
+        mp_put_str(out, SPAN_LIT("body"));
+        mp_put_bin(out, change->body);
     }
     out->failed |= pairs.failed;
     buf_done(&pairs);
 }
 
-enum rc requeue_msg(struct span payload, const struct jobid *job_id, int64_t deadline_ms,
-                    int64_t now_ms, struct buf *out, struct job_msg *ret_msg, struct err *err)
+enum rc requeue_msg(struct span payload, const struct jobid *job_id,
+                    const struct requeue_change *change, int64_t now_ms, struct buf *out,
+                    struct job_msg *ret_msg, struct err *err)
 {
     struct job_msg old, new;
+    struct requeue_change made = *change;
     int class;
     enum rc rc = read_old(payload, job_id, &old, err);
     if (rc != RC_OK)
         return rc;
-    int64_t deadline = deadline_ms == DEADLINE_KEEP ? old.deadline_ms : deadline_ms;
-    rc = check_deadline(deadline, now_ms, err);
+    if (made.deadline_ms == DEADLINE_KEEP)
+        made.deadline_ms = old.deadline_ms;
+    rc = check_deadline(made.deadline_ms, now_ms, err);
     if (rc != RC_OK)
         return rc;
     uint32_t generation = old.generation + 1;
     struct jobid id = jobid_make(old.created_at_ms, old.app, old.batch, old.custom_id, generation);
     size_t from = out->n;
-    write_new(payload, &id, generation, deadline, out);
+    write_new(payload, &id, generation, &made, out);
     if (out->failed)
         return err_set(err, RC_NOMEM, "no memory for its new message");
     rc = job_msg_decode(out->p + from, out->n - from, &new, &class, err);
-    if (rc == RC_OK && !job_msg_id_matches(&new))
-        rc = err_set(err, RC_FATAL, "its new message does not verify");
-    if (rc == RC_OK)
-        *ret_msg = new;
-    return rc;
+    if (rc != RC_OK)
+        return err_prefix(err, RC_REJECT, "its new message is no job");
+    if (!job_msg_id_matches(&new))
+        return err_set(err, RC_FATAL, "its new message does not verify");
+    *ret_msg = new;
+    return RC_OK;
 }
 
 int requeue_priority(struct span topic, int msg_priority, int batch_priority)

@@ -4,6 +4,7 @@
 #ifndef INFERQ_ADMIN_REQUEUE_MSG_H
 #define INFERQ_ADMIN_REQUEUE_MSG_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/buf.h"
@@ -14,13 +15,19 @@
 
 enum { DEADLINE_KEEP = -1, DEADLINE_NONE = 0 }; /* else Unix ms */
 
+struct requeue_change {
+    int64_t deadline_ms; /* DEADLINE_KEEP, DEADLINE_NONE, or Unix ms */
+    struct span body;    /* a new one; absent: it stays */
+    bool other_prompt;   /* the new body is not what the job's prompt version made: it is dropped */
+};
+
 /* Appends to `out` the message `payload` with generation + 1, the id that follows from it, and the
- * deadline; every other key, known here or not, is kept byte for byte. *ret_msg borrows from `out`.
- * RC_REJECT: not a job, the id does not follow from its fields or is not `job_id`, or its deadline
- * (kept or new) is not after `now_ms`. */
-enum rc requeue_msg(struct span payload, const struct jobid *job_id, int64_t deadline_ms,
-                    int64_t now_ms, struct buf *out, struct job_msg *ret_msg,
-                    struct err *err) MUST_CHECK;
+ * changes; every other key, known here or not, is kept byte for byte. *ret_msg borrows from `out`.
+ * RC_REJECT: not a job, the id does not follow from its fields or is not `job_id`, the new message
+ * is too large, or its deadline (kept or new) is not after `now_ms`. */
+enum rc requeue_msg(struct span payload, const struct jobid *job_id,
+                    const struct requeue_change *change, int64_t now_ms, struct buf *out,
+                    struct job_msg *ret_msg, struct err *err) MUST_CHECK;
 
 /* The priority of the lane: the topic's last part wins over the message's, then the batch's (-1:
  * not said), then normal. */

@@ -12,6 +12,7 @@
 
 #include "admin/batch_ref.h"
 #include "admin/cmd.h"
+#include "admin/dead_filter.h"
 #include "admin/fmt.h"
 #include "admin/jsonw.h"
 #include "admin/out.h"
@@ -149,8 +150,8 @@ static void build_sql(const struct field_list *fields, bool all_generations, str
     if (!all_generations)
         buf_addf(sql,
                  " AND NOT (r.status = %d AND EXISTS (SELECT FROM dead_letter q"
-                 " WHERE q.job_id = r.job_id AND q.state = %d))",
-                 STATUS_DEAD, DEAD_REQUEUED);
+                 " WHERE q.job_id = r.job_id AND q.state " DEAD_RUNS_AGAIN "))",
+                 STATUS_DEAD);
     buf_add_text(sql, " ORDER BY r.job_id");
     buf_add_byte(sql, '\0');
 }

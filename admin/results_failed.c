@@ -9,6 +9,7 @@
 
 #include <inttypes.h>
 
+#include "admin/dead_filter.h"
 #include "admin/jsonw.h"
 #include "admin/out.h"
 #include "common/codes.h"
@@ -19,7 +20,7 @@ enum { LINE_BYTES_MAX = 64 << 20 };
 
 struct failed {
     struct buf line;
-    int64_t written, expired, cancelled, unreadable;
+    int64_t written, expired, cancelled, discarded, unreadable;
     bool other_output; /* a job asked for json or a label: the file cannot say that */
 };
 
@@ -54,7 +55,7 @@ static enum rc write_request(struct failed *f, const struct job_msg *msg, struct
     return out_write(buf_span(&f->line), err);
 }
 
-/* status, payload */
+/* status, payload, the letter's state */
 static enum rc one(void *arg, const struct pg_rows *row, struct err *err)
 {
     struct failed *f = arg;
@@ -64,6 +65,8 @@ static enum rc one(void *arg, const struct pg_rows *row, struct err *err)
         f->expired++;
     else if (status == STATUS_CANCELLED)
         f->cancelled++;
+    else if (pg_get_int(row, 0, 2) == DEAD_DISCARDED)
+        f->discarded++;
     else if (read_job(pg_get_span(row, 0, 1), &msg))
         return write_request(f, &msg, err);
     else
@@ -82,6 +85,8 @@ static void say(const struct failed *f, const struct batch *b)
         out_note("not written: %" PRId64 " cancelled jobs, whose requests are not kept; take them "
                  "from the file that was submitted",
                  f->cancelled);
+    if (f->discarded)
+        out_note("not written: %" PRId64 " dead jobs that a reviewer discarded", f->discarded);
     if (f->unreadable)
         out_note("not written: %" PRId64 " dead jobs whose letter holds no readable request",
                  f->unreadable);
@@ -107,18 +112,19 @@ enum rc results_failed(struct ctx *ctx, const struct batch *b, struct err *err)
     buf_init(&f.line, LINE_BYTES_MAX);
     batch_params(p, b);
     pg_add_int(p, PG_INT2, STATUS_SUCCEEDED);
-    pg_add_int(p, PG_INT2, DEAD_REQUEUED);
+    pg_add_int(p, PG_INT2, DEAD_ACCEPTED);
     rc = ctx_exec(ctx,
                   "SELECT set_config(s, 'off', false) FROM unnest(ARRAY['enable_sort', "
                   "'enable_seqscan', 'enable_bitmapscan', 'jit']) s",
                   NULL, NULL, err);
     if (rc == RC_OK)
         rc = ctx_stream(ctx,
-                        "SELECT r.status, (SELECT d.payload FROM dead_letter d "
-                        "                  WHERE d.job_id = r.job_id LIMIT 1) "
-                        "FROM result r WHERE r.batch_id = $1 AND r.job_id >= $2 AND r.job_id < $3 "
-                        "AND r.status <> $4 AND NOT EXISTS (SELECT FROM dead_letter q "
-                        "    WHERE q.job_id = r.job_id AND q.state = $5) ORDER BY r.job_id",
+                        "SELECT r.status, d.payload, d.state FROM result r LEFT JOIN LATERAL "
+                        "(SELECT q.payload, q.state FROM dead_letter q WHERE q.job_id = r.job_id "
+                        " LIMIT 1) d ON true "
+                        "WHERE r.batch_id = $1 AND r.job_id >= $2 AND r.job_id < $3 "
+                        "AND r.status <> $4 AND d.state IS DISTINCT FROM $5 "
+                        "AND (d.state " DEAD_RUNS_AGAIN ") IS NOT TRUE ORDER BY r.job_id",
                         p, one, &f, err);
     if (rc == RC_OK)
         say(&f, b);

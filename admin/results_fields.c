@@ -10,6 +10,9 @@
 
 #define LETTER(column) \
     "(SELECT d." column " FROM dead_letter d WHERE r.status = 2 AND d.job_id = r.job_id LIMIT 1)"
+/* A dead job whose answer a reviewer took. */
+#define ACCEPTED(what) \
+    "(SELECT " what " FROM accepted a WHERE r.status = 2 AND a.job_id = r.job_id)"
 #define LABEL "(SELECT v.label FROM model_version v WHERE v.model_version_id = r.model_version_id)"
 
 /* Scalar subqueries, not joins: so the rows come in the order of the primary key's index without a
@@ -19,8 +22,11 @@ const struct field fields_table[] = {
     {"job_id", "r.job_id", FIELD_ID, NULL, true},
     {"generation", "r.generation", FIELD_INT, NULL, true},
     {"status", "r.status", FIELD_CODE, status_name, true},
+    {"outcome", "coalesce(" ACCEPTED("'accepted'") ", code_name('status', r.status))", FIELD_TEXT,
+     NULL, true},
     {"class", "r.class", FIELD_CODE, class_name, true},
-    {"answer", "reply_text(r.url, r.body)", FIELD_TEXT, NULL, true},
+    {"answer", "coalesce(" ACCEPTED("a.answer") ", reply_text(r.url, r.body))", FIELD_TEXT, NULL,
+     true},
     {"reason", LETTER("reason"), FIELD_TEXT, NULL, true},
     {"dead_id", LETTER("dead_id"), FIELD_INT, NULL, true},
     {"model_version", LABEL, FIELD_TEXT, NULL, true},

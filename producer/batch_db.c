@@ -166,7 +166,7 @@ enum rc batch_db_counts(struct pgc *conn, const struct jobid *id, struct batch_c
         pg_add_uuid(params, id);
     enum rc rc = run(conn,
                      "SELECT accepted, succeeded, dead, cancelled, expired, pending, cost_nusd, "
-                     "requeued FROM batch_progress WHERE batch_id = $1",
+                     "requeued, dead_accepted FROM batch_progress WHERE batch_id = $1",
                      params, &rows, err);
     if (rc == RC_OK && pg_row_count(rows) != 1)
         rc = err_set(err, RC_REJECT, "the batch is no longer there");
@@ -180,6 +180,7 @@ enum rc batch_db_counts(struct pgc *conn, const struct jobid *id, struct batch_c
             .pending = pg_get_int(rows, 0, 5),
             .cost_nusd = pg_null(rows, 0, 6) ? -1 : pg_get_int(rows, 0, 6),
             .requeued = pg_get_int(rows, 0, 7),
+            .dead_accepted = pg_get_int(rows, 0, 8),
         };
     pg_rows_free(rows);
     pg_params_free(params);

@@ -37,8 +37,9 @@ struct batch_want {
 
 struct batch_counts {
     int64_t accepted, succeeded, dead, cancelled, expired, pending;
-    int64_t requeued;  /* of the accepted */
-    int64_t cost_nusd; /* -1: nothing known */
+    int64_t requeued;      /* of the accepted */
+    int64_t dead_accepted; /* of the dead: a reviewer took their answer */
+    int64_t cost_nusd;     /* -1: nothing known */
 };
 
 /* Postgres's clock, and the creation time of the oldest ids that it still can hold. */

@@ -394,13 +394,15 @@ static enum rc wait_for_end(struct submit *s, int *ret_status, struct err *err)
     progress_clear(&s->progress);
     if (rc != RC_OK)
         return rc;
-    /* A dead job that was requeued is judged by its new generation, not by its old end. */
+    /* A dead job that was requeued is judged by its new generation, not by its old end; one whose
+     * answer a reviewer accepted has an answer. */
     int64_t jobs = counts.accepted - counts.requeued;
-    if (counts.succeeded >= jobs)
+    int64_t failed = jobs - counts.succeeded - counts.dead_accepted;
+    if (failed <= 0)
         return RC_OK;
     say("%" PRId64 " of %" PRId64 " jobs did not succeed (%" PRId64 " dead, %" PRId64
         " cancelled, %" PRId64 " expired): see `inferq results %.*s --failed`",
-        jobs - counts.succeeded, jobs, counts.dead - counts.requeued, counts.cancelled,
+        failed, jobs, counts.dead - counts.requeued - counts.dead_accepted, counts.cancelled,
         counts.expired, (int)s->batch.n, s->batch.p);
     *ret_status = 1;
     return RC_OK;

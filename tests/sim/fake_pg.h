@@ -110,7 +110,7 @@ struct fake_worker_row {
     struct span host;
     int64_t pid;
     struct span build;
-    int64_t started_at, lease_until, stopped_at, fenced;
+    int64_t started_at, lease_until, stopped_at, fenced, drain_requested_at;
 };
 
 struct fake_parked_row {

@@ -32,6 +32,7 @@ FAKE_RUN(register)
         .build = fake_arg_span(s, 3, 0),
         .started_at = t->now_us,
         .stopped_at = FAKE_NULL,
+        .drain_requested_at = FAKE_NULL,
     };
     enum rc rc = fake_later(t, fake_arg_int(s, 4, 0), 1000000, &row.lease_until);
     if (rc == RC_OK)

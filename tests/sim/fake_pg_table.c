@@ -185,6 +185,7 @@ static const struct fake_column worker_columns[] = {
     W(PG_TIMESTAMPTZ, lease_until, true),
     W(PG_TIMESTAMPTZ, stopped_at, false),
     W(PG_BOOL, fenced, true),
+    W(PG_TIMESTAMPTZ, drain_requested_at, false),
 };
 
 #define P(type, field, not_null) AT(fake_parked_row, type, field, not_null)

@@ -99,6 +99,8 @@ static const struct opt options[] = {
     {.name = "json", .type = OPT_FLAG},
     {.name = "app", .type = OPT_TEXT},
     {.name = "limit", .type = OPT_INT, .min = 1, .max = 9},
+    {.name = "set", .type = OPT_LIST},
+    {.name = "by", .type = OPT_LIST},
     {0},
 };
 
@@ -138,6 +140,32 @@ static void test_options(void **state)
     assert_false(opts_set(&o, "json"));
     assert_string_equal(opts_text(&o, "app", "z"), "z");
     assert_int_equal(opts_int(&o, "limit", 5), 5);
+    opts_done(&o);
+}
+
+static void test_options_that_stand_many_times(void **state)
+{
+    (void)state;
+    struct err err;
+    struct opts o;
+    const char *const argv[] = {"--set", "a=1", "--by", "x", "--set=b=2", NULL};
+    assert_int_equal(parse(argv, &o, &err), RC_OK);
+    assert_true(opts_set(&o, "set"));
+    assert_string_equal(opts_each(&o, "set", 0), "a=1");
+    assert_string_equal(opts_each(&o, "set", 1), "b=2");
+    assert_null(opts_each(&o, "set", 2));
+    assert_string_equal(opts_each(&o, "by", 0), "x");
+    assert_null(opts_each(&o, "by", 1));
+    opts_done(&o);
+
+    const char *many[2 * OPTS_LIST_MAX + 3];
+    for (int i = 0; i <= OPTS_LIST_MAX; i++) {
+        many[2 * i] = "--set";
+        many[2 * i + 1] = "a=1";
+    }
+    many[2 * OPTS_LIST_MAX + 2] = NULL;
+    assert_int_equal(parse(many, &o, &err), RC_REJECT);
+    assert_non_null(strstr(err.text, "--set stands there more than 64 times"));
     opts_done(&o);
 }
 
@@ -327,6 +355,7 @@ int main(void)
         cmocka_unit_test(test_distance),
         cmocka_unit_test(test_suggestion),
         cmocka_unit_test(test_options),
+        cmocka_unit_test(test_options_that_stand_many_times),
         cmocka_unit_test(test_bad_options),
         cmocka_unit_test(test_every_command_is_found_and_explained),
         cmocka_unit_test(test_keys_are_documented),

@@ -75,13 +75,60 @@ static void test_next_generation(void **state)
         struct job_msg old = sample(rows[i].generation, rows[i].old_ms), new;
         encode(&old, &payload);
         buf_init(&out, JOB_MSG_BYTES_MAX);
-        assert_int_equal(requeue_msg(buf_span(&payload), &old.job_id, rows[i].asked_ms, T + 1000,
-                                     &out, &new, &err),
-                         RC_OK);
+        const struct requeue_change change = {.deadline_ms = rows[i].asked_ms};
+        assert_int_equal(
+            requeue_msg(buf_span(&payload), &old.job_id, &change, T + 1000, &out, &new, &err),
+            RC_OK);
         check_new(&new, &old, rows[i].new_ms);
         buf_done(&payload);
         buf_done(&out);
     }
+}
+
+static void test_another_body(void **state)
+{
+    (void)state;
+    for (int other_prompt = 0; other_prompt < 2; other_prompt++) {
+        struct err err;
+        struct buf payload, out;
+        struct job_msg old = sample(0, 0), new;
+        old.prompt_version = SPAN_LIT("p7");
+        const struct requeue_change change = {.deadline_ms = DEADLINE_KEEP,
+                                              .body = SPAN_LIT("{\"model\":\"other\"}"),
+                                              .other_prompt = other_prompt};
+        encode(&old, &payload);
+        buf_init(&out, JOB_MSG_BYTES_MAX);
+        assert_int_equal(
+            requeue_msg(buf_span(&payload), &old.job_id, &change, T + 1000, &out, &new, &err),
+            RC_OK);
+        assert_true(span_eq(new.body, change.body));
+        assert_int_equal(new.prompt_version.p != NULL, !other_prompt);
+        new.body = old.body;
+        check_new(&new, &old, 0);
+        buf_done(&payload);
+        buf_done(&out);
+    }
+}
+
+static void test_a_body_that_no_job_may_have(void **state)
+{
+    (void)state;
+    struct err err;
+    struct buf payload, out, body;
+    struct job_msg old = sample(0, 0), new;
+    buf_init(&body, JOB_MSG_BYTES_MAX);
+    encode(&old, &payload);
+    buf_init(&out, 2 * JOB_MSG_BYTES_MAX);
+    memset(buf_room(&body, JOB_MSG_BYTES_MAX), ' ', JOB_MSG_BYTES_MAX);
+    body.n = JOB_MSG_BYTES_MAX;
+    const struct requeue_change change = {.deadline_ms = DEADLINE_KEEP, .body = buf_span(&body)};
+    assert_int_equal(
+        requeue_msg(buf_span(&payload), &old.job_id, &change, T + 1000, &out, &new, &err),
+        RC_REJECT);
+    assert_non_null(strstr(err.text, "its new message is no job"));
+    buf_done(&payload);
+    buf_done(&out);
+    buf_done(&body);
 }
 
 static void check_refused(struct span payload, const struct jobid *id, const char *said)
@@ -89,9 +136,9 @@ static void check_refused(struct span payload, const struct jobid *id, const cha
     struct err err;
     struct buf out;
     struct job_msg new;
+    const struct requeue_change change = {.deadline_ms = DEADLINE_KEEP};
     buf_init(&out, JOB_MSG_BYTES_MAX);
-    assert_int_equal(requeue_msg(payload, id, DEADLINE_KEEP, T + 1000, &out, &new, &err),
-                     RC_REJECT);
+    assert_int_equal(requeue_msg(payload, id, &change, T + 1000, &out, &new, &err), RC_REJECT);
     assert_non_null(strstr(err.text, said));
     buf_done(&out);
 }
@@ -193,6 +240,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_next_generation),
+        cmocka_unit_test(test_another_body),
+        cmocka_unit_test(test_a_body_that_no_job_may_have),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_priority),
         cmocka_unit_test(test_fields),
