@@ -70,6 +70,7 @@ enum rc batch_show(struct ctx *ctx, struct err *err);
 enum rc batch_watch(struct ctx *ctx, struct err *err);
 enum rc batch_cancel(struct ctx *ctx, struct err *err);
 enum rc batch_seal(struct ctx *ctx, struct err *err);
+enum rc cost(struct ctx *ctx, struct err *err);
 enum rc dead_accept(struct ctx *ctx, struct err *err);
 enum rc dead_discard(struct ctx *ctx, struct err *err);
 enum rc dead_edit(struct ctx *ctx, struct err *err);

@@ -194,6 +194,21 @@ static const struct opt edit_opts[] = {
     DEADLINE_OPT,
     END_OPT,
 };
+static const struct opt cost_opts[] = {
+    {.name = "by",
+     .type = OPT_LIST,
+     .arg = "A,B,...",
+     .help = "app (the default), task, team, model-version, endpoint, batch, day"},
+    {.name = "since",
+     .type = OPT_TEXT,
+     .arg = "TIME",
+     .help = "calls since then: a time, or 24h, 7d ago (default: 30d, a batch: all)"},
+    {.name = "until", .type = OPT_TEXT, .arg = "TIME", .help = "calls before then (default: now)"},
+    {.name = "batch", .type = OPT_TEXT, .arg = "BATCH", .help = "only of this batch"},
+    {.name = "csv", .type = OPT_FLAG, .help = "print CSV"},
+    JSON_OPT,
+    END_OPT,
+};
 static const struct opt explain_opts[] = {
     {.name = "generation",
      .type = OPT_INT,
@@ -325,6 +340,15 @@ const struct cmd cmd_table[] = {
      .summary = "end the review of letters that need nothing more",
      .help = "Their jobs stay dead. For ids, or with --yes for a filter. Exits 1 when some were\n"
              "refused, 2 when all were."},
+    {.name = "cost",
+     .args = "",
+     .opts = cost_opts,
+     .run = cost,
+     .summary = "what calls cost, by app, task, team, model version, day",
+     .help =
+         "Exact, in USD (JSON and CSV: nano-USD too). Calls of unknown cost are counted apart "
+         "and in\nno sum; ESTIMATED is the part of USD that is an estimate; WASTED is what gave "
+         "no result.\nOPEN calls have not ended. Several dimensions: --by team,model-version."},
     {.name = "explain",
      .args = "JOB | BATCH CUSTOM_ID",
      .args_min = 1,

@@ -12,6 +12,7 @@
 
 #include "admin/batch_ref.h"
 #include "admin/cmd.h"
+#include "admin/csv.h"
 #include "admin/dead_filter.h"
 #include "admin/fmt.h"
 #include "admin/jsonw.h"

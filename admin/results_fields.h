@@ -1,13 +1,11 @@
 /*
- * results_fields.h - the columns that `inferq results` can write, and how one value is written
- * (pure).
+ * results_fields.h - the columns that `inferq results` can write (pure).
  */
 #ifndef INFERQ_ADMIN_RESULTS_FIELDS_H
 #define INFERQ_ADMIN_RESULTS_FIELDS_H
 
 #include <stdbool.h>
 
-#include "common/buf.h"
 #include "common/err.h"
 #include "common/span.h"
 
@@ -32,9 +30,5 @@ struct field_list {
 
 /* NULL: the standard ones. RC_REJECT: an unknown name (with the nearest), one twice, none. */
 enum rc fields_parse(const char *text, struct field_list *ret, struct err *err) MUST_CHECK;
-
-/* Appends a CSV field (RFC 4180): quoted where it holds a quote, comma, CR or LF, or is empty;
- * an absent one is nothing at all. */
-void csv_add(struct buf *out, struct span value);
 
 #endif

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <wchar.h>
 
+#include "admin/csv.h"
 #include "admin/fmt.h"
 #include "admin/jsonw.h"
 #include "common/clock.h"
@@ -336,5 +337,25 @@ enum rc table_json(const struct table *t, struct buf *out, struct err *err)
         jsonw_close(&w, '}');
     }
     buf_add_text(out, table_rows(t) ? "\n]\n" : "]\n");
+    return out->failed ? err_set(err, RC_NOMEM, "no memory to print a table") : RC_OK;
+}
+
+enum rc table_csv(const struct table *t, struct buf *out, struct err *err)
+{
+    if (t->failed)
+        return err_set(err, RC_NOMEM, "no memory for a table of %d rows", table_rows(t));
+    for (int row = -1; row < table_rows(t); row++) {
+        for (int col = 0; col < t->col_count; col++) {
+            char scratch[FMT_BYTES];
+            if (col)
+                buf_add_byte(out, ',');
+            const struct cell *cell = row < 0 ? NULL : cell_at(t, row, col);
+            if (!cell)
+                csv_add(out, span_of(t->cols[col].key));
+            else if (cell->type != CELL_NULL)
+                csv_add(out, cell_text(t, cell, scratch));
+        }
+        buf_add_text(out, "\r\n");
+    }
     return out->failed ? err_set(err, RC_NOMEM, "no memory to print a table") : RC_OK;
 }

@@ -1,9 +1,10 @@
 /*
- * table.h - rows that are printed as an aligned table for people, or as a JSON array for programs.
+ * table.h - rows that are printed as an aligned table for people, or as JSON or CSV for programs.
  *
  * Cells are added one after the other, row by row, then the table is printed once. In the human
  * form a missing value is "-", control characters (an answer may hold a terminal's escapes) become
- * '?', and text past a column's width is cut. In JSON everything stands whole.
+ * '?', and text past a column's width is cut. In JSON and CSV everything stands whole, under the
+ * columns' keys.
  */
 #ifndef INFERQ_ADMIN_TABLE_H
 #define INFERQ_ADMIN_TABLE_H
@@ -19,8 +20,8 @@
 enum { TABLE_BYTES_MAX = 1 << 30 };
 
 struct table_col {
-    const char *key;   /* in JSON */
-    const char *title; /* for people; NULL: only in JSON */
+    const char *key;   /* in JSON and CSV */
+    const char *title; /* for people; NULL: only in JSON and CSV */
     int width_max;     /* characters; 0: not cut */
 };
 
@@ -44,6 +45,8 @@ int table_rows(const struct table *t); /* complete ones */
 /* RC_NOMEM: the cells or the output did not fit. */
 enum rc table_print(const struct table *t, struct buf *out, struct err *err) MUST_CHECK;
 enum rc table_json(const struct table *t, struct buf *out, struct err *err) MUST_CHECK;
+enum rc table_csv(const struct table *t, struct buf *out,
+                  struct err *err) MUST_CHECK; /* RFC 4180 */
 
 /* How many columns of a terminal UTF-8 text takes; a broken byte takes one. */
 int table_width(struct span text);

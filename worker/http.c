@@ -6,10 +6,10 @@
  * do; libcurl names the descriptors and the time it waits for; libuv wakes it (on_poll, on_timer);
  * each time, `reap` takes what has ended off its multi handle and calls `done`.
  *
- * Why several multi handles: each searches its connections one by one, for every start and for every
- * end, so that with 10,000 in flight on one handle nearly all time goes into that search; and with
- * thousands each look is at memory that no cache holds any more, so that handles are smaller then.
- * (Smaller still costs more memory than it saves time: a handle's tables take 35 KiB.)
+ * Why several multi handles: each searches its connections one by one, for every start and for
+ * every end, so that with 10,000 in flight on one handle nearly all time goes into that search; and
+ * with thousands each look is at memory that no cache holds any more, so that handles are smaller
+ * then. (Smaller still costs more memory than it saves time: a handle's tables take 35 KiB.)
  *
  * Failure modes: no descriptor or no memory for a connection ends that call alone
  * (HTTP_FAULT_LOCAL). A socket in error is handed to libcurl for reading: what the server said

@@ -371,8 +371,8 @@ static void end_turn(struct worker *w)
 }
 
 /* Thousands of long calls end one by one: each would have a turn of the loop and a transaction of
- * its own. What is a thousandth of such a call's time is nobody's loss, so their events are let come
- * together. Not while something is due, and not where calls are few or short. */
+ * its own. What is a thousandth of such a call's time is nobody's loss, so their events are let
+ * come together. Not while something is due, and not where calls are few or short. */
 static void nap(struct worker *w)
 {
     int64_t nap_us = w->call_us / NAP_SHARE;

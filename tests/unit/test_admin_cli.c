@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "admin/batch_ref.h"
+#include "admin/cost.h"
 #include "admin/dead_filter.h"
 #include "admin/fmt.h"
 #include "admin/help.h"
@@ -91,6 +92,31 @@ static void test_suggestion(void **state)
     suggest_offer(&s, "explian", "explain");
     suggest_offer(&s, "explian", "explainss");
     assert_string_equal(s.best, "explain");
+}
+
+static void test_costs_are_told_apart_by_names(void **state)
+{
+    (void)state;
+    struct err err;
+    struct cost_by by = {0};
+    assert_int_equal(cost_by_add(&by, "day,model-version", &err), RC_OK);
+    assert_int_equal(cost_by_add(&by, "app", &err), RC_OK);
+    assert_int_equal(by.count, 3);
+    assert_string_equal(by.dims[0]->name, "day");
+    assert_string_equal(by.dims[1]->key, "model_version");
+    assert_int_equal(cost_by_add(&by, "app", &err), RC_REJECT);
+    assert_non_null(strstr(err.text, "app stands there twice"));
+    const struct {
+        const char *names, *said;
+    } rows[] = {{"taem", "did you mean team?"},
+                {"", "none of app, task"},
+                {"task,", "none of app, task"},
+                {"priority-of-the-job", "none of app, task, team, model-version"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct cost_by none = {0};
+        assert_int_equal(cost_by_add(&none, rows[i].names, &err), RC_REJECT);
+        assert_non_null(strstr(err.text, rows[i].said));
+    }
 }
 
 /* ---- options ------------------------------------------------------------------------------ */
@@ -355,6 +381,7 @@ int main(void)
         cmocka_unit_test(test_distance),
         cmocka_unit_test(test_suggestion),
         cmocka_unit_test(test_options),
+        cmocka_unit_test(test_costs_are_told_apart_by_names),
         cmocka_unit_test(test_options_that_stand_many_times),
         cmocka_unit_test(test_bad_options),
         cmocka_unit_test(test_every_command_is_found_and_explained),

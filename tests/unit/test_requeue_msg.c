@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "admin/csv.h"
 #include "admin/requeue_msg.h"
 #include "admin/results_fields.h"
 #include "common/codes.h"

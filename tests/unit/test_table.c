@@ -74,6 +74,27 @@ static void test_for_programs(void **state)
     table_free(t);
 }
 
+static void test_csv(void **state)
+{
+    (void)state;
+    struct err err;
+    struct buf out;
+    static const struct table_col two[] = {{"a,b", "A", 3}, {"n", NULL, 0}, {0}};
+    struct table *t = table_new(two);
+    table_text(t, SPAN_LIT("say \"hi\", please"));
+    table_int(t, -7);
+    table_text(t, SPAN_LIT(""));
+    table_null(t);
+    table_bool(t, true);
+    table_usd(t, 1);
+    buf_init(&out, 1024);
+    assert_int_equal(table_csv(t, &out, &err), RC_OK);
+    assert_true(span_is(buf_span(&out), "\"a,b\",n\r\n\"say \"\"hi\"\", please\",-7\r\n"
+                                        "\"\",\r\nyes,0.000000001\r\n"));
+    buf_done(&out);
+    table_free(t);
+}
+
 static void test_no_rows(void **state)
 {
     (void)state;
@@ -163,6 +184,8 @@ static void test_a_full_buffer_is_said(void **state)
     assert_int_equal(table_print(t, &tiny, &err), RC_NOMEM);
     buf_reset(&tiny);
     assert_int_equal(table_json(t, &tiny, &err), RC_NOMEM);
+    buf_reset(&tiny);
+    assert_int_equal(table_csv(t, &tiny, &err), RC_NOMEM);
     buf_done(&tiny);
     table_free(t);
 }
@@ -172,6 +195,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_for_people),
         cmocka_unit_test(test_for_programs),
+        cmocka_unit_test(test_csv),
         cmocka_unit_test(test_no_rows),
         cmocka_unit_test(test_what_a_terminal_gets),
         cmocka_unit_test(test_wide_and_zero_width_characters),
