@@ -305,19 +305,30 @@ bench: deps
 
 # ---- install, clean, help ------------------------------------------------------------------
 
-.PHONY: install install-dist clean help
+.PHONY: man install install-dist clean help
+# The pages say what the programs' --help says (deploy/manpages).
+man: $(addprefix $(BIN)/,$(INSTALLED))
+	@rm -rf '$(B)/man'
+	@deploy/manpages '$(BIN)' '$(B)/man'
 install:
 	@$(MAKE) --no-print-directory VARIANT=dist install-dist
 # EXAMPLES: configuration and catalogue examples, installed as they are.
 EXAMPLES := $(wildcard schemas/*.example.* schemas/*/*.example.* deploy/*.example.* \
     deploy/*/*.example.*)
-install-dist: $(addprefix $(BIN)/,$(INSTALLED))
-	@install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/share/inferq/sql'
+SHARE := $(DESTDIR)$(PREFIX)/share
+install-dist: man
+	@install -d '$(DESTDIR)$(PREFIX)/bin' '$(SHARE)/inferq/sql' '$(SHARE)/man/man1' \
+	    '$(SHARE)/bash-completion/completions' '$(SHARE)/zsh/site-functions'
 	@$(if $(INSTALLED),install -m 755 $(addprefix $(BIN)/,$(INSTALLED)) '$(DESTDIR)$(PREFIX)/bin/')
 	@$(if $(wildcard schemas/sql/*.sql),install -m 644 $(wildcard schemas/sql/*.sql) \
-	    '$(DESTDIR)$(PREFIX)/share/inferq/sql/')
-	@$(if $(EXAMPLES),install -d '$(DESTDIR)$(PREFIX)/share/inferq/examples'; \
-	    install -m 644 $(EXAMPLES) '$(DESTDIR)$(PREFIX)/share/inferq/examples/')
+	    '$(SHARE)/inferq/sql/')
+	@$(if $(EXAMPLES),install -d '$(SHARE)/inferq/examples'; \
+	    install -m 644 $(EXAMPLES) '$(SHARE)/inferq/examples/')
+	@install -m 644 '$(B)/man/'*.1 '$(SHARE)/man/man1/'
+	@install -m 644 admin/completion/inferq.bash '$(SHARE)/bash-completion/completions/inferq'
+	@ln -sf inferq '$(SHARE)/bash-completion/completions/inferq-submit'
+	@ln -sf inferq '$(SHARE)/bash-completion/completions/inferq-worker'
+	@install -m 644 admin/completion/_inferq '$(SHARE)/zsh/site-functions/'
 	@echo 'installed in $(DESTDIR)$(PREFIX): $(INSTALLED)'
 
 clean:
@@ -340,5 +351,6 @@ help:
 	@echo '  check        formatting, lint, static analysis, layering'
 	@echo '  format       reformat all sources'
 	@echo '  bench        measure, and print tables (BENCH=full: everything at full size)'
+	@echo '  man          man pages from what --help says, into $(BUILD)/release/man'
 	@echo '  install      build and install under PREFIX (now $(PREFIX)), staged in DESTDIR'
 	@echo '  clean        remove $(BUILD)'

@@ -35,7 +35,7 @@ bool help_is_group(const char *word)
 void help_group(const char *group, struct buf *out)
 {
     size_t n = strlen(group);
-    buf_addf(out, "usage: inferq %s COMMAND [OPTION...]\n\n", group);
+    buf_addf(out, "Usage: inferq %s COMMAND [OPTION...]\n\n", group);
     for (const struct cmd *c = cmd_table; c->name; c++) {
         char left[64];
         if (strncmp(c->name, group, n) != 0 || c->name[n] != ' ')
@@ -93,7 +93,7 @@ enum rc help_find(int argc, const char *const *argv, const struct cmd **ret_cmd,
 
 void help_usage(struct buf *out)
 {
-    buf_add_text(out, "usage: inferq COMMAND [OPTION...]\n\n");
+    buf_add_text(out, "Usage: inferq COMMAND [OPTION...]\n\n");
     for (const struct cmd *c = cmd_table; c->name; c++) {
         char left[64];
         (void)snprintf(left, sizeof left, "%s %s", c->name, c->args);
@@ -115,7 +115,7 @@ static void option_line(const char *name, const char *arg, const char *text, str
 
 void help_command(const struct cmd *cmd, struct buf *out)
 {
-    buf_addf(out, "usage: inferq %s%s%s [OPTION...]\n\n%s\n", cmd->name, *cmd->args ? " " : "",
+    buf_addf(out, "Usage: inferq %s%s%s [OPTION...]\n\n%s\n", cmd->name, *cmd->args ? " " : "",
              cmd->args, cmd->summary);
     if (cmd->help)
         buf_addf(out, "\n%s\n", cmd->help);

@@ -247,11 +247,13 @@ static void help_option(const struct option *option, FILE *out)
 
 void submit_args_help(FILE *out)
 {
-    fputs("usage: inferq-submit --app NAME [OPTION...] INPUT...\n\n"
+    fputs("Usage: inferq-submit --app NAME [OPTION...] INPUT...\n\n"
           "Turns input into jobs, sends them, and prints the batch's id. An INPUT is a file, a\n"
           "directory (names beginning with a dot are left out), or - for standard input.\n\n"
+          "Examples:\n"
           "  inferq-submit --app demo --prompt 'Summarise: {document}' --model small docs/\n"
-          "  inferq-submit --app demo --wait requests.jsonl\n\n",
+          "  inferq-submit --app demo --wait requests.jsonl\n\n"
+          "Options:\n",
           out);
     for (size_t i = 0; i < OPTIONS; i++)
         help_option(&options[i], out);

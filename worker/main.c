@@ -19,7 +19,7 @@
 
 static void help(FILE *out)
 {
-    fputs("usage: inferq-worker [--config FILE] [--KEY VALUE ...]\n"
+    fputs("Usage: inferq-worker [--config FILE] [--KEY VALUE ...]\n"
           "\n"
           "Consumes inference jobs from Kafka, calls the model that the catalogue names, and\n"
           "stores results, versions and costs in Postgres. Run as many as you like.\n"

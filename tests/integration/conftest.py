@@ -16,9 +16,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # through the crashes, the stand-in for Kafka, the plans and the bulk of submit.
 ON_RELEASE = {"test_kill.py", "test_crash_kafka.py", "test_crash_limits.py", "test_crash_postgres.py",
               "test_crash_process.py", "test_plans.py", "test_mock.py", "test_bench.py",
-              "test_secrets.py", "test_submit.py"}
+              "test_secrets.py", "test_shell.py", "test_submit.py"}
 NOT_ON_ASAN = {"test_crash_kafka.py", "test_crash_limits.py", "test_crash_postgres.py", "test_plans.py",
-               "test_mock.py", "test_bench.py", "test_secrets.py"}
+               "test_mock.py", "test_bench.py", "test_secrets.py", "test_shell.py"}
 
 
 def pytest_collection_modifyitems(config, items):

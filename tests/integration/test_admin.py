@@ -59,7 +59,7 @@ def test_version_and_help_go_to_standard_output():
 
 
 def test_no_command_is_a_usage_error():
-    done = fails(run(), 2, "usage: inferq COMMAND")
+    done = fails(run(), 2, "Usage: inferq COMMAND")
     assert done.stdout == ""
 
 
