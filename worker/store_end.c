@@ -251,8 +251,10 @@ void store_flush_ends(struct store *s)
         pg_params_reset(s->params);
         result_numbers(s->params, ending, endings, clock_mono_us());
         result_texts(s->params, ending, endings);
-        letters(s, s->params, dead, deads);
-        steps[count++] = (struct pg_step){SQL_STORE, s->params};
+        if (deads || uncalls)
+            letters(s, s->params, dead, deads);
+        steps[count++] =
+            (struct pg_step){deads || uncalls ? SQL_STORE : SQL_STORE_CALLED, s->params};
     }
     if (calls) {
         pg_params_reset(s->more_params);

@@ -22,6 +22,7 @@ enum {
 enum {
     SQL_STORE_LOSE, /* as SQL_LOSE, for jobs that end without a call */
     SQL_STORE,
+    SQL_STORE_CALLED, /* where each ending is that of a call, and none is a death */
     SQL_OUTCOME,
 };
 /* On the housekeeping connection. */

@@ -64,8 +64,8 @@ def test_answers_are_lost_after_the_commit(lone_world, tmp_path, capsys):
     nothing; what never arrived is sent again. No call is made twice."""
     jobs, times = (5000, 20) if tally.LONG else (1200, 6)
     cutter = Cutter(random.Random(tally.SEED), {
-        ("claim", LOSE_REPLY): times, ("store", LOSE_REPLY): times, ("facts", LOSE_REPLY): times // 3,
-        ("claim", LOSE_REQUEST): times // 3, ("store", LOSE_REQUEST): times // 3,
+        ("claim", LOSE_REPLY): times, ("store_called", LOSE_REPLY): times, ("facts", LOSE_REPLY): times // 3,
+        ("claim", LOSE_REQUEST): times // 3, ("store_called", LOSE_REQUEST): times // 3,
         ("heartbeat", LOSE_REPLY): times // 3})
     world = busy_world(lone_world, workers=0)
     with Proxy(tally.fault) as proxy:

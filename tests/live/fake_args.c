@@ -35,6 +35,7 @@ static const struct {
     {"pull", "wKRp"},
     {"bury", "qCTt??zYy"},
     {"store", "jbZc????????VksC??kkTttTTtttttyjqx?CktttttTt??zYy"},
+    {"store_called", "jbZc????????VksC??kkTttTTttttty"},
     {"outcome", "JNWCkc???????ttt"},
     {"register", "TkTS"},
     {"heartbeat", "wS"},
@@ -408,7 +409,7 @@ void args_fill(struct args *a, const char *statement, struct pg_params *p)
     (void)pull_from(&f);
     pg_params_reset(p);
     /* Few results mostly, so that there is life before them. */
-    bool few = strcmp(statement, "store") == 0 && !args_chance(a, 20);
+    bool few = strncmp(statement, "store", 5) == 0 && !args_chance(a, 20);
     pick_rows(&f, 1 + (int)args_below(a, few ? 2 : ARGS_ROWS_MAX));
     for (int i = 0; i < count; i++) {
         if (i == STORE_LETTERS_FROM) /* the dead letters: fewer, mostly of the jobs that end */

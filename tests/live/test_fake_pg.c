@@ -470,6 +470,8 @@ static const struct {
     {1, 4, {"outcome"}},
     {1, 4, {"outcome", "store"}},
     {1, 2, {"store", "store"}},
+    {1, 12, {"store_called", "outcome"}},
+    {1, 2, {"store_called", "store"}},
     {2, 4, {"register"}},
     {2, 28, {"heartbeat"}},
     {2, 3, {"stop", "stop_free"}},

@@ -120,10 +120,10 @@ BUGS = [
 
     # ---- the SQL: held against the simulation's Postgres, statement by statement ----
     Bug("progress-of-all-rows", "G1: progress counts what was sent, not what was inserted", SQL,
-        "sum(cost_nusd)::int8 FROM done\"\n         \" GROUP BY",
-        "sum(cost_nusd)::int8 FROM unnest($2::uuid[],\"\n"
-        "         \" $15::int2[], $13::int4[], $4::int8[]) AS d (batch_id, status, model_version_id, \"\n"
-        "         \" cost_nusd)\"\n         \" GROUP BY", 20, "agreement"),
+        "sum(cost_nusd)::int8 FROM done\"",
+        "sum(cost_nusd)::int8 FROM unnest($2::uuid[],"
+        " $15::int2[], $13::int4[], $4::int8[]) AS d (batch_id, status, model_version_id, cost_nusd)\"",
+        20, "agreement"),
     Bug("fence-dropped", "G4: a job is taken from an owner that was not fenced", SQL,
         "   WHERE k.job_id = u.job_id AND k.done_at IS NULL AND NOT w.fenced)\" CLAIM_TAIL}",
         "   WHERE k.job_id = u.job_id AND k.done_at IS NULL AND false)\" CLAIM_TAIL}", 20,

@@ -24,6 +24,7 @@ static const struct fake_verb verbs[] = {
     {"pull", "lisl", fake_run_pull},
     {"bury", "YSTTILZYY", fake_run_bury},
     {"store", "UUZLLLLLIIIIIISSSSSSTTTTTTTTTTYUYUISSTTTTTTTILZYY", fake_run_store},
+    {"store_called", "UUZLLLLLIIIIIISSSSSSTTTTTTTTTTY", fake_run_store_called},
     {"outcome", "USLSSLLIIIISSTTT", fake_run_outcome},
     {"register", "titl", fake_run_register},
     {"heartbeat", "ll", fake_run_heartbeat},

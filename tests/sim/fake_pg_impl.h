@@ -162,6 +162,7 @@ FAKE_RUN(park);
 FAKE_RUN(pull);
 FAKE_RUN(bury);
 FAKE_RUN(store);
+FAKE_RUN(store_called);
 FAKE_RUN(outcome);
 FAKE_RUN(register);
 FAKE_RUN(heartbeat);

@@ -185,7 +185,7 @@ static bool is_poisoned(const struct sim *s, const struct txn *t)
         return false;
     if (strcmp(name, "outcome") == 0)
         return refuses(s, &store->ends, POISON_TEXTS);
-    if (strcmp(name, "store") == 0)
+    if (strcmp(name, "store") == 0 || strcmp(name, "store_called") == 0)
         return refuses(s, &store->ends, POISON_TEXTS) || refuses(s, &store->ends, POISON_ROW);
     return strcmp(name, "park") == 0 &&
            (refuses(s, &store->parks, POISON_PARK) || refuses(s, &store->parks, POISON_ROW));
