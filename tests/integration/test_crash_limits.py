@@ -44,7 +44,7 @@ def test_memory_stays_within_its_budget_with_the_largest_answers(lone_world, tmp
     """An answer to 1,000 tokens may be 80,000 bytes: all of them are, but some that are larger and are
     refused. The budget holds fewer calls than may be in flight otherwise, and it alone must hold them
     back."""
-    calls, jobs, budget_mib = pick((1000, 1500, 64), (10000, 30000, 640))
+    calls, jobs, budget_mib = pick((1000, 1500, 64), (10000, 12000, 640))
     world = lone_world(latency="500ms", partitions=4, conf={
         "max_in_flight": calls, "memory.max_bytes": f"{budget_mib}MiB", "reply.max_bytes": "1MiB",
         **{f"lane.{lane}.max_bytes": "8MiB" for lane in ("high", "normal", "low")}})
