@@ -58,12 +58,13 @@ class Late(AssertionError):
 
 
 def wait_for(condition, seconds=30, what="the condition", every=0.05):
-    """Polls until condition() is true and returns what it gave. A lost connection is no answer."""
+    """Polls until condition() is true and returns what it gave. A lost connection is no answer, nor is
+    a server that is too busy to give one."""
     end = time.monotonic() + seconds * SLOW
     seen = None
     while True:
         with contextlib.suppress(psycopg2.OperationalError, psycopg2.InterfaceError,
-                                 ConnectionError, http.client.HTTPException):
+                                 ConnectionError, TimeoutError, http.client.HTTPException):
             seen = condition()
             if seen:
                 return seen

@@ -94,7 +94,8 @@ def losses(worker):
 def goes_on_alone(world, jobs):
     """Workers end so many more jobs with what they hold."""
     goal = world.value("SELECT count(*) FROM result") + jobs
-    wait_for(lambda: world.value("SELECT count(*) FROM result") >= goal, what=f"{goal} results")
+    wait_for(lambda: world.value("SELECT count(*) FROM result") >= goal, 60,
+             f"{goal} results")
 
 
 def kafka_stops(world):
@@ -230,7 +231,8 @@ def waves(world, rng):
     return [
         [f"coordinator group {world.name} 2",
          *[f"leader {topic} {partition} {rng.randrange(1, 4)}" for partition in range(3)]],
-        [f"down {down}"],
+        # As a cluster does, unlike the mock: who has no partitions just then gets none without one.
+        [f"down {down}", f"coordinator group {world.name} {down % 3 + 1}"],
         [f"up {down}", f"leader {topic} 0 -1",
          *fails("Fetch", "NOT_LEADER_FOR_PARTITION", "UNKNOWN_TOPIC_OR_PART", "REQUEST_TIMED_OUT",
                 "OFFSET_OUT_OF_RANGE"),

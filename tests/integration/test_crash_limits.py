@@ -11,7 +11,7 @@ import pytest
 
 import tally
 from checks import conservation, finish, one_ending
-from harness import model, stack, wait_for
+from harness import VARIANT, model, stack, wait_for
 from kafka_chaos import pick
 from memory import peak_kb
 from test_kill import ours
@@ -44,7 +44,8 @@ def test_memory_stays_within_its_budget_with_the_largest_answers(lone_world, tmp
     """An answer to 1,000 tokens may be 80,000 bytes: all of them are, but some that are larger and are
     refused. The budget holds fewer calls than may be in flight otherwise, and it alone must hold them
     back."""
-    calls, jobs, budget_mib = pick((1000, 1500, 64), (10000, 12000, 640))
+    small, large = (1000, 1500, 64), (10000, 12000, 640)
+    calls, jobs, budget_mib = pick(small, large if VARIANT != "asan" else small)
     world = lone_world(latency="500ms", partitions=4, conf={
         "max_in_flight": calls, "memory.max_bytes": f"{budget_mib}MiB", "reply.max_bytes": "1MiB",
         **{f"lane.{lane}.max_bytes": "8MiB" for lane in ("high", "normal", "low")}})
@@ -68,7 +69,8 @@ def test_memory_stays_within_its_budget_with_the_largest_answers(lone_world, tmp
     assert (counts["succeeded"], counts["dead"]) == (jobs - OVERSIZED, OVERSIZED)
     assert budget_mib / 2 < reserved / MIB <= budget_mib, "the budget is used, and never passed"
     assert flying < calls, "the budget was what held calls back"
-    assert peak / 1024 <= budget_mib + BESIDE_BUDGET_MIB
+    # What the sanitizers put around each block, and keep of what was freed, is not the worker's.
+    assert VARIANT == "asan" or peak / 1024 <= budget_mib + BESIDE_BUDGET_MIB
     finish(world)
 
 
