@@ -176,8 +176,6 @@ static void say_error(struct consumer *c, const char *what)
 
 static void log_error(const char *what, rd_kafka_error_t *error)
 {
-    if (!error)
-        return;
     log_event(LOG_ERROR, what, LF_STR("why", rd_kafka_error_string(error)));
     rd_kafka_error_destroy(error);
 }

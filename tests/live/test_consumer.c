@@ -35,7 +35,9 @@ enum {
     PARTITIONS = 4,
     RECORDS_MAX = 40000,
     MEMBERS_MAX = 2,
+    API_OFFSET_COMMIT = 8,
     API_HEARTBEAT = 12,
+    REFUSALS = 1000,     /* more than there are tries */
     PATIENCE_MS = 60000, /* a rebalance on a loaded machine takes many seconds */
     PATIENCE_LATER_MS = 10000,
     LEAVE_MS = 10000,
@@ -619,6 +621,46 @@ static void test_leaves_with_a_loss_unread(void **state)
     }
 }
 
+/* The group refuses every commit, the last one at the revocation too: nobody waits for it, and what
+ * is not committed comes again. */
+static void test_commits_fail(void **state)
+{
+    (void)state;
+    rd_kafka_resp_err_t refusals[REFUSALS];
+    for (int i = 0; i < REFUSALS; i++)
+        refusals[i] = RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED;
+    produce(100);
+    rd_kafka_mock_push_request_errors_array(mock, API_OFFSET_COMMIT, REFUSALS, refusals);
+    struct member *m = join();
+    turn_until(count_seen(0, 0) == 0);
+    leave(m);
+    assert_int_equal(count_committed(), 0);
+    rd_kafka_mock_clear_request_errors(mock, API_OFFSET_COMMIT);
+    m = join();
+    turn_until(count_seen(0, 2) == 100);
+    leave(m);
+    assert_int_equal(count_committed(), 100);
+}
+
+/* It is told once that there is no going on, and hands over nothing any more. */
+static void test_fatal(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    assert_int_equal(config_set(config, "kafka.heartbeat.interval.ms", "100", &err), RC_OK);
+    produce(100);
+    struct member *m = join();
+    turn_until(count_seen(0, 0) == 0);
+    rd_kafka_mock_push_request_errors(mock, API_HEARTBEAT, 1, RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID);
+    turn_until(m->fatals > 0);
+    produce(100);
+    turn_for(GRACE_MS);
+    assert_int_equal(m->fatals, 1);
+    assert_int_equal(m->records, 100);
+    m->fatals = 0; /* leave() wants none */
+    leave(m);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -635,6 +677,8 @@ int main(void)
         TEST(test_lost_assignment),
         cmocka_unit_test_setup_teardown(test_brokers_away, setup_mock, teardown),
         cmocka_unit_test_setup_teardown(test_leaves_with_a_loss_unread, setup_mock, teardown),
+        cmocka_unit_test_setup_teardown(test_commits_fail, setup_mock, teardown),
+        cmocka_unit_test_setup_teardown(test_fatal, setup_mock, teardown),
     };
     if (getenv("INFERQ_TEST_ONLY"))
         cmocka_set_test_filter(getenv("INFERQ_TEST_ONLY"));
