@@ -204,6 +204,9 @@ SIM_WRAP := clock_mono_us clock_boot_us clock_wall_ms log_on log_write path_move
 $(SIM): $(call obj,$(SIM_SRC)) $(call lib_name,worker) $(call lib_name,common) $(B)/stamp/ldflags
 	@$(LINK) $(addprefix -Wl$(comma)--wrap=,$(SIM_WRAP)) $(PC_LIBS)
 
+# Allocations fail when a unit test says so: tests/unit/no_memory.h.
+UNIT_WRAP := malloc calloc realloc strdup
+
 # The stand-ins are programs of their own, with names of their own: their archives are linked into
 # their own tests only.
 define unit
@@ -211,7 +214,7 @@ $(B)/tests/$(1): $(B)/obj/tests/unit/$(1).o $(call obj,$(UNIT_HELP)) \
     $(if $(filter test_modelsim_%,$(1)),$(call lib_name,tests/modelsim),\
     $(if $(filter test_mockkafka_%,$(1)),$(call lib_name,tests/mockkafka),$(LIBS))) \
     $(B)/stamp/ldflags
-	@$$(LINK) $(CMOCKA_LIBS) $(PC_LIBS)
+	@$$(LINK) $(addprefix -Wl$(comma)--wrap=,$(UNIT_WRAP)) $(CMOCKA_LIBS) $(PC_LIBS)
 endef
 $(foreach s,$(UNIT_SRC),$(eval $(call unit,$(patsubst tests/unit/%.c,%,$(s)))))
 

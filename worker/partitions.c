@@ -93,6 +93,10 @@ enum rc partitions_track(struct partitions *ps, struct job *job, struct err *err
         return err_set(err, RC_REJECT, "partition %d is not held in epoch %u", (int)job->partition,
                        (unsigned)job->epoch);
     enum rc rc = offsets_add(h->offsets, job->offset, &job->ticket, err);
+    if (rc == RC_NOMEM) { /* those behind it would carry the watermark past it */
+        offsets_free(h->offsets);
+        h->offsets = NULL;
+    }
     if (rc != RC_OK)
         return rc;
     job->has_ticket = true;

@@ -24,7 +24,8 @@ enum rc partitions_assign(struct partitions *ps, int lane, int32_t partition, ui
 void partitions_revoke_all(struct partitions *ps);
 
 /* Gives the job its ticket (job->lane, partition, epoch, offset). RC_REJECT: the partition is not
- * held in this epoch, or the offset was seen: the record is to be dropped. */
+ * held in this epoch, or the offset was seen: the record is to be dropped. RC_NOMEM: so it is, and
+ * the partition's watermark stands still until it is assigned anew. */
 enum rc partitions_track(struct partitions *ps, struct job *job, struct err *err) MUST_CHECK;
 /* The job is done with its record. The new watermark, or -1 when it did not move. */
 int64_t partitions_finish(struct partitions *ps, struct job *job);

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
+
+#include "tests/unit/no_memory.h"
 #include "worker/job.h"
 #include "worker/jobtable.h"
 
@@ -60,11 +62,35 @@ static void test_collisions(void **state)
     run(200, true);
 }
 
+/* Without memory it does not grow, and is slower; without any it is not made. */
+static void test_memory_runs_out(void **state)
+{
+    (void)state;
+    enum { COUNT = 5000 };
+    struct job *jobs = calloc(COUNT, sizeof *jobs);
+    int n = 0;
+    for (bool failed = true; failed; n++) {
+        no_memory_at(n);
+        struct jobtable *t = jobtable_new();
+        for (uint32_t i = 0; t && i < COUNT; i++) {
+            jobs[i].msg.job_id = id_of(i, false);
+            assert_true(jobtable_add(t, &jobs[i]));
+        }
+        failed = no_memory_over();
+        for (uint32_t i = 0; t && i < COUNT; i++)
+            assert_ptr_equal(jobtable_find(t, &jobs[i].msg.job_id), &jobs[i]);
+        jobtable_free(t);
+    }
+    assert_true(n > 3);
+    free(jobs);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_growth),
         cmocka_unit_test(test_collisions),
+        cmocka_unit_test(test_memory_runs_out),
     };
     jobtable_free(NULL);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,8 +1,8 @@
 /*
  * test_path.c - which jobs the path keeps in memory and which it sends to `parked`, and how many it
- * takes back; what a re-ask says, whatever comes between it and its answer. On a virtual clock with
- * edges of the test's own. What happens to jobs when things break is the simulation's matter
- * (tests/sim).
+ * takes back; what a re-ask says, whatever comes between it and its answer; jobs whose partition is
+ * dropped; memory that runs out at each allocation in turn. On a virtual clock with edges of the
+ * test's own. What happens to jobs when other things break is the simulation's matter (tests/sim).
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "common/job_msg.h"
+#include "tests/unit/no_memory.h"
 #include "worker/path.h"
 
 enum {
@@ -34,11 +35,13 @@ struct world {
     struct cat_model_version versions[ENDPOINTS];
     struct cat_model models[ENDPOINTS];
     int64_t now_us, call_us; /* how long a call takes; 0: for ever */
-    struct job *claims[JOBS_MAX], *stores[JOBS_MAX], *parks[JOBS_MAX];
+    struct job *claims[JOBS_MAX], *stores[JOBS_MAX], *parks[JOBS_MAX], *buries[JOBS_MAX];
     struct job *calls[AT_ONCE * ENDPOINTS];
     int64_t ends_at_us[AT_ONCE * ENDPOINTS];
-    int claim_count, store_count, park_count, call_count;
-    int ended, parked, pulled_rows, offset;
+    int claim_count, store_count, park_count, bury_count, call_count;
+    int ended, parked, buried, pulled_rows, offset;
+    bool is_over[JOBS_MAX];     /* by offset: a result, a parked row or a letter stands */
+    int64_t watermark;          /* offsets below it will not be delivered again */
     struct parked_row row;      /* what the first record's job had counted when it was parked */
     enum validation validation; /* of the last to end */
 };
@@ -52,7 +55,11 @@ static void pause_lane(void *arg, int lane, bool on)
 
 static void store_offset(void *arg, int lane, int32_t partition, uint32_t epoch, int64_t next)
 {
-    (void)arg, (void)lane, (void)partition, (void)epoch, (void)next;
+    struct world *w = arg;
+    (void)lane, (void)partition, (void)epoch;
+    assert_true(next > w->watermark);
+    for (; w->watermark < next; w->watermark++)
+        assert_true(w->is_over[w->watermark]);
 }
 
 static void nothing(void *arg)
@@ -91,8 +98,8 @@ static void park(void *arg, struct job *job)
 
 static void bury(void *arg, struct job *job)
 {
-    (void)arg;
-    fail_msg("buried: %s", job->reason);
+    struct world *w = arg;
+    w->buries[w->bury_count++] = job;
 }
 
 static void pull(void *arg, int32_t wait_key, int priority, int max_rows)
@@ -144,6 +151,9 @@ static void seen(void *arg, enum path_sight what, const struct job *job)
         w->validation = job->validation;
     w->ended += what == SIGHT_ENDED;
     w->parked += what == SIGHT_PARKED;
+    w->buried += what == SIGHT_BURIED;
+    if (what == SIGHT_ENDED || what == SIGHT_PARKED || what == SIGHT_BURIED)
+        w->is_over[job->offset] = true;
 }
 
 /* ---- the world ---------------------------------------------------------------------------- */
@@ -182,12 +192,8 @@ static void make_catalogue(struct world *w)
                                       .model_count = ENDPOINTS};
 }
 
-static int setup(void **state)
+static enum rc make_path(struct world *w, struct err *err)
 {
-    struct world *w = calloc(1, sizeof *w);
-    struct err err = {0};
-    make_catalogue(w);
-    w->now_us = SECOND_US;
     struct path_conf conf = {.lane_count = 1,
                              .catalogue = &w->catalogue,
                              .max_in_flight = AT_ONCE * ENDPOINTS,
@@ -216,7 +222,23 @@ static int setup(void **state)
                                .mono_us = mono_us,
                                .wall_ms = wall_ms,
                                .seen = seen};
-    if (path_new(&conf, &edges, &w->path, &err) != RC_OK)
+    return path_new(&conf, &edges, &w->path, err);
+}
+
+static struct world *make_world(void)
+{
+    struct world *w = calloc(1, sizeof *w);
+    assert_non_null(w);
+    make_catalogue(w);
+    w->now_us = SECOND_US;
+    return w;
+}
+
+static int setup(void **state)
+{
+    struct world *w = make_world();
+    struct err err = {0};
+    if (make_path(w, &err) != RC_OK)
         fail_msg("%s", err.text);
     path_assigned(w->path, 0, 0, 1);
     *state = w;
@@ -261,12 +283,17 @@ static void make_record(int number, int endpoint, struct span labels, struct buf
         fail_msg("%s", err.text);
 }
 
+static void deliver(struct world *w, int64_t offset, uint32_t epoch, struct span value)
+{
+    struct record record = {.epoch = epoch, .offset = offset, .value = value};
+    path_record(w->path, &record);
+}
+
 static void add_job(struct world *w, int endpoint, struct span labels)
 {
     struct buf value;
     make_record(w->offset, endpoint, labels, &value);
-    struct record record = {.epoch = 1, .offset = w->offset++, .value = buf_span(&value)};
-    path_record(w->path, &record);
+    deliver(w, w->offset++, 1, buf_span(&value));
     buf_done(&value);
 }
 
@@ -306,14 +333,16 @@ static void answer_call(struct world *w, int i)
 static void turn(struct world *w)
 {
     int claims = w->claim_count, stores = w->store_count, parks = w->park_count;
-    struct job *claimed[JOBS_MAX], *stored[JOBS_MAX], *parked[JOBS_MAX];
+    int buries = w->bury_count;
+    struct job *claimed[JOBS_MAX], *stored[JOBS_MAX], *parked[JOBS_MAX], *buried[JOBS_MAX];
     memcpy(claimed, w->claims, sizeof claimed);
     memcpy(stored, w->stores, sizeof stored);
     memcpy(parked, w->parks, sizeof parked);
-    w->claim_count = w->store_count = w->park_count = 0;
+    memcpy(buried, w->buries, sizeof buried);
+    w->claim_count = w->store_count = w->park_count = w->bury_count = 0;
     w->now_us += TURN_US;
     for (int i = 0; i < claims; i++) {
-        claimed[i]->claim_answer = CLAIM_GRANTED;
+        claimed[i]->claim_answer = w->is_over[claimed[i]->offset] ? CLAIM_DONE : CLAIM_GRANTED;
         path_claimed(w->path, claimed[i]);
     }
     for (int i = 0; i < stores; i++) {
@@ -322,6 +351,8 @@ static void turn(struct world *w)
     }
     for (int i = 0; i < parks; i++)
         path_parked(w->path, parked[i]);
+    for (int i = 0; i < buries; i++)
+        path_buried(w->path, buried[i]);
     for (int i = w->call_count; i-- > 0;)
         if (w->call_us && w->ends_at_us[i] <= w->now_us)
             answer_call(w, i);
@@ -494,6 +525,7 @@ static void test_a_reask_that_was_parked_is_still_to_be_made(void **state)
     w->now_us += 3600 * (int64_t)SECOND_US;
     make_record(0, 0, labels, &value);
     w->row.payload = buf_span(&value);
+    w->row.offset = 2; /* of no record: nothing stands for it yet */
     path_pulled(w->path, &w->row);
     buf_done(&value);
     turn_until_called(w, 1);
@@ -541,6 +573,202 @@ static void test_an_answer_to_be_repeated_is_of_the_budget(void **state)
     assert_int_equal(path_memory_used(w->path), 0);
 }
 
+/* ---- partitions that are dropped ------------------------------------------------------------ */
+
+/* Claimed or stored for a span that is no more: a letter, and its slot is free again. */
+static void test_jobs_of_a_dropped_span_make_room(void **state)
+{
+    struct world *w = *state;
+    for (int i = 0; i < AT_ONCE; i++)
+        add_record(w, 0);
+    turn(w);
+    assert_int_equal(w->claim_count, AT_ONCE);
+    struct job *gone = w->claims[--w->claim_count];
+    path_gone(w->path, gone);
+    assert_int_equal(path_endpoint_in_flight(w->path, 0), AT_ONCE - 1);
+    turn_until_called(w, AT_ONCE - 1);
+    assert_int_equal(w->buried, 1);
+    end_call(w, 0, 200, "y");
+    assert_int_equal(w->store_count, 1);
+    gone = w->stores[--w->store_count];
+    path_gone(w->path, gone);
+    turn(w);
+    turn(w);
+    assert_int_equal(w->buried, 2);
+    assert_int_equal(w->ended, 0);
+    assert_int_equal(w->watermark, 2);
+    assert_int_equal(path_memory_used(w->path), 0);
+}
+
+/* Heard of before they are claimed: they are not called. */
+static void test_jobs_of_a_dropped_span_are_not_called(void **state)
+{
+    struct world *w = *state;
+    for (int i = 0; i < AT_ONCE + 3; i++)
+        add_record(w, 0);
+    turn_until_called(w, AT_ONCE);
+    path_oldest_live(w->path, WALL_MS + 1);
+    add_record(w, 1);
+    for (int i = 0; i < AT_ONCE; i++)
+        answer_call(w, 0);
+    for (int i = 0; i < 5; i++)
+        turn(w);
+    assert_int_equal(w->call_count, 0);
+    assert_int_equal(w->buried, 3 + 1);
+    assert_int_equal(w->ended, AT_ONCE);
+}
+
+/* ---- parked while it runs ---------------------------------------------------------------------
+ */
+
+/* A job is called, and delivered once more: its payload goes to `parked` while it runs. Returns it,
+ * with the row on its way. */
+static struct job *park_running(struct world *w)
+{
+    struct buf value;
+    make_record(0, 0, (struct span){NULL, 0}, &value);
+    deliver(w, 0, 1, buf_span(&value));
+    deliver(w, 1, 1, buf_span(&value));
+    buf_done(&value);
+    for (int i = 0; i < SHORT_WAIT_US / TURN_US && !w->park_count; i++)
+        turn(w);
+    assert_int_equal(w->park_count, 1);
+    assert_true(w->parks[0]->parking);
+    assert_ptr_equal(w->parks[0], w->calls[0]);
+    w->is_over[0] = w->is_over[1] = true; /* once the row stands, which it does by its answer */
+    return w->parks[0];
+}
+
+/* It has to wait, and its row on the way says that it runs: another must follow. */
+static void test_a_job_that_waits_as_it_is_parked(void **state)
+{
+    struct world *w = *state;
+    struct job *job = park_running(w);
+    end_call(w, 0, 401, "");
+    turn(w);
+    assert_int_equal(w->park_count, 1);
+    assert_ptr_equal(w->parks[0], job);
+    assert_false(job->parking);
+    assert_int_equal(job->park_key, 1);
+    assert_int_equal(w->parked, 0);
+    turn(w);
+    assert_int_equal(w->parked, 1);
+    for (int i = 0; i < SHORT_WAIT_US / TURN_US && path_memory_used(w->path); i++)
+        turn(w); /* until the other copy hears of it */
+    assert_int_equal(w->watermark, 2);
+    assert_int_equal(path_memory_used(w->path), 0);
+}
+
+/* Let go in between, it finds itself the holder of a row that nobody else would look at. */
+static void test_a_job_let_go_as_it_is_parked(void **state)
+{
+    struct world *w = *state;
+    struct job *job = park_running(w);
+    w->park_count = 0; /* the answer takes its time */
+    end_call(w, 0, 409, "");
+    turn(w);
+    assert_int_equal(path_jobs(w->path, JOB_RETRY), 1);
+    path_revoke(w->path, true);
+    assert_int_equal(path_jobs(w->path, JOB_SETTLED), 1);
+    path_parked(w->path, job);
+    assert_int_equal(w->claim_count, 1);
+    assert_true(job->ask_only);
+    w->claim_count = 0;
+    job->claim_answer = CLAIM_FREE;
+    path_claimed(w->path, job);
+    assert_int_equal(w->park_count, 1);
+    assert_false(job->parking);
+    turn(w);
+    assert_int_equal(w->parked, 1);
+    assert_true(path_idle(w->path));
+    assert_int_equal(path_memory_used(w->path), 0);
+}
+
+/* ---- not ours any more ----------------------------------------------------------------------- */
+
+static void test_what_comes_at_the_end_is_not_begun(void **state)
+{
+    struct world *w = *state;
+    struct buf value;
+    add_record(w, 0);
+    turn_until_called(w, 1);
+    int64_t used = path_memory_used(w->path);
+    path_revoke(w->path, false);
+    add_record(w, 1); /* it was on its way */
+    assert_int_equal(path_memory_used(w->path), used);
+    end_call(w, 0, 200, "y");
+    turn(w);
+    assert_int_equal(w->ended, 1);
+    path_drain(w->path);
+    make_record(7, 1, (struct span){NULL, 0}, &value);
+    struct parked_row row = {.number = 1, .partition = -1, .payload = buf_span(&value)};
+    path_pulled(w->path, &row);
+    buf_done(&value);
+    turn(w);
+    assert_true(path_idle(w->path));
+    assert_int_equal(path_memory_used(w->path), 0);
+    assert_int_equal(w->watermark, 1);
+}
+
+/* ---- memory runs out ---------------------------------------------------------------------------
+ */
+
+/* A turn in which the first answer to each job is bad, its second call fails, and the third is
+ * good; a job without labels succeeds at once. */
+static void turn_with_answers(struct world *w)
+{
+    turn(w);
+    for (int i = w->call_count; i-- > 0;) {
+        bool plain = w->calls[i]->msg.output_kind == OUTPUT_TEXT;
+        int number = w->calls[i]->number;
+        end_call(w, i, number == 2 ? 409 : 200, plain || number > 2 ? "y" : "perhaps");
+    }
+}
+
+static void deliver_from(struct world *w, const struct buf *values, int count, uint32_t epoch)
+{
+    path_assigned(w->path, 0, 0, epoch);
+    for (int64_t i = w->watermark; i < count; i++)
+        deliver(w, i, epoch, buf_span(&values[i]));
+    for (int i = 0; i < 2 * SHORT_WAIT_US / TURN_US && w->watermark < count; i++)
+        turn_with_answers(w);
+}
+
+/* Whatever allocation fails, no offset passes a job that has not ended (store_offset looks), and
+ * once there is memory again all of them end. */
+static void test_memory_runs_out(void **state)
+{
+    enum { COUNT = 80 }; /* more than a new partition has room for */
+    struct buf values[COUNT];
+    (void)state;
+    for (int i = 0; i < COUNT; i++)
+        make_record(i, i % ENDPOINTS, i % 3 ? (struct span){NULL, 0} : labels, &values[i]);
+    int n = 0;
+    for (bool failed = true; failed; n++) {
+        struct world *w = make_world();
+        struct err err = {0};
+        no_memory_at(n);
+        enum rc rc = make_path(w, &err);
+        if (rc == RC_OK)
+            deliver_from(w, values, COUNT, 1);
+        failed = no_memory_over();
+        if (rc == RC_OK) {
+            path_revoke(w->path, true);
+            deliver_from(w, values, COUNT, 2);
+            assert_int_equal(w->watermark, COUNT);
+            assert_int_equal(w->buried, 0);
+            path_free(w->path);
+        } else {
+            assert_int_equal(rc, RC_NOMEM);
+            assert_null(w->path);
+        }
+        free(w);
+    }
+    assert_true(n > 50);
+    for (int i = 0; i < COUNT; i++)
+        buf_done(&values[i]);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -554,6 +782,12 @@ int main(void)
         TEST(test_a_failed_reask_is_sent_as_it_was),
         TEST(test_an_unreadable_reply_is_reasked_once),
         TEST(test_a_reask_that_was_parked_is_still_to_be_made),
+        TEST(test_jobs_of_a_dropped_span_make_room),
+        TEST(test_jobs_of_a_dropped_span_are_not_called),
+        TEST(test_a_job_that_waits_as_it_is_parked),
+        TEST(test_a_job_let_go_as_it_is_parked),
+        TEST(test_what_comes_at_the_end_is_not_begun),
+        cmocka_unit_test(test_memory_runs_out),
         TEST(test_an_answer_waits_once_for_its_store),
         TEST(test_an_answer_to_be_repeated_is_of_the_budget),
     };
