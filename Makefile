@@ -280,8 +280,10 @@ mutants: deps
 	@BUILD='$(BUILD)' tests/mutants/run --units $(NAMES)
 
 # Counters of an older build mean nothing, so they go first.
-COVERAGE_SEEDS ?= 2000
-COVERAGE_TESTS ?= test_flow or test_endings or test_faults or test_records or test_stop or test_span
+COVERAGE_SEEDS ?= 5000
+COVERAGE_TESTS ?= test_flow or test_endings or test_faults or test_records or test_stop or test_span \
+    or test_a_partition_is_dropped or test_answers_are_lost or test_the_answer_to_a_takeover \
+    or test_the_dead_topic_is_gone or test_a_consumer_that_failed
 .PHONY: coverage
 coverage: deps
 	@$(MAKE) --no-print-directory $(JOBS) VARIANT=release all

@@ -90,10 +90,12 @@ def stack(*arguments):
     run(STACK, "--name", os.environ["INFERQ_STACK"], *arguments)
 
 
-def model(name, endpoint=None, **more):
+def model(name, endpoint=None, version=None, **more):
     """A model of the catalogue, on an endpoint of its own unless one is named: what pauses one
-    leaves the others alone. `more`: the endpoint's keys, such as timeout="1s"."""
-    return {"name": name, "endpoint": endpoint or f"at-{name}", "conf": more}
+    leaves the others alone. `version`: keys of its version, such as {"prices": []}; `more`: the
+    endpoint's, such as timeout="1s"."""
+    return {"name": name, "endpoint": endpoint or f"at-{name}", "conf": more,
+            "version": {"max_output_tokens": 1000, "prices": [PRICE]} | (version or {})}
 
 
 class Database:
@@ -294,7 +296,7 @@ class World:
         content = {"catalogue": self.name, "endpoints": list(endpoints.values()), "models": [
             {"name": m["name"], "versions": [
                 {"version": "1", "upstream_model": m["name"], "endpoint": m["endpoint"],
-                 "max_output_tokens": 1000, "prices": [PRICE]}]} for m in models],
+                 **m["version"]}]} for m in models],
             "defaults": [{"model": "m"}]}
         self.catalogue_file.write_text(yaml.safe_dump(content))
 

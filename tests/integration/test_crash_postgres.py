@@ -92,6 +92,39 @@ def test_answers_are_lost_after_the_commit(lone_world, tmp_path, capsys):
         assert all_checked(world)
 
 
+def test_the_answer_to_a_takeover_is_lost(lone_world):
+    """A dead worker's calls are taken over, and nobody hears that it was done: who did it finds its own
+    claims in the ledger, and makes each call once."""
+    jobs, cuts = 5, []
+    world = lone_world()
+
+    def judge(statements):
+        if "take" in statements and not cuts:
+            cuts.append(statements)
+            return LOSE_REPLY
+        return PASS
+
+    with Proxy(tally.fault) as proxy:
+        proxy.judge = judge
+        world.start_worker(env=proxy.env)
+        message = Message()
+        gone = world.value("INSERT INTO worker (host, pid, build, lease_until, fenced) VALUES"
+                           " ('elsewhere', 1, 'other', now(), true) RETURNING worker_id")
+        for i in range(jobs):
+            world.rows("INSERT INTO call (job_id, batch_id, worker_id, model_version_id, endpoint_id,"
+                       " number, kind) SELECT %s, %s, %s, model_version_id, endpoint_id, 1, 1"
+                       " FROM model_version", message.job_id(f"j{i}"), message.batch_id, gone)
+        world.produce(*[message.pack(f"j{i}") for i in range(jobs)])
+        world.seal(message, jobs)
+        assert world.wait_ended(message.batch_id, RECOVERY_S)["succeeded"] == jobs
+        assert cuts and "lose" in cuts[0]
+        calls = world.calls(message.batch_id)
+        assert [(c["number"], c["class"]) for c in calls] == [(1, "lost"), (2, "ok")] * jobs
+        assert world.sim.summary()["requests"] == jobs
+        finish(world, crashed=True)
+        assert all_checked(world)
+
+
 # ---- Postgres gone -------------------------------------------------------------------------------
 
 

@@ -11,7 +11,9 @@ from harness import Message, make_vectors, model, wait_for
 @pytest.fixture(scope="module")
 def world(worlds):
     made = worlds(models=[model("narrow", max_in_flight=4), model("narrow2", max_in_flight=4),
-                          model("away"), model("down")])
+                          model("away"), model("down"), model("shaky"),
+                          model("unpriced", version={"prices": []}),
+                          model("unbounded", version={"max_output_tokens": 0})])
     made.start_worker()
     return made
 
@@ -123,6 +125,36 @@ def test_a_job_that_may_cost_too_much_is_not_called(world):
     check(world)
 
 
+def test_what_cannot_be_bounded_is_not_called_for_a_job_with_a_bound(world):
+    """Without a price, or without a limit of the output: called, unless max_cost is said."""
+    dollar = 10**9
+    for name, certainty in (("unpriced", "unknown"), ("unbounded", "exact")):
+        message = Message()
+        body = {"model": name, "messages": [{"role": "user", "content": "any length"}]}
+        world.produce(message.pack("free", body=body),
+                      message.pack("bound", body=body, max_cost=dollar))
+        world.seal(message, 2)
+        counts = world.wait_ended(message.batch_id)
+        assert (counts["succeeded"], counts["dead"]) == (1, 1)
+        [call], results = world.calls(message.batch_id), world.results(message.batch_id)
+        assert (call["job_id"], call["certainty"]) == (message.job_id("free"), certainty)
+        assert call["cost_nusd"] == results["free"]["cost_nusd"]
+        assert (call["cost_nusd"] is None) == (name == "unpriced")
+        assert results["bound"]["class"] == "over_cost"
+    check(world)
+
+
+def test_an_unknown_cost_is_not_zero(world):
+    """Nobody knows what its first call cost: with a bound there is no second one."""
+    batch = world.ask("[[sim: status=500 times=1]] what was that?", model="shaky",
+                      options=("--max-cost", "1"))
+    assert world.wait_ended(batch)["dead"] == 1
+    [call] = world.calls(batch)
+    assert (call["class"], call["cost_nusd"]) == ("server_error", None)
+    assert world.letters(batch)[0]["class"] == "over_cost"
+    check(world)
+
+
 def test_dead_jobs_are_requeued_as_a_new_generation(world):
     world.sim.control('contains="poor model" status=400 message="it is broken"')
     batch = world.ask("poor model one", "poor model two", "a good one", batch="requeue",
@@ -132,9 +164,11 @@ def test_dead_jobs_are_requeued_as_a_new_generation(world):
     listed = json.loads(world.inferq("dead", "list", "--batch", str(batch), "--json").stdout)
     letters = world.letters(batch)
     assert len(listed) == 2 and all("it is broken" in x["reason"] for x in letters)
-    world.sim.control("")
+    # They come from no topic, and wait in Postgres all the same.
+    world.sim.control('contains="poor model" status=429 retry-after=6 times=1')
     world.inferq("dead", "requeue", "--batch", str(batch), "--yes")
     counts = world.wait_ended(batch)
+    world.sim.control("")
     assert counts["accepted"] == 5 and (counts["dead"], counts["succeeded"]) == (2, 3)
     first = next(r for r in world.results(batch).values() if r["custom_id"] == "job-0")
     assert (first["generation"], first["status"]) == (1, "succeeded")

@@ -119,6 +119,25 @@ def test_at_the_end_everything_is_committed(world):
     finish(world)
 
 
+def test_a_letter_whose_reason_is_refused_goes_without_it(lone_world):
+    """Postgres takes all of it but the reason's text: the class says enough, and the letters beside
+    it are as they would be."""
+    world = lone_world()
+    world.rows("CREATE FUNCTION refuses() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+               " RAISE 'not this text' USING ERRCODE = '22021'; END $$")
+    world.rows("CREATE TRIGGER refuses BEFORE INSERT ON dead_letter FOR EACH ROW WHEN"
+               " (NEW.payload = 'the guilty one' AND NEW.reason <> 'malformed')"
+               " EXECUTE FUNCTION refuses()")
+    garbage = [b"garbage %d" % i for i in range(20)]
+    world.produce(*garbage[:10], b"the guilty one", *garbage[10:], partition=0)
+    world.start_worker()
+    wait_for(lambda: len(world.letters()) == 21, what="a letter for each record")
+    reasons = {bytes(letter["payload"]): letter["reason"] for letter in world.letters()}
+    assert reasons.pop(b"the guilty one") == "malformed"
+    assert reasons.keys() == set(garbage) and "malformed" not in reasons.values()
+    finish(world)
+
+
 # ---- signatures ----------------------------------------------------------------------------------
 
 
