@@ -22,15 +22,15 @@ struct pool {
     int in_flight;
 };
 
-/* A watched descriptor. Once its connection has carried a request it stays watched for reading
- * while it idles, which saves the kernel calls of taking it out and putting it back. */
+/* A descriptor of libcurl's, as it stands in our epoll. Once its connection has carried a request
+ * it stays watched for reading while it idles, which saves the kernel calls of taking it out and
+ * putting it back. */
 struct sock {
-    uv_poll_t poll;
-    struct pool *pool;
-    int fd;
-    int wanted; /* UV_READABLE | UV_WRITABLE as libcurl wants it; 0: idle */
-    int events; /* as libuv has it */
-    bool kept;  /* until http_close_socket, not only until libcurl loses interest */
+    struct pool *pool; /* NULL: none has this number */
+    uint32_t life;     /* tells it from those that had the number before */
+    uint32_t wanted;   /* EPOLLIN | EPOLLOUT as libcurl wants it; 0: idle */
+    uint32_t events;   /* as epoll has it; 0: not there */
+    bool kept;         /* until http_close_socket, not only until libcurl loses interest */
 };
 
 struct http {
@@ -39,8 +39,11 @@ struct http {
     struct pool *pools;
     int pool_count;
     int in_flight;
-    struct sock **socks; /* by descriptor */
+    int epoll_fd; /* the connections', watched as one descriptor by libuv */
+    uv_poll_t ready;
+    struct sock *socks; /* by descriptor */
     size_t sock_cap;
+    uint32_t sock_lives;
     struct transfer *idle; /* easy handles to use again */
     int idle_count;
     struct transfer *aborted; /* their `done` comes from the loop */
