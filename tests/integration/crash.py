@@ -46,19 +46,47 @@ def under_load(world, least=IN_FLIGHT_MIN):
     return wait_for(many, 60, f"{least} calls in flight", 0.01)
 
 
+class Load:
+    """Jobs that do not run out before the faults do, however long each of these takes: a batch, and
+    another when few of it are left."""
+
+    def __init__(self, world, tmp_path, jobs, name):
+        self.world, self.tmp_path, self.jobs, self.name = world, tmp_path, jobs, name
+        self.batches = []
+        self.more()
+
+    def more(self):
+        name = f"{self.name}{len(self.batches)}"
+        self.batches.append(self.world.submit(requests(self.tmp_path, self.jobs, name)))
+
+    @property
+    def total(self):
+        return self.jobs * len(self.batches)
+
+    def ended(self):
+        return self.world.value("SELECT count(*) FROM result")
+
+    def keep_up(self, least):
+        if self.total - self.ended() < least:
+            self.more()
+
+    def wait_ended(self):
+        for batch in self.batches:
+            assert self.world.wait_ended(batch, RECOVERY_S)["succeeded"] == self.jobs
+
+
 def ended(world, batch):
     counts = world.counts(batch)
     return counts["accepted"] - counts["pending"] if counts.get("accepted") is not None else 0
 
 
-def report(world, batch, what, capsys):
+def report(world, what, capsys):
     """What a note about this run should say."""
     extra = collections.Counter(
         (kind, outcome) for kind, outcome in world.rows(
             "SELECT code_name('call_kind', c.kind), code_name('class', c.class) FROM call c"
-            " JOIN result r USING (job_id) WHERE c.batch_id = %s"
-            " AND r.call_number IS DISTINCT FROM c.number", batch))
+            " JOIN result r USING (job_id) WHERE r.call_number IS DISTINCT FROM c.number"))
     seen = world.sim.summary()["requests"]
     with capsys.disabled():
-        print(f"\n{what}: {world.counts(batch)['succeeded']} jobs, {seen} calls seen by the model,"
+        print(f"\n{what}: {world.value('SELECT count(*) FROM result')} jobs, {seen} calls seen by the model,"
               f" {sum(extra.values())} extra calls in the ledger: {dict(extra)}")

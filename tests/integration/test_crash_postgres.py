@@ -18,7 +18,7 @@ import pytest
 
 import tally
 from checks import conservation, finish
-from crash import RECOVERY_S, busy_world, ended, ours, report, requests, under_load
+from crash import RECOVERY_S, Load, busy_world, ended, ours, report, requests, under_load
 from harness import QUICK_LEASE, Message, model, stack, wait_for
 from pgproxy import LOSE_REPLY, LOSE_REQUEST, PASS, Proxy
 
@@ -74,7 +74,7 @@ def test_answers_are_lost_after_the_commit(lone_world, tmp_path, capsys):
             world.start_worker(env=proxy.env)
         batch = world.submit(requests(tmp_path, jobs, "cut"))
         assert world.wait_ended(batch, RECOVERY_S)["succeeded"] == jobs
-        report(world, batch, f"answers lost, seed {tally.SEED}: {cutter.done}", capsys)
+        report(world, f"answers lost, seed {tally.SEED}: {cutter.done}", capsys)
         # `facts` is asked after a lost claim, for all the jobs of it at once: how often is chance.
         never = [key for key, left in cutter.left.items()
                  if left and (key[0] != "facts" or not cutter.done[key])]
@@ -130,21 +130,22 @@ def test_the_answer_to_a_takeover_is_lost(lone_world):
 
 def test_postgres_is_killed_in_a_loop(lone_world, tmp_path, capsys):
     """Whatever was sent to the model had its row on disk: none is missing after any of the kills."""
-    jobs, kills = (6000, 6) if tally.LONG else (1200, 2)
+    kills = 6 if tally.LONG else 2
     rng = random.Random(tally.SEED)
     world = busy_world(lone_world, workers=2)
-    batch = world.submit(requests(tmp_path, jobs, "loop"))
+    load = Load(world, tmp_path, 1200, "loop")
     for i in range(kills):
-        goal = ended(world, batch) + rng.randrange(20, jobs // (kills + 2))
-        wait_for(lambda g=goal: ended(world, batch) >= g, 90, f"{goal} ended jobs before kill {i + 1}")
+        load.keep_up(1000)
+        goal = load.ended() + rng.randrange(20, 600)
+        wait_for(lambda g=goal: load.ended() >= g, 90, f"{goal} ended jobs before kill {i + 1}")
         under_load(world)
         stack("kill", "postgres")
         stack("start", "postgres")
         world.database.reconnect()
-    assert world.wait_ended(batch, RECOVERY_S)["succeeded"] == jobs
+    load.wait_ended()
     assert len(world.live_workers()) == 2, "no worker gave up"
-    report(world, batch, f"Postgres killed {kills} times", capsys)
-    assert world.sim.summary()["requests"] == jobs
+    report(world, f"Postgres killed {kills} times", capsys)
+    assert world.sim.summary()["requests"] == load.total
     wait_for(lambda: all_checked(world), what="the row of every call looked up")
     finish(world, crashed=True)
 
@@ -171,7 +172,7 @@ def test_postgres_is_away_for_longer_than_the_lease(lone_world, tmp_path, capsys
         stack("start", "postgres")
         world.database.reconnect()
     assert world.wait_ended(batch, RECOVERY_S)["succeeded"] == jobs
-    report(world, batch, f"Postgres away for {away_s} s, with {held:.0f} answers held", capsys)
+    report(world, f"Postgres away for {away_s} s, with {held:.0f} answers held", capsys)
     assert held >= 50
     assert world.sim.summary()["requests"] == jobs, "an answer that was held was paid for again"
     assert world.value("SELECT count(*) FROM worker WHERE fenced") == 0
@@ -194,7 +195,7 @@ def test_postgres_answers_slowly(lone_world, tmp_path, capsys):
         tally.fault("postgres slowed down")
         batch = world.submit(requests(tmp_path, jobs, "slow"))
         assert world.wait_ended(batch, RECOVERY_S)["succeeded"] == jobs
-        report(world, batch, "Postgres answers after 2 s", capsys)
+        report(world, "Postgres answers after 2 s", capsys)
         assert world.sim.summary()["requests"] == jobs
         assert world.value("SELECT count(*) FROM worker WHERE fenced") == 0
         proxy.delay_s = 0.0
@@ -219,7 +220,7 @@ def test_postgres_is_half_open_for_one_worker(lone_world, tmp_path, capsys):
         proxy.speak()
         wait_for(cut_off.ready, 30, "a worker that is ready again")
         assert world.wait_ended(batch, RECOVERY_S)["succeeded"] == 4000
-        report(world, batch, f"Postgres half-open, noticed after {noticed_s:.1f} s", capsys)
+        report(world, f"Postgres half-open, noticed after {noticed_s:.1f} s", capsys)
         wait_for(lambda: world.value("SELECT count(*) FROM call WHERE done_at IS NULL") == 0, 60,
                  "an outcome of every call")
         assert world.value("SELECT count(*) FROM worker WHERE fenced") == 1
@@ -251,7 +252,7 @@ def drop_span(world, tag):
 def test_partitions_come_and_go_under_load(lone_world, tmp_path, capsys):
     """Those of the future are made, of the past made and dropped, by hand and by the keeper: no
     transaction is refused, and nothing is lost."""
-    jobs, rounds = (5000, 10) if tally.LONG else (1500, 4)
+    rounds = 10 if tally.LONG else 4
     ahead = "UPDATE setting SET value = value + 1 WHERE name = 'partitions_ahead'"
     spans = "SELECT count(*) FROM partition_span"
     world = busy_world(lone_world, workers=2)
@@ -259,20 +260,21 @@ def test_partitions_come_and_go_under_load(lone_world, tmp_path, capsys):
                                        " ORDER BY lower_ms LIMIT 1")
     width_ms = upper_ms - lower_ms
     had = world.value(spans)
-    batch = world.submit(requests(tmp_path, jobs, "parts"))
+    load = Load(world, tmp_path, 1500, "parts")
     for i in range(rounds):
-        wait_for(lambda n=i: ended(world, batch) > jobs * n // (rounds + 1), 60, "jobs that end")
+        load.keep_up(600)
+        wait_for(lambda n=load.ended(): load.ended() > n + 100, 60, "jobs that end")
         under_load(world, 30)
         world.rows(ahead)
         world.rows("SELECT ensure_partitions()")
         tally.fault("partitions made and dropped")
         drop_span(world, make_span(world, lower_ms - (i + 2) * width_ms,
                                    lower_ms - (i + 1) * width_ms))
-    assert jobs - ended(world, batch) >= 30, "the load ended before the partitions were made"
+    assert load.total - load.ended() >= 30, "the load ended before the partitions were made"
     world.rows(ahead)
-    assert world.wait_ended(batch, 60)["succeeded"] == jobs
+    load.wait_ended()
     wait_for(lambda: world.value(spans) == had + rounds + 1, 20, "a partition made by the keeper")
-    report(world, batch, f"{rounds} rounds of partitions made and dropped", capsys)
+    report(world, f"{rounds} rounds of partitions made and dropped", capsys)
     for worker in world.workers:
         assert not worker.logged("postgres refused") and not worker.logged("housekeeping failed")
     finish(world)
@@ -354,20 +356,21 @@ def fill(place):
 
 def test_the_disk_under_postgres_is_full(small_disk, lone_world, tmp_path, capsys):
     """Workers say so and wait, with what they were answered; when there is room they go on."""
-    jobs, rounds = (6000, 3) if tally.LONG else (2000, 1)
+    rounds = 3 if tally.LONG else 1
     world = busy_world(lone_world, workers=2)
-    batch = world.submit(requests(tmp_path, jobs, "full"))
-    for i in range(rounds):
-        wait_for(lambda n=i: ended(world, batch) > jobs * (n + 1) // (rounds + 3), 60, "jobs that end")
+    load = Load(world, tmp_path, 1500, "full")
+    for _ in range(rounds):
+        load.keep_up(1200)
+        wait_for(lambda n=load.ended(): load.ended() > n + 300, 60, "jobs that end")
         under_load(world)
         said = [worker.log().count("sqlstate=53100") for worker in world.workers]
         ballast = fill(small_disk)
         wait_for(lambda before=said: all(worker.log().count("sqlstate=53100") > n for worker, n
                                          in zip(world.workers, before)), 60, "workers that say so")
         wait_for(lambda: world.sim.summary()["in_flight"] == 0, what="no calls any more")
-        assert not list(conservation(world)) and ended(world, batch) < jobs
+        assert not list(conservation(world)) and load.ended() < load.total
         ballast.unlink()
-    assert world.wait_ended(batch, RECOVERY_S)["succeeded"] == jobs
-    report(world, batch, f"the disk full {rounds} times", capsys)
-    assert world.sim.summary()["requests"] == jobs, "what was answered was paid for again"
+    load.wait_ended()
+    report(world, f"the disk full {rounds} times", capsys)
+    assert world.sim.summary()["requests"] == load.total, "what was answered was paid for again"
     finish(world, crashed=True)

@@ -117,9 +117,16 @@ class Victim:
                               "INFERQ_FAILPOINT_LOG": str(self.hits_path)},
             **(how if name in ASIDE else {}))
         self.told_to_stop = False
+        self.promised = None  # the end of its lease, as it knows it, where Postgres has another
 
     def dead(self):
         return not self.worker.alive
+
+    def restore_lease(self, world):
+        """Its last calls were sent under the lease that it knew of."""
+        if self.promised:
+            world.rows("UPDATE worker SET lease_until = greatest(lease_until, %s) WHERE worker_id = %s",
+                       self.promised, self.id())
 
     def hits(self):
         """{place: how often it was passed}"""
@@ -139,8 +146,11 @@ class Victim:
         if self.name == "path.claim>throttle" and self.has_load():
             # Its lease is over by Postgres's clock, once what was claimed under it is sent; and is
             # renewed before anybody fences it.
-            world.rows("UPDATE worker SET lease_until = now() + interval '0.3 s' WHERE worker_id = %s"
-                       " AND lease_until > now() + interval '1 s'", self.id())
+            self.promised = world.value(
+                "UPDATE worker w SET lease_until = now() + interval '0.3 s' FROM worker before"
+                " WHERE w.worker_id = %s AND w.lease_until > now() + interval '1 s'"
+                " AND before.worker_id = w.worker_id RETURNING before.lease_until",
+                self.id()) or self.promised
         if self.name == "lease.fenced" and self.id():
             # Not beside a call (of a row that it pulled), or the call's successor would be in the right.
             world.rows("UPDATE worker w SET fenced = true WHERE worker_id = %s AND NOT EXISTS"
@@ -217,6 +227,7 @@ class Siege:
                     # Its jobs had left the state before the signal came: once more.
                     living.append(Victim(self.world, victim.name, self.rng))
                     continue
+                victim.restore_lease(self.world)
                 self.killed.append(victim)
                 tally.fault(f"killed at {victim.name}")
             if len(living) <= until_left:
