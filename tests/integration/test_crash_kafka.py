@@ -60,7 +60,7 @@ def test_workers_come_and_go_while_partitions_are_paused(lone_world, tmp_path, c
     """1 -> 4 -> 2 -> 4 -> 2 ...: who leaves is stopped or killed; in the last round nobody is killed, so
     that its jobs need not wait for a dead worker's lease."""
     rng = random.Random(tally.SEED)
-    jobs, rounds = pick(1000, 6000), pick(2, 5)
+    jobs, rounds = pick(1000, 6000), pick(2, 4)
     world = lone_world(latency="uniform:30ms:90ms", partitions=4, conf={
         **QUICK_LEASE, **QUICK_GROUP, **SMALL_LANES, "max_in_flight": "8"})
     batches = one_batch_per_lane(world, requests(tmp_path, jobs))
@@ -120,7 +120,7 @@ def test_kafka_is_stopped_past_the_session_and_killed(lone_world, tmp_path, caps
     """What was fetched is worked on meanwhile; nobody gives up; afterwards the group forms anew. The
     short form stops it once; test_kill.py kills it once."""
     rng = random.Random(tally.SEED)
-    jobs, stops, kills = pick(400, 4000), pick(1, 4), pick(0, 4)
+    jobs, stops, kills = pick(400, 3000), pick(1, 3), pick(0, 3)
     world = lone_world(latency="uniform:50ms:150ms", partitions=4, conf={
         **QUICK_LEASE, **QUICK_GROUP, **SMALL_LANES, "max_in_flight": "8"})
     batches = one_batch_per_lane(world, requests(tmp_path, jobs))
@@ -255,7 +255,7 @@ def waves(world, rng):
 
 def test_a_cluster_whose_parts_move_fail_and_come_back(lone_world, mock, tmp_path, capsys):
     rng = random.Random(tally.SEED)
-    jobs, rounds = pick(600, 4000), pick(1, 4)
+    jobs, rounds = pick(600, 3000), pick(1, 3)
     world = mock_world(lone_world, mock, latency="uniform:20ms:60ms",
                        conf={**QUICK_LEASE, **MOCK, **SMALL_LANES, "max_in_flight": "8"})
     batches = one_batch_per_lane(world, requests(tmp_path, jobs))
