@@ -6,8 +6,9 @@ import uuid
 import pytest
 
 import checks
+import tally
 from client import job_headers
-from harness import Message
+from harness import ROOT, Message, run
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +111,34 @@ def test_the_checks_see_work_that_is_done_and_not_committed(world, monkeypatch):
     monkeypatch.setattr(world, "records", lambda *topics: [])
     monkeypatch.setattr(checks, "answers", lambda w: [])
     must_fail(world, "all done, and", stopped=True)
+
+
+def test_tallies_count_what_is_broken_and_add_up(world, tmp_path, monkeypatch):
+    """What make chaos says in the end: the zeros of an honest world, and what two worlds sum up to."""
+    honest, broken = tmp_path / "honest", tmp_path / "broken"
+    doubled = 2 * world.value("SELECT count(*) FROM progress WHERE status = 1")
+    monkeypatch.setenv("INFERQ_CHAOS_TALLY", str(honest))
+    tally.fault("worker killed", 3)
+    tally.count(world)
+    monkeypatch.setenv("INFERQ_CHAOS_TALLY", str(broken))
+    tally.fault("worker killed")
+    change = "UPDATE progress SET n = n %s 2 WHERE status = 1; UPDATE batch SET total = total %s %d"
+    world.rows(change % ("+", "+", doubled + 5))
+    tally.count(world)
+    world.rows(change % ("-", "-", doubled + 5))
+    checks.check(world)
+
+    def figures(code, *paths):
+        said = run(ROOT / "tests" / "chaos" / "run", "--sum", *paths, ok=(code,)).stdout
+        rows = (line.rsplit(maxsplit=1) for line in said.splitlines() if line.startswith("  "))
+        return {name.strip(): int(value) for name, value in rows}
+
+    one, both = figures(0, honest), figures(1, honest, broken)
+    assert [one[name] for name in ("worker killed", "jobs", "calls seen by models", "lost", "doubled",
+                                   "unrecorded")] == [3, 4, 5, 0, 0, 0]
+    assert [both[name] for name in ("worker killed", "jobs", "lost", "doubled", "unrecorded")] == [
+        4, 8, 5, doubled, 0]
+    assert one["extra calls in the ledger"] == 1 and both["extra calls in the ledger"] == 2
 
 
 def test_the_checks_see_two_calls_at_once_and_calls_without_a_row(world):
