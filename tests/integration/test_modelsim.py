@@ -13,6 +13,7 @@ import pathlib
 import random
 import select
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -684,3 +685,18 @@ def test_ledger_survives_an_outage(start, ledger):
     late = sim.lines("ledger")
     assert [(row["job"], row["ledger"]) for row in late] == \
         [(str(jobs[1]), "present"), (str(jobs[2]), "present"), (str(jobs[3]), "missing")]
+
+
+def test_it_listens_where_it_is_told(tmp_path):
+    """On loopback without being told; a container's stand-in is asked from outside."""
+    done = subprocess.run([f"{BIN}/modelsim", "--address", "nowhere", "--witness", "/dev/null"],
+                          capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == 2 and "--address nowhere" in done.stderr
+    process = subprocess.Popen([f"{BIN}/modelsim", "--address", "127.0.0.2", "--witness",
+                                "/dev/null"], stdout=subprocess.PIPE, text=True)
+    line = process.stdout.readline()
+    assert line.startswith("listening 127.0.0.2:")
+    socket.create_connection(("127.0.0.2", int(line.rsplit(":", 1)[1])), timeout=10).close()
+    process.terminate()
+    assert process.wait(10) == 0
+    process.stdout.close()

@@ -32,7 +32,8 @@ static const char help[] =
     "usage: modelsim [options]\n"
     "An OpenAI-shaped model server for tests: answers are a function of the request, faults come\n"
     "from a script, and every request is witnessed. See tests/modelsim/README.md.\n"
-    "  --port N            port on 127.0.0.1; 0 (default): any free one\n"
+    "  --port N            port; 0 (default): any free one\n"
+    "  --address A         IPv4 address to listen on (default 127.0.0.1)\n"
     "  --port-file FILE    the port is written here once it listens\n"
     "  --script FILE       rules: faults, delays, limits\n"
     "  --witness FILE      JSON lines are appended here, two per request\n"
@@ -46,6 +47,7 @@ static const char help[] =
 
 struct options {
     long port;
+    const char *address;
     const char *port_file;
     const char *script;
     const char *witness;
@@ -82,6 +84,7 @@ static enum rc read_options(int argc, char **argv, struct options *o, bool *ret_
                             struct err *err)
 {
     static const struct option names[] = {{"port", required_argument, NULL, 'p'},
+                                          {"address", required_argument, NULL, 'a'},
                                           {"port-file", required_argument, NULL, 'f'},
                                           {"script", required_argument, NULL, 's'},
                                           {"witness", required_argument, NULL, 'w'},
@@ -98,6 +101,9 @@ static enum rc read_options(int argc, char **argv, struct options *o, bool *ret_
         case 'p':
             if (read_number(optarg, 65535, &o->port, err) != RC_OK)
                 return RC_REJECT;
+            break;
+        case 'a':
+            o->address = optarg;
             break;
         case 'f':
             o->port_file = optarg;
@@ -183,17 +189,21 @@ static enum rc read_models(char *list, const char **models, struct err *err)
     return RC_OK;
 }
 
-static enum rc listen_on(struct server *server, long port, long *ret_port, struct err *err)
+static enum rc listen_on(struct server *server, const char *host, long port, long *ret_port,
+                         struct err *err)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (inet_pton(AF_INET, host, &address.sin_addr) != 1) {
+        err_set(err, "--address %.60s: no IPv4 address", host);
+        return RC_REJECT;
+    }
     socklen_t size = sizeof address;
     int on = 1;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
         bind(fd, (struct sockaddr *)&address, sizeof address) != 0 || listen(fd, 16384) != 0 ||
         getsockname(fd, (struct sockaddr *)&address, &size) != 0) {
-        err_set(err, "cannot listen on 127.0.0.1:%ld: %s", port, strerror(errno));
+        err_set(err, "cannot listen on %.15s:%ld: %s", host, port, strerror(errno));
         if (fd >= 0)
             (void)close(fd);
         return RC_FATAL;
@@ -204,7 +214,7 @@ static enum rc listen_on(struct server *server, long port, long *ret_port, struc
 }
 
 /* Publishes the port: by rename, so that nobody reads half a number. */
-static enum rc announce(long port, const char *path, struct err *err)
+static enum rc announce(const char *host, long port, const char *path, struct err *err)
 {
     char temporary[4096];
     if (path != NULL) {
@@ -217,7 +227,7 @@ static enum rc announce(long port, const char *path, struct err *err)
             return RC_REJECT;
         }
     }
-    (void)printf("listening 127.0.0.1:%ld\n", port);
+    (void)printf("listening %s:%ld\n", host, port);
     (void)fflush(stdout);
     return RC_OK;
 }
@@ -351,9 +361,10 @@ static enum rc set_up(struct server *server, struct options *o, const char **mod
     if (o->ledger != NULL)
         server->ledger =
             ledger_new(o->ledger, server->epoll_fd, server, on_verdict, on_release, server);
-    if (listen_on(server, o->port, &port, err) != RC_OK)
-        return RC_FATAL;
-    return announce(port, o->port_file, err);
+    enum rc rc = listen_on(server, o->address, o->port, &port, err);
+    if (rc != RC_OK)
+        return rc;
+    return announce(o->address, port, o->port_file, err);
 }
 
 static void tear_down(struct server *server)
@@ -376,7 +387,7 @@ static void tear_down(struct server *server)
 
 int main(int argc, char **argv)
 {
-    struct options options = {0};
+    struct options options = {.address = "127.0.0.1"};
     struct err err = {""};
     bool only_help = false;
     if (read_options(argc, argv, &options, &only_help, &err) != RC_OK) {
