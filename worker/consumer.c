@@ -34,7 +34,8 @@
 #include "worker/consumer_conf.h"
 
 enum {
-    RECORDS_PER_TURN = 200, /* about a millisecond's work */
+    RECORDS_AT_ONCE = 16,
+    TURN_US = 1000, /* of records in a turn: about 200 */
     TICK_MS = 100,
     RELEASE_COMMIT_MS = 5000,
     CLOSE_SLICE_MS = 50,
@@ -435,15 +436,18 @@ static void on_again(uv_idle_t *idle)
 static void drain(struct consumer *c)
 {
     rd_kafka_event_t *event;
-    for (int records = 0; records < RECORDS_PER_TURN;) {
-        event = rd_kafka_queue_poll(c->queue, 0);
-        if (!event) {
-            uv_idle_stop(&c->again); /* the next one wakes us */
-            return;
+    int64_t until_us = clock_mono_us() + TURN_US;
+    do {
+        for (int records = 0; records < RECORDS_AT_ONCE;) {
+            event = rd_kafka_queue_poll(c->queue, 0);
+            if (!event) {
+                uv_idle_stop(&c->again); /* the next one wakes us */
+                return;
+            }
+            records += 1 + take_event(c, event);
+            rd_kafka_event_destroy(event);
         }
-        records += 1 + take_event(c, event);
-        rd_kafka_event_destroy(event);
-    }
+    } while (clock_mono_us() < until_us);
     uv_idle_start(&c->again, on_again);
 }
 

@@ -65,6 +65,12 @@ struct http_target {
     bool send_ids, idempotency_key;
 };
 
+/* Header lines that differ from call to call, in front of the target's. */
+struct own_headers {
+    struct curl_slist list[CALL_HEADERS];
+    char lines[CALL_HEADERS][HEADER_LINE_BYTES];
+};
+
 /* An easy handle and the request it carries. */
 struct transfer {
     struct transfer *next; /* in `idle`, `waiting` or `aborted` */
@@ -75,15 +81,14 @@ struct transfer {
     uint64_t target_serial; /* whose options it bears */
     struct buf url;
     struct curl_slist *headers; /* as libcurl has them */
-    struct curl_slist own[CALL_HEADERS];
-    char lines[CALL_HEADERS][HEADER_LINE_BYTES];
-    curl_socket_t fd;  /* that libcurl named last for it while it connects; -1 */
-    size_t reply_hint; /* Content-Length */
-    bool released;     /* the gate said yes: a byte may have left */
-    bool refused;      /* the gate said no */
-    bool oversized;    /* the reply passed its limit */
-    bool no_fd;        /* we had no descriptor for its connection */
-    bool forbids;      /* its connection is not used again */
+    struct own_headers *own;    /* of the call itself; NULL until one has some */
+    curl_socket_t fd;           /* that libcurl named last for it while it connects; -1 */
+    size_t reply_hint;          /* Content-Length */
+    bool released;              /* the gate said yes: a byte may have left */
+    bool refused;               /* the gate said no */
+    bool oversized;             /* the reply passed its limit */
+    bool no_fd;                 /* we had no descriptor for its connection */
+    bool forbids;               /* its connection is not used again */
     bool aborted;
     bool requests_left, tokens_reset; /* which rate limit header counts */
 };

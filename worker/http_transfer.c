@@ -228,6 +228,7 @@ void transfer_free(struct transfer *t)
         return;
     curl_easy_cleanup(t->easy);
     buf_done(&t->url);
+    free(t->own);
     free(t);
 }
 
@@ -254,25 +255,34 @@ static bool is_token(struct span s)
     return true;
 }
 
-/* The call's own headers in front of the target's, without copying either. */
+/* The call's own headers in front of the target's, without copying either. NULL: no memory. */
 static struct curl_slist *chain_headers(struct transfer *t, const struct http_call *call)
 {
     const struct http_target *target = call->target;
+    bool traced = is_token(call->traceparent); /* it came with the record: odd ones stay here */
     size_t n = 0;
+    if (!target->send_ids && !target->idempotency_key && !traced)
+        return target->headers;
+    if (!t->own)
+        t->own = calloc(1, sizeof *t->own);
+    if (!t->own)
+        return NULL;
+    struct curl_slist *list = t->own->list;
+    char(*lines)[HEADER_LINE_BYTES] = t->own->lines;
     if (target->send_ids) {
-        (void)snprintf(t->lines[n++], HEADER_LINE_BYTES, "x-inferq-job: %s", call->job_text);
-        (void)snprintf(t->lines[n++], HEADER_LINE_BYTES, "x-inferq-call: %d", call->number);
+        (void)snprintf(lines[n++], HEADER_LINE_BYTES, "x-inferq-job: %s", call->job_text);
+        (void)snprintf(lines[n++], HEADER_LINE_BYTES, "x-inferq-call: %d", call->number);
     }
     if (target->idempotency_key)
-        (void)snprintf(t->lines[n++], HEADER_LINE_BYTES, "Idempotency-Key: %s-%d", call->job_text,
+        (void)snprintf(lines[n++], HEADER_LINE_BYTES, "Idempotency-Key: %s-%d", call->job_text,
                        call->number);
-    if (is_token(call->traceparent)) /* it came with the record: what is odd is not passed on */
-        (void)snprintf(t->lines[n++], HEADER_LINE_BYTES, "traceparent: %.*s",
-                       (int)call->traceparent.n, call->traceparent.p);
+    if (traced)
+        (void)snprintf(lines[n++], HEADER_LINE_BYTES, "traceparent: %.*s", (int)call->traceparent.n,
+                       call->traceparent.p);
     for (size_t i = 0; i < n; i++)
-        t->own[i] = (struct curl_slist){.data = t->lines[i],
-                                        .next = i + 1 < n ? &t->own[i + 1] : target->headers};
-    return n > 0 ? &t->own[0] : target->headers;
+        list[i] = (struct curl_slist){.data = lines[i],
+                                      .next = i + 1 < n ? &list[i + 1] : target->headers};
+    return list;
 }
 
 /* Asked once per target: libcurl would look at eight variables for each call. */
@@ -331,6 +341,7 @@ enum rc transfer_set(struct transfer *t, struct http_call *call, struct err *err
     if (t->forbids)
         SET(CURLOPT_FORBID_REUSE, 0L);
     struct curl_slist *headers = chain_headers(t, call);
+    ok = ok && headers;
     if (headers != t->headers)
         SET(CURLOPT_HTTPHEADER, headers);
     SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->request.n);
