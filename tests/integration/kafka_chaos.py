@@ -138,7 +138,7 @@ class OffsetWatch(threading.Thread):
 
     def run(self):
         connection = None
-        while not self.over.wait(self.rng.uniform(0.05, 0.5)):
+        while not self.over.wait(self.rng.uniform(0.05, pick(0.5, 2.0))):
             try:
                 connection = connection or Database._connect(self.world.name)
                 self._look(connection)
