@@ -246,6 +246,11 @@ deps:
 check:
 	@BUILD='$(BUILD)' tests/gates/run
 
+# Only the deployment files, by their own checkers; a part of check.
+.PHONY: check-deploy
+check-deploy:
+	@BUILD='$(BUILD)' tests/gates/run deploy
+
 format:
 	@tests/gates/format --fix
 
@@ -353,7 +358,8 @@ help:
 	@echo '  sim          SEEDS=N seeds (10000) of the simulation, from FROM=N on'
 	@echo '  mutants      deliberate bugs in the worker: each must be caught (NAMES=words)'
 	@echo '  coverage     which lines of the core the tests run, and why not the others'
-	@echo '  check        formatting, lint, static analysis, layering'
+	@echo '  check        formatting, lint, static analysis, layering, deployment files'
+	@echo '  check-deploy the deployment files alone'
 	@echo '  format       reformat all sources'
 	@echo '  bench        measure, and print tables (BENCH=full: everything at full size)'
 	@echo '  man          man pages from what --help says, into $(BUILD)/release/man'
