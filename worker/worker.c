@@ -17,7 +17,6 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -34,6 +33,7 @@
 #include "worker/path.h"
 #include "worker/settings.h"
 #include "worker/store.h"
+#include "worker/turns.h"
 #include "worker/watch.h"
 
 #ifndef INFERQ_VERSION
@@ -47,11 +47,6 @@ enum {
     ABORT_WAIT_US = 10 * 1000 * 1000, /* after the drain's time: for stores of aborted calls */
     SPARE_DESCRIPTORS = 256,          /* besides one per call in flight */
     SECRETS_BYTES_MAX = 1 << 20,
-    NAP_CALLS = 250,       /* with fewer in flight each event has a turn of its own */
-    NAP_SHARE = 1000,      /* a nap is that part of a call's time, */
-    NAP_MAX_US = 10000,    /* and no longer */
-    NAP_MIN_US = 1000,     /* or none at all */
-    CALL_TIME_WEIGHT = 64, /* a mean over about so many calls */
 };
 
 static const char *const lane_names[LANES] = {"high", "normal", "low"};
@@ -83,9 +78,7 @@ struct worker {
 
     enum phase phase;
     int64_t drain_until_us;
-    int64_t turn_from_us, idle_us; /* the last turn's end, and how long was idled until then */
-    int64_t napped_us;             /* in all: idle time that libuv does not know of */
-    int64_t call_us;               /* how long calls take: a moving mean */
+    struct turns turns;
     uint64_t random_state[2];
     int exit_code;
 };
@@ -322,7 +315,7 @@ static void on_called(void *arg, struct http_call *call)
 {
     struct worker *w = arg;
     struct job *job = call->arg;
-    w->call_us += (call->done_us - call->started_us - w->call_us) / CALL_TIME_WEIGHT;
+    turns_called(&w->turns, call->done_us - call->started_us);
     hide_credential(w->secrets[job->endpoint], call);
     path_called(w->path, job);
 }
@@ -359,38 +352,6 @@ static void step_shutdown(struct worker *w, int64_t now)
     }
 }
 
-/* A turn is what the loop does between two waits, callbacks included. */
-static void end_turn(struct worker *w)
-{
-    int64_t now = clock_mono_us();
-    int64_t idle_us = (int64_t)(uv_metrics_idle_time(&w->loop) / 1000) + w->napped_us;
-    if (w->turn_from_us)
-        watch_turn(w->watch, now - w->turn_from_us - (idle_us - w->idle_us));
-    w->turn_from_us = now;
-    w->idle_us = idle_us;
-}
-
-/* Thousands of long calls end one by one: each would have a turn of the loop and a transaction of
- * its own. What is a thousandth of such a call's time is nobody's loss, so their events are let
- * come together. Not while something is due, and not where calls are few or short. */
-static void nap(struct worker *w)
-{
-    int64_t nap_us = w->call_us / NAP_SHARE;
-    if (nap_us < NAP_MIN_US || path_in_flight(w->path) < NAP_CALLS || w->phase != RUNNING)
-        return;
-    uv_update_time(&w->loop);
-    int64_t due_us = uv_backend_timeout(&w->loop) * INT64_C(1000); /* negative: nothing is due */
-    nap_us = nap_us < NAP_MAX_US ? nap_us : NAP_MAX_US;
-    nap_us = due_us < 0 || nap_us < due_us ? nap_us : due_us;
-    if (nap_us <= 0)
-        return;
-    int64_t from_us = clock_mono_us();
-    struct timespec left = {.tv_nsec = nap_us * 1000};
-    (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &left, NULL); /* a signal ends it */
-    w->napped_us += clock_mono_us() - from_us;
-    uv_update_time(&w->loop);
-}
-
 /* The turn's callbacks have run: let time pass for the path, send what was handed over, and sleep
  * until something is due. */
 static void on_before_wait(uv_prepare_t *handle)
@@ -407,8 +368,11 @@ static void on_before_wait(uv_prepare_t *handle)
         uint64_t wait_ms = next > now ? (uint64_t)(next - now + 999) / 1000 : 0;
         uv_timer_start(&w->timer, on_timer, wait_ms ? wait_ms : 1, 0);
     }
-    nap(w);
-    end_turn(w);
+    if (w->phase == RUNNING)
+        turns_nap(&w->turns, path_in_flight(w->path));
+    int64_t busy_us = turns_end(&w->turns);
+    if (busy_us >= 0)
+        watch_turn(w->watch, busy_us);
 }
 
 static void on_signal(uv_signal_t *handle, int signum)
@@ -794,6 +758,7 @@ int worker_run(const struct config *config)
         return EXIT_BROKEN;
     }
     w->config = config;
+    w->turns.loop = &w->loop;
     make_loop(w);
     enum rc rc = make_all(w, &err);
     if (rc == RC_OK) {
