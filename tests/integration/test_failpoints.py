@@ -238,7 +238,7 @@ class Siege:
             return False
 
         try:
-            wait_for(fallen, 60, "the end of every victim", every=0.1)
+            wait_for(fallen, 180, "the end of every victim", every=0.1)
         except Late as late:
             left = {v.name: v.hits()[v.name] for v in living}
             raise Late(f"alive, and so often there: {left}; {late}") from None
