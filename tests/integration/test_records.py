@@ -12,7 +12,7 @@ import msgpack
 import pytest
 
 from checks import check, finish
-from harness import BIN, Message, make_vectors, run, wait_for
+from harness import BIN, VARIANT, Message, make_vectors, run, wait_for
 
 FAR_MS = 10 * 60 * 1000
 
@@ -115,6 +115,17 @@ def test_dead_letters_are_on_the_dead_topic(world):
         assert record["key"] == str(dead_id).encode()  # none of them has a job
 
 
+@pytest.mark.skipif(VARIANT == "release", reason="release builds have no failpoints")
+def test_a_letter_that_cannot_be_handed_over_is_tried_again(lone_world):
+    world = lone_world()
+    worker = world.start_worker(env={"INFERQ_FAILPOINT": "letter.send@2=error"})
+    world.produce(*[b"garbage %d" % i for i in range(5)])
+    wait_for(lambda: sum(letter["published"] for letter in world.letters()) == 5, what="five letters")
+    assert worker.logged("a dead letter could not be sent")
+    assert len(world.records(f"{world.name}.dead")) == 5
+    finish(world)
+
+
 def test_at_the_end_everything_is_committed(world):
     finish(world)
 
@@ -191,6 +202,18 @@ def edges(worlds):
 def submit_file(world, path, *options, ok=(0,)):
     return run(BIN / "inferq-submit", "--app", "pipe", "--prompt", "Read: {document}", *options, path,
                env=world.env, ok=ok)
+
+
+def test_large_documents_end_in_transactions_of_bounded_size(edges):
+    """Their payloads and replies together are more than one transaction may hold (8 MiB)."""
+    message = Message()
+    values = [message.pack(f"large-{i}", text=f"[[sim: status=400 latency=2s]] {'word ' * 180_000}")
+              for i in range(20)]
+    edges.produce(*values)
+    edges.seal(message, len(values))
+    assert edges.wait_ended(message.batch_id)["dead"] == len(values)
+    assert {bytes(letter["payload"]) for letter in edges.letters(message.batch_id)} == set(values)
+    check(edges)
 
 
 def test_the_largest_document_and_one_byte_more(edges, tmp_path):

@@ -343,6 +343,8 @@ static void start(const char *bootstrap)
     /* The guarantees do not rest on what users write: these are overruled. */
     assert_int_equal(config_set(config, "kafka.enable.auto.offset.store", "true", &err), RC_OK);
     assert_int_equal(config_set(config, "kafka.auto.offset.reset", "latest", &err), RC_OK);
+    assert_int_equal(config_set(config, "kafka.group.id", "another", &err), RC_OK);
+    assert_int_equal(config_set(config, "kafka.client.id", "another", &err), RC_OK);
     if (kafka_producer_new(config, "inferq-test", on_delivered, NULL, &producer, &err) != RC_OK)
         fail_msg("%s", err.text);
 }
@@ -535,6 +537,12 @@ static void test_refused_settings(void **state)
     conf.config = empty;
     assert_int_equal(consumer_new(&loop, &conf, &none, &err), RC_REJECT);
     assert_non_null(strstr(err.text, "bootstrap"));
+    /* Each is taken alone; together they make no sense. */
+    assert_int_equal(config_set(empty, "kafka.bootstrap.servers", "127.0.0.1:1", &err), RC_OK);
+    assert_int_equal(config_set(empty, "kafka.session.timeout.ms", "60000", &err), RC_OK);
+    assert_int_equal(config_set(empty, "kafka.max.poll.interval.ms", "6000", &err), RC_OK);
+    assert_int_equal(consumer_new(&loop, &conf, &none, &err), RC_REJECT);
+    assert_non_null(strstr(err.text, "max.poll.interval.ms"));
     assert_null(none);
     config_free(empty);
 }
@@ -621,6 +629,24 @@ static void test_leaves_with_a_loss_unread(void **state)
     }
 }
 
+/* It leaves while it still owes the answer to a revocation: what it has stored is committed. */
+static void test_leaves_while_revoking(void **state)
+{
+    (void)state;
+    produce(100);
+    struct member *a = join();
+    turn_until(count_seen(0, 0) == 0);
+    struct member *b = join();
+    while (!a->release_due)
+        uv_run(&loop, UV_RUN_ONCE);
+    a->release_due = false;
+    leave(a);
+    turn_until(b->held == LANES * PARTITIONS);
+    produce(100);
+    turn_until(count_seen(0, 1) == 200);
+    leave(b);
+}
+
 /* The group refuses every commit, the last one at the revocation too: nobody waits for it, and what
  * is not committed comes again. */
 static void test_commits_fail(void **state)
@@ -674,6 +700,7 @@ int main(void)
         TEST(test_stop),
         TEST(test_unknown_topic),
         TEST(test_refused_settings),
+        TEST(test_leaves_while_revoking),
         TEST(test_lost_assignment),
         cmocka_unit_test_setup_teardown(test_brokers_away, setup_mock, teardown),
         cmocka_unit_test_setup_teardown(test_leaves_with_a_loss_unread, setup_mock, teardown),

@@ -700,9 +700,11 @@ static void test_out_of_descriptors(void **state)
     none = (struct rlimit){.rlim_cur = (rlim_t)lowest, .rlim_max = old.rlim_max};
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
     begin(&calls[0], "", 10);
-    wait_done(1);
+    begin(&calls[1], "", 10);
+    wait_done(2);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
     expect(&calls[0], HTTP_FAULT_LOCAL, 0);
+    expect(&calls[1], HTTP_FAULT_LOCAL, 0);
     expect(one("", 10), HTTP_FAULT_NONE, 200);
 }
 
@@ -723,6 +725,7 @@ static void test_refused(void **state)
     conf.ca_file = "/nonexistent/ca.pem";
     assert_int_equal(http_target_new(http, &conf, &none, &err), RC_REJECT);
     assert_null(none);
+    http_target_free(none);
 
     static const char *const paths[] = {"", "v1", "/v1 HTTP/1.1", "/v1\r\nx: y", "/\xc3\xa4"};
     struct http_call call = {.target = target, .reply_max_bytes = 100};

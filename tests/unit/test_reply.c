@@ -213,6 +213,10 @@ static void test_usage(void **state)
          "{\"cached_tokens\":40},\"completion_tokens_details\":{\"reasoning_tokens\":20}}",
          {10, 10, 3, 3}},
         {API_CHAT,
+         "{\"prompt_tokens\":10,\"completion_tokens\":3,\"prompt_tokens_details\":"
+         "{\"cached_tokens\":4,\"cached_tokens\":5}}",
+         {10, 0, 3, 0}}, /* which? */
+        {API_CHAT,
          "{\"prompt_tokens\":10,\"completion_tokens\":3,\"prompt_tokens_details\":null,"
          "\"completion_tokens_details\":{\"reasoning_tokens\":null}}",
          {10, 0, 3, 0}},
