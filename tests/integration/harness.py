@@ -140,6 +140,15 @@ class Database:
         rows = self.rows(sql, *parameters)
         return rows[0][0] if rows else None
 
+    @contextlib.contextmanager
+    def locked(self, table):
+        """Nobody else writes it meanwhile."""
+        with contextlib.closing(self._connect(self.name)) as holder:
+            holder.autocommit = False
+            holder.cursor().execute(f"LOCK TABLE {table} IN EXCLUSIVE MODE")
+            yield
+            holder.rollback()
+
     def drop(self):
         if self.connection is not None:
             self.connection.close()

@@ -205,12 +205,17 @@ def submit_file(world, path, *options, ok=(0,)):
 
 
 def test_large_documents_end_in_transactions_of_bounded_size(edges):
-    """Their payloads and replies together are more than one transaction may hold (8 MiB)."""
+    """Together they are more than one transaction may hold (8 MiB), and while Postgres holds up the
+    first of them, all others wait to be stored."""
     message = Message()
-    values = [message.pack(f"large-{i}", text=f"[[sim: status=400 latency=2s]] {'word ' * 180_000}")
+    values = [message.pack(f"large-{i}", text=f"[[sim: status=400]] {'word ' * 180_000}")
               for i in range(20)]
-    edges.produce(*values)
     edges.seal(message, len(values))
+    worker = edges.live_workers()[0]
+    with edges.database.locked("progress"):
+        edges.produce(*values)
+        wait_for(lambda: worker.metric("inferq_jobs", state="store") == len(values), 60,
+                 "all calls ended, and none stored")
     assert edges.wait_ended(message.batch_id)["dead"] == len(values)
     assert {bytes(letter["payload"]) for letter in edges.letters(message.batch_id)} == set(values)
     check(edges)

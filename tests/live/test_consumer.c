@@ -537,6 +537,10 @@ static void test_refused_settings(void **state)
     conf.config = empty;
     assert_int_equal(consumer_new(&loop, &conf, &none, &err), RC_REJECT);
     assert_non_null(strstr(err.text, "bootstrap"));
+    rd_kafka_conf_t *settings = NULL; /* a cluster within the client stands for brokers */
+    assert_int_equal(config_set(empty, "kafka.test.mock.num.brokers", "1", &err), RC_OK);
+    assert_int_equal(consumer_conf_make(&conf, &settings, &err), RC_OK);
+    rd_kafka_conf_destroy(settings);
     /* Each is taken alone; together they make no sense. */
     assert_int_equal(config_set(empty, "kafka.bootstrap.servers", "127.0.0.1:1", &err), RC_OK);
     assert_int_equal(config_set(empty, "kafka.session.timeout.ms", "60000", &err), RC_OK);

@@ -299,6 +299,18 @@ static void test_many_at_once_and_connections_kept(void **state)
     assert_true(connections() <= before);
 }
 
+/* Twice as many as were expected: all of them go, and what is idle afterwards is not all kept. */
+static void test_more_at_once_than_expected(void **state)
+{
+    (void)state;
+    for (int i = 0; i < CALLS; i++)
+        begin(&calls[i], "latency=300ms", 10);
+    wait_done(CALLS);
+    for (int i = 0; i < CALLS; i++)
+        expect(&calls[i], HTTP_FAULT_NONE, 200);
+    assert_int_equal(child_witness(sim.port, "requests"), CALLS);
+}
+
 static void test_gate_closed(void **state)
 {
     (void)state;
@@ -724,6 +736,14 @@ static void test_refused(void **state)
     conf.base_url = "https://host";
     conf.ca_file = "/nonexistent/ca.pem";
     assert_int_equal(http_target_new(http, &conf, &none, &err), RC_REJECT);
+    struct secret *secret = NULL; /* it would end its header */
+    setenv("INFERQ_TEST_KEY", "k-1\rx-evil: 1", 1);
+    assert_int_equal(secret_load("env:INFERQ_TEST_KEY", &secret, &err), RC_OK);
+    conf = (struct http_target_conf){
+        .base_url = "http://host", .ca_file = "", .credential = secret, .timeout_us = 1};
+    assert_int_equal(http_target_new(http, &conf, &none, &err), RC_REJECT);
+    assert_null(strstr(err.text, "k-1"));
+    secret_free(secret);
     assert_null(none);
     http_target_free(none);
 
@@ -758,6 +778,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_a_call),
         TEST(test_many_at_once_and_connections_kept),
+        TEST(test_more_at_once_than_expected),
         TEST(test_gate_closed),
         TEST(test_faults_after_sending),
         TEST(test_timeouts),
