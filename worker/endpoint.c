@@ -17,6 +17,9 @@
  * 256); life of theirs while it runs starts the backoff over, but the pause runs its course and a
  * probe still follows; after it, life counts whoever brings it.
  *
+ * A hold is an operator's: it lasts until it is taken back, calls that run end by themselves, and
+ * what they say of the endpoint counts as ever.
+ *
  * Failure mode: an old call that ends for nothing while a probe is out lets a second probe go.
  */
 #include "worker/endpoint.h"
@@ -31,6 +34,7 @@ enum {
     DOUBTS_MAX = 8,
     FAULTS_MAX = 30, /* counted no further */
 };
+static const int64_t HELD_US = INT64_C(3600) * 1000 * 1000; /* longer than any wait in memory */
 
 void endpoint_init(struct endpoint *e, int max_in_flight)
 {
@@ -44,13 +48,23 @@ static bool is_paused(const struct endpoint *e, int64_t now_us)
 
 bool endpoint_can_run(const struct endpoint *e, int64_t now_us)
 {
-    return e->in_flight < e->max_in_flight && !is_paused(e, now_us) &&
+    return !e->held && e->in_flight < e->max_in_flight && !is_paused(e, now_us) &&
            !(e->probing && e->probe_out);
 }
 
 int64_t endpoint_free_at(const struct endpoint *e, int64_t now_us)
 {
+    return e->held ? now_us + HELD_US : endpoint_due_at(e, now_us);
+}
+
+int64_t endpoint_due_at(const struct endpoint *e, int64_t now_us)
+{
     return is_paused(e, now_us) ? e->paused_until_us : now_us;
+}
+
+void endpoint_hold(struct endpoint *e, bool on)
+{
+    e->held = on;
 }
 
 void endpoint_begin(struct endpoint *e, int64_t now_us)

@@ -20,6 +20,7 @@ struct endpoint {
     int in_flight;
     int64_t begun_us;        /* when the last call began; 0: none yet */
     int64_t paused_until_us; /* 0: not paused */
+    bool held;               /* an operator has paused it */
     bool probing;            /* after a pause: one call at a time until one succeeds */
     bool probe_out;          /* that call is under way */
     int faults;              /* consecutive endpoint faults */
@@ -30,8 +31,13 @@ struct endpoint {
 void endpoint_init(struct endpoint *e, int max_in_flight);
 bool endpoint_can_run(const struct endpoint *e, int64_t now_us);
 /* When a job that cannot run now may be looked at again: paused_until, or `now` when only the
- * concurrency is full. */
+ * concurrency is full. While it is held nobody knows: an hour from now. */
 int64_t endpoint_free_at(const struct endpoint *e, int64_t now_us);
+/* The same for a job that leaves for `parked`, whose rows wait for held endpoints by themselves:
+ * from when on it may come back. */
+int64_t endpoint_due_at(const struct endpoint *e, int64_t now_us);
+/* An operator pauses it, or ends that; nothing else about it changes. */
+void endpoint_hold(struct endpoint *e, bool on);
 void endpoint_begin(struct endpoint *e, int64_t now_us);
 /* A call ended with this class and decision. True: the endpoint was paused by it just now. */
 bool endpoint_end(struct endpoint *e, enum class class, const struct decision *d, int64_t now_us,

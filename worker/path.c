@@ -315,7 +315,7 @@ static bool park_if_long(struct path *p, struct job *job, int64_t now)
     if (p->in_state[JOB_PARK].count >= PARKING_MAX)
         return false;
     if (endpoint_free_at(e, now) - now > p->conf.short_wait_us) {
-        path_park(p, job, job->endpoint_id, e->paused_for, endpoint_free_at(e, now));
+        path_park(p, job, job->endpoint_id, e->paused_for, endpoint_due_at(e, now));
         return true;
     }
     if (model_at <= now)

@@ -299,6 +299,16 @@ void path_cancelled(struct path *p, const struct jobid *batch_id)
     p->cancelled[p->cancelled_count++] = *batch_id;
 }
 
+void path_held(struct path *p, const int32_t *endpoint_ids, int count)
+{
+    for (int i = 0; i < p->conf.catalogue->endpoint_count; i++) {
+        bool held = false;
+        for (int j = 0; j < count; j++)
+            held |= p->conf.catalogue->endpoints[i].db_id == endpoint_ids[j];
+        endpoint_hold(&p->endpoints[i], held);
+    }
+}
+
 void path_oldest_live(struct path *p, int64_t oldest_live_ms)
 {
     p->oldest_live_ms = oldest_live_ms;

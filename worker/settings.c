@@ -4,11 +4,15 @@
 #include "worker/settings.h"
 
 #include <stdint.h>
+#include <stdio.h>
 
 #include "common/job_msg.h"
+#include "worker/lanes.h"
 
 #define SECOND INT64_C(1000000)
 #define MIB (INT64_C(1) << 20)
+
+enum { KEY_BYTES = 64 };
 
 /* Each lane's keys, with what differs. */
 #define LANE(name, weight)                                                                    \
@@ -122,4 +126,18 @@ enum rc settings_check(const struct config *c, struct err *err)
     if (config_int(c, "lease.time") < 4 * config_int(c, "lease.heartbeat"))
         return err_set(err, RC_REJECT, "lease.time must be at least four times lease.heartbeat");
     return lanes_fit(c, err);
+}
+
+void settings_lane(const struct config *config, const char *name, struct lane_conf *ret)
+{
+    char key[KEY_BYTES];
+#define LANE_KEY(what) (snprintf(key, sizeof key, "lane.%s." what, name), key)
+    *ret = (struct lane_conf){
+        .name = name,
+        .weight = (int)config_int(config, LANE_KEY("weight")),
+        .min_share_permille = (int)config_int(config, LANE_KEY("min_share")),
+        .max_jobs = (size_t)config_int(config, LANE_KEY("max_jobs")),
+        .max_bytes = (size_t)config_int(config, LANE_KEY("max_bytes")),
+    };
+#undef LANE_KEY
 }

@@ -14,4 +14,8 @@ extern const struct config_key settings_keys[];
  * which keys and how to mend them. */
 enum rc settings_check(const struct config *c, struct err *err) MUST_CHECK;
 
+/* A lane's settings, lane.NAME.*: `name` is borrowed. */
+struct lane_conf;
+void settings_lane(const struct config *config, const char *name, struct lane_conf *ret);
+
 #endif

@@ -383,5 +383,6 @@ void store_free(struct store *s)
     pg_params_free(s->more_params);
     pg_params_free(s->lose_params);
     free(s->seen);
+    free(s->held);
     free(s);
 }

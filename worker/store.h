@@ -51,6 +51,9 @@ struct store_conf {
     void (*pulled)(void *arg, const struct parked_row *row);
     void (*due)(void *arg, int32_t wait_key, int priority, int64_t rows);
     void (*cancelled)(void *arg, const struct jobid *batch_id);
+    /* All endpoints that an operator has paused, by id; told again and again. */
+    void (*held)(void *arg, const int32_t *endpoint_ids, int count);
+    void (*drain)(void *arg); /* this worker is to leave; told again and again */
     void (*oldest_live)(void *arg, int64_t oldest_live_ms);
     /* A dead letter to publish; the answer is store_published. */
     void (*publish)(void *arg, const struct store_letter *letter);

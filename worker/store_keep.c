@@ -1,8 +1,10 @@
 /*
  * store_keep.c - what keeps the worker alive in the eyes of others, and the house in order.
  *
- * Every 3 s the heartbeat; every second a look at due parked jobs, cancelled batches and letters to
- * publish; every 5 s dead workers are fenced and what they had taken is freed. One worker in the
+ * Every 3 s the heartbeat, whose answer may tell this worker to drain; every second a look at due
+ * parked jobs and letters to publish; every 5 s, and when notified, one at what operators want
+ * (batches cancelled, endpoints paused); every 5 s dead workers are fenced and what they had taken
+ * is freed. One worker in the
  * fleet, the keeper (a session advisory lock), makes partitions, rolls up progress and publishes
  * dead letters. All on a connection of its own, without waiting for the disk.
  */
@@ -76,6 +78,8 @@ static void lease_answered(void *arg, const struct pg_answer *answer)
     s->worker_id = id;
     s->lease_until_us = s->renewal_sent_us + s->conf.lease_us;
     take_time(s, pg_get_int(answer->rows[0], 0, 1));
+    if (pg_get_bool(answer->rows[0], 0, 2))
+        s->conf.drain(s->conf.arg);
 }
 
 static void renew(struct store *s)
@@ -102,6 +106,15 @@ static void renew(struct store *s)
 /* ---- every second
  * -------------------------------------------------------------------------------- */
 
+/* An operator has paused it: what waits for it cannot run, however due it is. */
+static bool is_held(const struct store *s, int64_t endpoint_id)
+{
+    for (int i = 0; i < s->held_count; i++)
+        if (s->held[i] == endpoint_id)
+            return true;
+    return false;
+}
+
 static void second_answered(void *arg, const struct pg_answer *answer)
 {
     struct store *s = arg;
@@ -113,7 +126,8 @@ static void second_answered(void *arg, const struct pg_answer *answer)
     s->parked_due = 0;
     for (int i = 0; i < pg_row_count(due); i++) {
         int64_t rows = pg_get_int(due, i, 2);
-        s->parked_due += rows;
+        if (!is_held(s, pg_get_int(due, i, 0)))
+            s->parked_due += rows;
         if (rows > 0)
             s->conf.due(s->conf.arg, (int32_t)pg_get_int(due, i, 0), (int)pg_get_int(due, i, 1),
                         rows);
@@ -156,24 +170,46 @@ static void free_unknown(struct store *s)
     s->pull_lost = !s->free_busy;
 }
 
-static void cancelled_answered(void *arg, const struct pg_answer *answer)
+static void take_held(struct store *s, const struct pg_rows *rows)
+{
+    int n = pg_row_count(rows);
+    int32_t *held = malloc(((size_t)n + 1) * sizeof *held);
+    if (!held)
+        return; /* it is asked again in a few seconds */
+    for (int i = 0; i < n; i++)
+        held[i] = (int32_t)pg_get_int(rows, i, 0);
+    free(s->held);
+    s->held = held;
+    s->held_count = n;
+    s->conf.held(s->conf.arg, held, n);
+}
+
+static void look_for_wishes(struct store *s);
+
+static void wishes_answered(void *arg, const struct pg_answer *answer)
 {
     struct store *s = arg;
-    s->cancel_busy = false;
-    warn("cancelled", answer);
+    s->wishes_busy = false;
+    warn("wishes", answer);
+    if (s->wishes_again)
+        look_for_wishes(s);
     if (answer->rc != RC_OK)
         return;
+    take_held(s, answer->rows[1]);
     for (int i = 0; i < pg_row_count(answer->rows[0]); i++) {
         struct jobid id = pg_get_uuid(answer->rows[0], i, 0);
         s->conf.cancelled(s->conf.arg, &id);
     }
 }
 
-static void look_for_cancelled(struct store *s)
+/* What operators want: batches cancelled, endpoints paused. A notification that comes while the
+ * tables are being read may be of what the answer does not hold yet. */
+static void look_for_wishes(struct store *s)
 {
-    struct pg_step step = {SQL_CANCELLED, NULL};
-    if (!s->cancel_busy)
-        keep_txn(s, &step, 1, cancelled_answered, &s->cancel_busy);
+    struct pg_step steps[] = {{SQL_CANCELLED, NULL}, {SQL_HELD, NULL}};
+    s->wishes_again = s->wishes_busy;
+    if (!s->wishes_busy)
+        keep_txn(s, steps, 2, wishes_answered, &s->wishes_busy);
 }
 
 /* ---- batches that are new to us
@@ -403,7 +439,7 @@ static void on_timer(uv_timer_t *timer)
     }
     if (now >= s->next_slow_us) {
         s->next_slow_us = now + SLOW_US;
-        look_for_cancelled(s);
+        look_for_wishes(s);
         fence_and_free(s);
         keep_house(s);
     }
@@ -412,21 +448,21 @@ static void on_timer(uv_timer_t *timer)
 void store_keep_up(struct store *s)
 {
     s->next_heartbeat_us = s->next_second_us = s->next_slow_us = 0;
-    look_for_cancelled(s); /* notifications were missed while away */
+    look_for_wishes(s); /* notifications were missed while away */
 }
 
 void store_keep_down(struct store *s)
 {
     s->keeper = false; /* the lock went with the session */
-    s->renewing = s->second_busy = s->slow_busy = s->letters_busy = s->cancel_busy = false;
-    s->seen_busy = false;
+    s->renewing = s->second_busy = s->slow_busy = s->letters_busy = s->wishes_busy = false;
+    s->seen_busy = s->wishes_again = false;
     s->pull_lost = s->pull_lost || s->free_busy;
     s->free_busy = false;
 }
 
 void store_keep_notify(struct store *s)
 {
-    look_for_cancelled(s);
+    look_for_wishes(s);
 }
 
 enum rc store_keep_start(struct store *s, struct uv_loop_s *loop, struct err *err)

@@ -15,7 +15,7 @@
 
 const char *const store_settings_sync[] = {PLANNER, "SET synchronous_commit = on", NULL};
 const char *const store_settings_keep[] = {PLANNER, "SET synchronous_commit = off",
-                                           "LISTEN inferq_cancel", NULL};
+                                           "LISTEN inferq_cancel", "LISTEN inferq_endpoint", NULL};
 
 /* $1 worker; arrays $2 job, $3 number, $4 kind, $5 batch, $6 model version, $7 endpoint, $8 price,
  * $9 estimated, $10 upper, $11 from_parked */
@@ -252,13 +252,15 @@ const struct pg_stmt store_sql_keep[] = {
     [SQL_REGISTER] = {"register",
                       "INSERT INTO inferq.worker (host, pid, build, lease_until)"
                       " VALUES ($1, $2, $3, now() + $4::int8 * interval '1 second')"
-                      " RETURNING worker_id, (extract(epoch FROM clock_timestamp()) * 1000)::int8"},
+                      " RETURNING worker_id, (extract(epoch FROM clock_timestamp()) * 1000)::int8,"
+                      " drain_requested_at IS NOT NULL AS drain"},
     /* $1 worker, $2 lease seconds */
-    [SQL_HEARTBEAT] =
-        {"heartbeat", "UPDATE inferq.worker SET lease_until ="
-                      " now() + $2::int8 * interval '1 second'"
-                      " WHERE worker_id = $1 AND NOT fenced"
-                      " RETURNING worker_id, (extract(epoch FROM clock_timestamp()) * 1000)::int8"},
+    [SQL_HEARTBEAT] = {"heartbeat",
+                       "UPDATE inferq.worker SET lease_until ="
+                       " now() + $2::int8 * interval '1 second'"
+                       " WHERE worker_id = $1 AND NOT fenced"
+                       " RETURNING worker_id, (extract(epoch FROM clock_timestamp()) * 1000)::int8,"
+                       " drain_requested_at IS NOT NULL AS drain"},
     [SQL_STOP] =
         {"stop", "UPDATE inferq.worker SET stopped_at = now(), fenced = true WHERE worker_id = $1"},
     [SQL_STOP_FREE] = {"stop_free", "UPDATE inferq.parked SET taken_by = NULL WHERE taken_by = $1"},
@@ -295,6 +297,11 @@ const struct pg_stmt store_sql_keep[] = {
     [SQL_CANCELLED] = {"cancelled",
                        "SELECT batch_id FROM inferq.batch WHERE cancel_requested_at IS NOT NULL"
                        " AND cancel_requested_at > now() - interval '90 days'"},
+    /* Endpoints that an operator has paused. */
+    [SQL_HELD] = {"held", "SELECT e.endpoint_id FROM inferq.endpoint e WHERE EXISTS ("
+                          "   SELECT FROM inferq.endpoint_pause p"
+                          "   WHERE p.name = e.name AND p.version IN (0, e.version))"
+                          " ORDER BY e.endpoint_id"},
     /* arrays $1 batch, $2 app, $3 name, $4 task, $5 team, $6 priority, $7 created_ms */
     [SQL_BATCH_SEEN] = {"batch_seen",
                         "INSERT INTO inferq.batch (batch_id, app, name, task, team, priority,"

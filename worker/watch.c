@@ -143,11 +143,12 @@ const struct metric_def watch_defs[] = {
                               {"endpoint"},
                               NULL,
                               "Calls claimed or in flight at an endpoint"},
-    [M_ENDPOINT_PAUSED] = {"inferq_endpoint_paused_seconds",
-                           METRIC_GAUGE,
-                           {"endpoint"},
-                           NULL,
-                           "How long an endpoint stays paused yet; 0: it is not"},
+    [M_ENDPOINT_PAUSED] =
+        {"inferq_endpoint_paused_seconds",
+         METRIC_GAUGE,
+         {"endpoint"},
+         NULL,
+         "How long an endpoint stays paused yet; 0: it is not; 3600: until an operator resumes it"},
     [M_IN_FLIGHT] =
         {"inferq_calls_in_flight", METRIC_GAUGE, {0}, NULL, "Calls claimed or in flight"},
     [M_MEMORY] = {"inferq_memory_reserved_bytes",

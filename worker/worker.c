@@ -16,7 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/resource.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -31,6 +30,7 @@
 #include "worker/letters.h"
 #include "worker/ops.h"
 #include "worker/path.h"
+#include "worker/process.h"
 #include "worker/settings.h"
 #include "worker/store.h"
 #include "worker/turns.h"
@@ -45,7 +45,6 @@ enum {
     NAME_BYTES = 256,
     CLOSE_KAFKA_MS = 10 * 1000,
     ABORT_WAIT_US = 10 * 1000 * 1000, /* after the drain's time: for stores of aborted calls */
-    SPARE_DESCRIPTORS = 256,          /* besides one per call in flight */
     SECRETS_BYTES_MAX = 1 << 20,
 };
 
@@ -155,15 +154,9 @@ static void edge_scrub(void *arg, int endpoint, char *text, size_t n)
     secret_scrub(((struct worker *)arg)->secrets[endpoint], text, n);
 }
 
-/* xoroshiro128+ (Blackman and Vigna, 2018): jitter, not secrets. */
 static uint64_t edge_random(void *arg)
 {
-    uint64_t *s = ((struct worker *)arg)->random_state;
-    uint64_t a = s[0], b = s[1], result = a + b;
-    b ^= a;
-    s[0] = ((a << 24) | (a >> 40)) ^ b ^ (b << 16);
-    s[1] = (b << 37) | (b >> 27);
-    return result;
+    return process_random(((struct worker *)arg)->random_state);
 }
 
 static int64_t edge_mono_us(void *arg)
@@ -274,6 +267,11 @@ static void on_cancelled(void *arg, const struct jobid *batch_id)
     path_cancelled(((struct worker *)arg)->path, batch_id);
 }
 
+static void on_held(void *arg, const int32_t *endpoint_ids, int count)
+{
+    path_held(((struct worker *)arg)->path, endpoint_ids, count);
+}
+
 static void on_oldest_live(void *arg, int64_t oldest_live_ms)
 {
     path_oldest_live(((struct worker *)arg)->path, oldest_live_ms);
@@ -375,6 +373,17 @@ static void on_before_wait(uv_prepare_t *handle)
         watch_turn(w->watch, busy_us);
 }
 
+/* `inferq worker drain`: as a first SIGTERM. */
+static void on_drain(void *arg)
+{
+    struct worker *w = arg;
+    if (w->phase != RUNNING)
+        return;
+    log_event(LOG_INFO, "draining: an operator asked for it",
+              LF_INT("in_flight", path_in_flight(w->path)));
+    begin_drain(w);
+}
+
 static void on_signal(uv_signal_t *handle, int signum)
 {
     struct worker *w = handle->data;
@@ -441,25 +450,7 @@ static void name_things(struct worker *w)
         w->topic_list[i] = w->topics[i];
     }
     snprintf(w->dead_topic, NAME_BYTES, "%s.dead", prefix);
-    if (gethostname(w->host, sizeof w->host) != 0)
-        snprintf(w->host, sizeof w->host, "unknown");
-    w->host[sizeof w->host - 1] = '\0';
-}
-
-/* One connection per call, and some: refused early rather than found out under load. */
-static enum rc raise_descriptors(const struct worker *w, struct err *err)
-{
-    struct rlimit limit;
-    rlim_t wanted = (rlim_t)config_int(w->config, "max_in_flight") + SPARE_DESCRIPTORS;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted)
-        return RC_OK;
-    limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
-    if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < wanted)
-        return err_set(err, RC_REJECT,
-                       "max_in_flight needs %llu file descriptors and the limit is %llu: raise it "
-                       "(ulimit -n) or lower max_in_flight",
-                       (unsigned long long)wanted, (unsigned long long)limit.rlim_cur);
-    return RC_OK;
+    process_host(w->host, sizeof w->host);
 }
 
 /* Known before the first record comes: an older id has no partition to be stored in. */
@@ -571,6 +562,8 @@ static enum rc make_store(struct worker *w, struct err *err)
         .pulled = on_pulled,
         .due = on_due,
         .cancelled = on_cancelled,
+        .held = on_held,
+        .drain = on_drain,
         .oldest_live = on_oldest_live,
         .publish = on_publish,
     };
@@ -591,18 +584,8 @@ static enum rc make_path(struct worker *w, struct err *err)
         .takeover_us = config_int(w->config, "lease.time") * 3 / 2,
         .offset_span = config_int(w->config, "offset.span"),
     };
-    for (int i = 0; i < LANES; i++) {
-        char key[NAME_BYTES];
-#define LANE_KEY(name) (snprintf(key, sizeof key, "lane.%s." name, lane_names[i]), key)
-        conf.lanes[i] = (struct lane_conf){
-            .name = lane_names[i],
-            .weight = (int)config_int(w->config, LANE_KEY("weight")),
-            .min_share_permille = (int)config_int(w->config, LANE_KEY("min_share")),
-            .max_jobs = (size_t)config_int(w->config, LANE_KEY("max_jobs")),
-            .max_bytes = (size_t)config_int(w->config, LANE_KEY("max_bytes")),
-        };
-#undef LANE_KEY
-    }
+    for (int i = 0; i < LANES; i++)
+        settings_lane(w->config, lane_names[i], &conf.lanes[i]);
     struct path_edges edges = {
         .arg = w,
         .pause_lane = edge_pause_lane,
@@ -687,7 +670,7 @@ static void start_loop(struct worker *w)
 static enum rc make_all(struct worker *w, struct err *err)
 {
     name_things(w);
-    enum rc rc = raise_descriptors(w, err);
+    enum rc rc = process_descriptors(config_int(w->config, "max_in_flight"), err);
     if (rc == RC_OK)
         rc = load_keys(w, err);
     if (rc == RC_OK)

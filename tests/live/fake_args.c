@@ -46,6 +46,7 @@ static const struct {
     {"due", "l"},
     {"wake_expired", "E"},
     {"cancelled", ""},
+    {"held", ""},
     {"batch_seen", "BTTtt?M"},
     {"elect", ""},
     {"partitions", ""},
@@ -116,7 +117,7 @@ static int pick_job(struct fill *f, int row)
     int jobs = args_chance(f->a, 4) ? ARGS_JOBS : ARGS_JOBS - 1;
     int job = (int)args_below(f->a, jobs);
     for (int i = 0, tries = 0; i < row && tries < 20; i++)
-        if (f->rows[i].job == job && !args_chance(f->a, 3)) {
+        if (f->rows[i].job == job && !args_chance(f->a, 7)) {
             job = (int)args_below(f->a, jobs);
             i = -1;
             tries++;

@@ -134,7 +134,12 @@ static int open_all(void **state)
         return -1;
     scratch_take_clock(&scratch);
     set_scratch_clock(START_US);
-    scratch_run(&scratch, "SELECT ensure_partitions()");
+    scratch_run(&scratch, "SELECT ensure_partitions();"
+                          "INSERT INTO endpoint (name, version, base_url, adapter, credential,"
+                          " ca_file, max_in_flight, timeout_ms, connect_timeout_ms, send_ids,"
+                          " idempotency_key, sha256)"
+                          " SELECT 'e' || i, 1, '', 0, '', '', 1, 1, 1, false, false, ''"
+                          " FROM generate_series(1, 4) i");
     uv_loop_init(&loop);
     for (int i = 0; i < CONNECTIONS; i++)
         connect_one(&connections[i]);
@@ -481,6 +486,8 @@ static const struct {
     {3, 2, {"cancelled"}},
     {3, 3, {"batch_seen"}},
     {3, 2, {"batch_seen", "cancelled"}},
+    {3, 3, {"held"}},
+    {3, 2, {"cancelled", "held"}},
     {3, 2, {"elect"}},
     {2, 2, {"elect"}},
     {3, 2, {"partitions", "oldest_live"}},
@@ -543,6 +550,41 @@ static void cancel_batch(struct history *h)
     note("(cancel)", batch != NULL);
 }
 
+/* `inferq worker drain`, on both. */
+static void drain_worker(struct history *h)
+{
+    int64_t id = 1 + args_below(&h->args, 8);
+    struct pg_params *p = pg_params_new();
+    set_scratch_clock(h->args.now_us);
+    pg_add_int(p, PG_INT8, id);
+    pg_rows_free(scratch_ask(
+        &scratch, "UPDATE worker SET drain_requested_at = now() WHERE worker_id = $1", p));
+    pg_params_free(p);
+    note("(drain)", fake_pg_drain(h->db, id, h->args.now_us));
+}
+
+/* `inferq endpoint pause` and `resume`, on both. The scratch database has endpoints named e1 to e4,
+ * each in one version; what is paused may be a version that there is not. */
+enum { ENDPOINTS = 4 };
+static void hold_endpoint(struct history *h)
+{
+    int id = 1 + (int)args_below(&h->args, ENDPOINTS);
+    int version = (int)args_below(&h->args, 3); /* 0: all, 1: the one there is, 2: none */
+    bool on = args_chance(&h->args, 60);
+    char sql[160];
+    if (on)
+        (void)snprintf(sql, sizeof sql,
+                       "INSERT INTO endpoint_pause (name, version, actor)"
+                       " VALUES ('e%d', %d, 't') ON CONFLICT DO NOTHING",
+                       id, version);
+    else
+        (void)snprintf(sql, sizeof sql, "DELETE FROM endpoint_pause WHERE name = 'e%d'", id);
+    scratch_run(&scratch, sql);
+    if (!on || version < 2)
+        fake_pg_hold(h->db, id, on);
+    note("(hold)", 1);
+}
+
 /* The housekeeping connections end, and with them their locks: the server is waited for. */
 static void reconnect(void)
 {
@@ -571,7 +613,7 @@ static void history_begin(struct history *h, uint64_t seed)
     args_init(&h->args, seed, h->db, START_US);
     scratch_run(&scratch, "DELETE FROM batch; DELETE FROM progress; DELETE FROM result;"
                           "DELETE FROM call; DELETE FROM worker; DELETE FROM parked;"
-                          "DELETE FROM dead_letter;"
+                          "DELETE FROM dead_letter; DELETE FROM endpoint_pause;"
                           "SELECT setval(pg_get_serial_sequence('worker', 'worker_id'), 1, false),"
                           "    setval(pg_get_serial_sequence('dead_letter', 'dead_id'), 1, false)");
     reconnect();
@@ -607,6 +649,10 @@ static void run_history(uint64_t seed)
         bool well = run_both(&h, session);
         if (args_chance(&h.args, 2))
             cancel_batch(&h);
+        if (args_chance(&h.args, 2))
+            drain_worker(&h);
+        if (args_chance(&h.args, 4))
+            hold_endpoint(&h);
         if (args_chance(&h.args, 1))
             lose_keepers(&h);
         if (!well || h.txn % CHECK_EVERY == 0 || h.txn == TXNS - 1)

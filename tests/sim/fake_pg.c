@@ -35,6 +35,7 @@ static const struct fake_verb verbs[] = {
     {"due", "l", fake_run_due},
     {"wake_expired", "l", fake_run_wake_expired},
     {"cancelled", "", fake_run_cancelled},
+    {"held", "", fake_run_held},
     {"batch_seen", "UTTTTSL", fake_run_batch_seen},
     {"elect", "", fake_run_elect},
     {"partitions", "", fake_run_partitions},
@@ -237,4 +238,21 @@ bool fake_pg_cancel(struct fake_pg *db, const struct jobid *batch_id, int64_t no
         row->wait_key = 0;
     }
     return true;
+}
+
+bool fake_pg_drain(struct fake_pg *db, int64_t worker_id, int64_t now_us)
+{
+    const struct fake_worker_row *worker = fake_pg_worker(db, worker_id);
+    fake_begin(db);
+    if (!worker)
+        return false;
+    struct fake_worker_row *row = fake_change(db, FAKE_WORKER, worker);
+    row->drain_requested_at = now_us;
+    return true;
+}
+
+void fake_pg_hold(struct fake_pg *db, int endpoint_id, bool on)
+{
+    assert(endpoint_id >= 0 && endpoint_id < FAKE_ENDPOINTS);
+    db->held[endpoint_id] = on;
 }

@@ -65,6 +65,14 @@ void fake_pg_cross(struct fake_pg *db, int64_t since_us);
  * Counts as a transaction (fake_pg_changes). False: there is no such batch. */
 bool fake_pg_cancel(struct fake_pg *db, const struct jobid *batch_id, int64_t now_us);
 
+/* What `inferq worker drain` writes. Counts as a transaction. False: there is no such worker. */
+bool fake_pg_drain(struct fake_pg *db, int64_t worker_id, int64_t now_us);
+
+/* What `inferq endpoint pause` and `resume` come to: the endpoint, by its id below FAKE_ENDPOINTS,
+ * is paused or not. */
+enum { FAKE_ENDPOINTS = 32 };
+void fake_pg_hold(struct fake_pg *db, int endpoint_id, bool on);
+
 /* ---- rows to look at ---------------------------------------------------------------------- */
 
 /* Integers, booleans and times (Unix us) are int64_t: FAKE_NULL where NULL. Texts and bytea: the

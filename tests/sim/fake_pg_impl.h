@@ -47,6 +47,7 @@ struct fake_pg {
     int64_t last_worker_id, last_dead_id; /* sequences: what was drawn is gone */
     bool keeper_held;                     /* advisory lock 'inferq keeper' */
     int64_t keeper_session;
+    bool held[FAKE_ENDPOINTS]; /* endpoint_pause, by the endpoints' ids */
 };
 
 /* Begins to record changes, forgetting those of the transaction before. */
@@ -173,6 +174,7 @@ FAKE_RUN(free_taken);
 FAKE_RUN(due);
 FAKE_RUN(wake_expired);
 FAKE_RUN(cancelled);
+FAKE_RUN(held);
 FAKE_RUN(batch_seen);
 FAKE_RUN(elect);
 FAKE_RUN(partitions);

@@ -15,12 +15,14 @@
 
 /* ---- workers ------------------------------------------------------------------------------- */
 
-static const struct fake_field worker_fields[] = {{"worker_id", PG_INT8}, {"int8", PG_INT8}};
+static const struct fake_field worker_fields[] = {
+    {"worker_id", PG_INT8}, {"int8", PG_INT8}, {"drain", PG_BOOL}};
 
-static void worker_row(struct fake_txn *t, int64_t worker_id, struct pg_rows *rows)
+static void worker_row(struct fake_txn *t, const struct fake_worker_row *w, struct pg_rows *rows)
 {
-    fake_rows_int(rows, 0, 0, worker_id);
+    fake_rows_int(rows, 0, 0, w->worker_id);
     fake_rows_int(rows, 0, 1, (t->now_us + 500) / 1000); /* numeric to int8 rounds */
+    fake_rows_int(rows, 0, 2, w->drain_requested_at != FAKE_NULL);
 }
 
 FAKE_RUN(register)
@@ -40,14 +42,14 @@ FAKE_RUN(register)
     if (rc != RC_OK)
         return rc;
     fake_insert(t->db, FAKE_WORKER, &row);
-    *ret = fake_rows_new(worker_fields, 2);
-    worker_row(t, row.worker_id, *ret);
+    *ret = fake_rows_new(worker_fields, 3);
+    worker_row(t, &row, *ret);
     return RC_OK;
 }
 
 FAKE_RUN(heartbeat)
 {
-    *ret = fake_rows_new(worker_fields, 2);
+    *ret = fake_rows_new(worker_fields, 3);
     const struct fake_worker_row *w = fake_pg_worker(t->db, fake_arg_int(s, 1, 0));
     if (!w || w->fenced)
         return RC_OK;
@@ -57,7 +59,7 @@ FAKE_RUN(heartbeat)
         return rc;
     struct fake_worker_row *row = fake_change(t->db, FAKE_WORKER, w);
     row->lease_until = lease_until;
-    worker_row(t, row->worker_id, *ret);
+    worker_row(t, row, *ret);
     return fake_check_row(t, FAKE_WORKER, row);
 }
 
@@ -118,6 +120,20 @@ FAKE_RUN(cancelled)
             b->cancel_requested_at > t->now_us - 90 * DAY_MS * 1000)
             fake_rows_id(*ret, row++, 0, &b->batch_id);
     }
+    return RC_OK;
+}
+
+/* ---- endpoints ----------------------------------------------------------------------------- */
+
+FAKE_RUN(held)
+{
+    static const struct fake_field field = {"endpoint_id", PG_INT4};
+    int row = 0;
+    (void)s;
+    *ret = fake_rows_new(&field, 1);
+    for (int id = 0; id < FAKE_ENDPOINTS; id++)
+        if (t->db->held[id])
+            fake_rows_int(*ret, row++, 0, id);
     return RC_OK;
 }
 

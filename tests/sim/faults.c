@@ -89,6 +89,17 @@ static void term(struct sim *s, struct sim_worker *w, const struct plan_fault *f
         sim_worker_again(s, w->slot, f->for_us + s->plan->drain_us);
 }
 
+/* It hears of it with its next heartbeat, should that come through. */
+static void drain(struct sim *s, struct sim_worker *w, const struct plan_fault *f)
+{
+    if (w->phase != SIM_RUNNING || !fake_pg_drain(s->db, store_worker_id(w->store), sim_wall_us(s)))
+        return;
+    TELL(s, w, "is asked to drain");
+    check_txn(s, NULL);
+    if (f->at_us % 4)
+        sim_worker_again(s, w->slot, f->for_us + s->plan->drain_us);
+}
+
 static void of_worker(struct sim *s, struct sim_worker *w, struct plan_fault *f)
 {
     uint64_t draw = draw_mix(s->plan->seed, 0x6661756c74, (uint64_t)f->at_us, 0);
@@ -112,6 +123,9 @@ static void of_worker(struct sim *s, struct sim_worker *w, struct plan_fault *f)
     case FAULT_TERM:
     case FAULT_TERM_TWICE:
         term(s, w, f);
+        break;
+    case FAULT_DRAIN:
+        drain(s, w, f);
         break;
     case FAULT_PG_CUT:
     case FAULT_PG_CUT_REPLY:
@@ -158,6 +172,28 @@ static void cancel(struct sim *s, int batch)
     }
 }
 
+static void resume(struct sim *s, struct sim_worker *nobody, void *arg)
+{
+    const struct plan_fault *f = arg;
+    (void)nobody;
+    if (s->held_until_us[f->slot] > s->now_us)
+        return; /* it was paused once more meanwhile, for longer */
+    TELL(s, NULL, "endpoint %d is resumed", f->slot);
+    fake_pg_hold(s->db, f->slot + 1, false);
+    sim_pg_notify(s);
+}
+
+static void hold(struct sim *s, struct plan_fault *f)
+{
+    TELL(s, NULL, "endpoint %d is paused by an operator for %.1f s", f->slot,
+         (double)f->for_us / 1e6);
+    if (s->held_until_us[f->slot] < s->now_us + f->for_us)
+        s->held_until_us[f->slot] = s->now_us + f->for_us;
+    fake_pg_hold(s->db, f->slot + 1, true);
+    sim_pg_notify(s);
+    sim_after(s, f->for_us, resume, f);
+}
+
 static void of_endpoint(struct sim *s, const struct plan_fault *f)
 {
     TELL(s, NULL, "endpoint %d: %s for %.1f s", f->slot, fault_name(f->kind),
@@ -166,7 +202,7 @@ static void of_endpoint(struct sim *s, const struct plan_fault *f)
     s->endpoint_until_us[f->slot] = s->now_us + f->for_us;
 }
 
-static void of_all(struct sim *s, const struct plan_fault *f)
+static void of_all(struct sim *s, struct plan_fault *f)
 {
     double seconds = (double)f->for_us / 1e6;
     switch ((int)f->kind) {
@@ -196,6 +232,9 @@ static void of_all(struct sim *s, const struct plan_fault *f)
     case FAULT_CANCEL:
         cancel(s, f->slot);
         break;
+    case FAULT_ENDPOINT_HELD:
+        hold(s, f);
+        break;
     default:
         of_endpoint(s, f);
     }
@@ -204,7 +243,7 @@ static void of_all(struct sim *s, const struct plan_fault *f)
 
 static bool is_of_worker(enum fault_kind kind)
 {
-    return (kind <= FAULT_TERM_TWICE) || kind == FAULT_PG_CUT || kind == FAULT_PG_CUT_REPLY ||
+    return (kind <= FAULT_DRAIN) || kind == FAULT_PG_CUT || kind == FAULT_PG_CUT_REPLY ||
            kind == FAULT_PG_SILENT || kind == FAULT_PG_STUCK || kind == FAULT_COMMIT_LOST;
 }
 

@@ -20,6 +20,7 @@ static const char *const fault_names[FAULT_KINDS] = {
     [FAULT_CLOCK] = "clock_jump",
     [FAULT_TERM] = "stop",
     [FAULT_TERM_TWICE] = "stop_abort",
+    [FAULT_DRAIN] = "drain",
     [FAULT_START] = "start",
     [FAULT_PG_CUT] = "pg_cut",
     [FAULT_PG_CUT_REPLY] = "pg_reply_lost",
@@ -39,6 +40,7 @@ static const char *const fault_names[FAULT_KINDS] = {
     [FAULT_ENDPOINT_MODEL] = "endpoint_model_gone",
     [FAULT_ENDPOINT_HANGS] = "endpoint_hangs",
     [FAULT_ENDPOINT_CUTS] = "endpoint_cuts",
+    [FAULT_ENDPOINT_HELD] = "endpoint_held",
 };
 
 static const char *const sort_names[SORT_COUNT] = {

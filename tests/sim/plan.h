@@ -86,6 +86,7 @@ enum fault_kind {
     FAULT_CLOCK,       /* its wall clock jumps */
     FAULT_TERM,        /* SIGTERM; comes back later, or not */
     FAULT_TERM_TWICE,
+    FAULT_DRAIN,        /* told to leave through Postgres; comes back later, or not */
     FAULT_START,        /* one worker more */
     FAULT_PG_CUT,       /* one connection: the next transaction never arrives */
     FAULT_PG_CUT_REPLY, /* it commits, its reply is lost */
@@ -105,6 +106,7 @@ enum fault_kind {
     FAULT_ENDPOINT_MODEL, /* 404 */
     FAULT_ENDPOINT_HANGS,
     FAULT_ENDPOINT_CUTS,
+    FAULT_ENDPOINT_HELD, /* an operator pauses it */
     FAULT_KINDS,
 };
 

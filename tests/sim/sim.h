@@ -215,6 +215,7 @@ struct sim {
     struct sim_seen *seen;
     size_t seen_count, seen_cap;
     int64_t endpoint_until_us[PLAN_ENDPOINTS];
+    int64_t held_until_us[PLAN_ENDPOINTS]; /* by an operator */
     enum fault_kind endpoint_fault[PLAN_ENDPOINTS];
     bool calm;    /* faults are over */
     bool crossed; /* a row was parked beside its result's commit */

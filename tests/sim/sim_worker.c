@@ -259,6 +259,18 @@ static void on_cancelled(void *arg, const struct jobid *batch_id)
     path_cancelled(((struct sim_worker *)arg)->path, batch_id);
 }
 
+static void on_held(void *arg, const int32_t *endpoint_ids, int count)
+{
+    path_held(((struct sim_worker *)arg)->path, endpoint_ids, count);
+}
+
+static void on_drain(void *arg)
+{
+    struct sim_worker *w = arg;
+    if (w->phase == SIM_RUNNING)
+        sim_worker_term(w);
+}
+
 static void on_oldest_live(void *arg, int64_t oldest_live_ms)
 {
     path_oldest_live(((struct sim_worker *)arg)->path, oldest_live_ms);
@@ -350,6 +362,8 @@ static enum rc make_store(struct sim_worker *w, struct err *err)
         .pulled = on_pulled,
         .due = on_due,
         .cancelled = on_cancelled,
+        .held = on_held,
+        .drain = on_drain,
         .oldest_live = on_oldest_live,
         .publish = on_publish,
     };

@@ -39,6 +39,32 @@ static void test_concurrency(void **state)
     assert_int_equal(e.in_flight, 0);
 }
 
+/* An operator's hold: nothing starts, what runs ends, and all else is as it was before. */
+static void test_hold(void **state)
+{
+    (void)state;
+    struct endpoint e;
+    endpoint_init(&e, 2);
+    endpoint_begin(&e, 0);
+    endpoint_hold(&e, true);
+    assert_false(endpoint_can_run(&e, 7));
+    assert_true(endpoint_free_at(&e, 7) > 7 + 60 * S); /* past any wait in memory */
+    assert_int_equal(endpoint_due_at(&e, 7), 7);       /* what is parked may come when it ends */
+    assert_false(endpoint_end(&e, CLASS_OK, &nothing, 7, 1));
+    assert_false(endpoint_can_run(&e, 7));
+    endpoint_hold(&e, false);
+    assert_true(endpoint_can_run(&e, 7));
+    assert_int_equal(endpoint_free_at(&e, 7), 7);
+
+    assert_true(call(&e, CLASS_UNSENT, 10, 4)); /* a pause of its own goes on under a hold */
+    int64_t until = endpoint_free_at(&e, 10);
+    endpoint_hold(&e, true);
+    assert_int_equal(endpoint_due_at(&e, 10), until);
+    endpoint_hold(&e, false);
+    assert_int_equal(endpoint_free_at(&e, 10), until);
+    assert_false(endpoint_can_run(&e, 10));
+}
+
 /* Which classes pause at the first sight, after DOUBTS in a row, or never. */
 static void test_classes(void **state)
 {
@@ -218,10 +244,15 @@ static void test_single_fault_is_cheap(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_concurrency),       cmocka_unit_test(test_classes),
-        cmocka_unit_test(test_our_own_trouble),   cmocka_unit_test(test_pause_and_probe),
-        cmocka_unit_test(test_backoff_grows),     cmocka_unit_test(test_server_s_wish),
-        cmocka_unit_test(test_calls_from_before), cmocka_unit_test(test_single_fault_is_cheap),
+        cmocka_unit_test(test_concurrency),
+        cmocka_unit_test(test_hold),
+        cmocka_unit_test(test_classes),
+        cmocka_unit_test(test_our_own_trouble),
+        cmocka_unit_test(test_pause_and_probe),
+        cmocka_unit_test(test_backoff_grows),
+        cmocka_unit_test(test_server_s_wish),
+        cmocka_unit_test(test_calls_from_before),
+        cmocka_unit_test(test_single_fault_is_cheap),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
