@@ -77,11 +77,16 @@ enum rc dead_edit(struct ctx *ctx, struct err *err);
 enum rc dead_list(struct ctx *ctx, struct err *err);
 enum rc dead_show(struct ctx *ctx, struct err *err);
 enum rc dead_requeue(struct ctx *ctx, struct err *err);
+enum rc endpoint_pause(struct ctx *ctx, struct err *err);
+enum rc endpoint_resume(struct ctx *ctx, struct err *err);
+enum rc endpoint_show(struct ctx *ctx, struct err *err);
 enum rc explain(struct ctx *ctx, struct err *err);
 enum rc help(struct ctx *ctx, struct err *err);
 enum rc migrate(struct ctx *ctx, struct err *err);
 enum rc results(struct ctx *ctx, struct err *err);
 enum rc submit(struct ctx *ctx, struct err *err);
 enum rc topics(struct ctx *ctx, struct err *err);
+enum rc worker_drain(struct ctx *ctx, struct err *err);
+enum rc worker_list(struct ctx *ctx, struct err *err);
 
 #endif

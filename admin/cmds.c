@@ -37,6 +37,10 @@ const struct config_key cmd_keys[] = {
         .name = "actor", .type = OPT_TEXT, .arg = "NAME",          \
         .help = "who does this, for the audit (default: you@host)" \
     }
+#define REASON_OPT                                                                             \
+    {                                                                                          \
+        .name = "reason", .type = OPT_TEXT, .arg = "TEXT", .help = "why, kept with who did it" \
+    }
 #define END_OPT \
     {           \
         0       \
@@ -153,18 +157,17 @@ static const struct opt dead_show_opts[] = {
     END_OPT,
 };
 /* What every act of the review desk takes (dead_walk.h). */
-#define DEAD_ACT_OPTS                                                                             \
-    DEAD_FILTER_OPTS,                                                                             \
-        {.name = "limit",                                                                         \
-         .type = OPT_INT,                                                                         \
-         .arg = "N",                                                                              \
-         .min = 1,                                                                                \
-         .max = INT32_MAX,                                                                        \
-         .help = "at most N, oldest first"},                                                      \
-        {.name = "dry-run", .type = OPT_FLAG, .help = "say what would be done, do nothing"},      \
-        {.name = "yes", .type = OPT_FLAG, .help = "really do it to all that the filter finds"},   \
-        {.name = "reason", .type = OPT_TEXT, .arg = "TEXT", .help = "why, kept with who did it"}, \
-        ACTOR_OPT, JSON_OPT
+#define DEAD_ACT_OPTS                                                                           \
+    DEAD_FILTER_OPTS,                                                                           \
+        {.name = "limit",                                                                       \
+         .type = OPT_INT,                                                                       \
+         .arg = "N",                                                                            \
+         .min = 1,                                                                              \
+         .max = INT32_MAX,                                                                      \
+         .help = "at most N, oldest first"},                                                    \
+        {.name = "dry-run", .type = OPT_FLAG, .help = "say what would be done, do nothing"},    \
+        {.name = "yes", .type = OPT_FLAG, .help = "really do it to all that the filter finds"}, \
+        REASON_OPT, ACTOR_OPT, JSON_OPT
 #define DEADLINE_OPT                                                             \
     {                                                                            \
         .name = "deadline", .type = OPT_TEXT, .arg = "TIME|none",                \
@@ -209,6 +212,31 @@ static const struct opt cost_opts[] = {
     JSON_OPT,
     END_OPT,
 };
+static const struct opt worker_list_opts[] = {
+    {.name = "all", .type = OPT_FLAG, .help = "also those that stopped or were fenced"},
+    {.name = "limit",
+     .type = OPT_INT,
+     .arg = "N",
+     .min = 1,
+     .max = 1000000,
+     .help = "the latest N (default: 1000)"},
+    JSON_OPT,
+    END_OPT,
+};
+static const struct opt drain_opts[] = {
+    {.name = "wait", .type = OPT_FLAG, .help = "until they are gone; exits 1 when one stays"},
+    {.name = "timeout",
+     .type = OPT_INT,
+     .arg = "SECONDS",
+     .min = 1,
+     .max = 86400,
+     .help = "with --wait: for so long at most"},
+    REASON_OPT,
+    ACTOR_OPT,
+    JSON_OPT,
+    END_OPT,
+};
+static const struct opt pause_opts[] = {REASON_OPT, ACTOR_OPT, JSON_OPT, END_OPT};
 static const struct opt explain_opts[] = {
     {.name = "generation",
      .type = OPT_INT,
@@ -220,6 +248,7 @@ static const struct opt explain_opts[] = {
     END_OPT,
 };
 
+#define ENDPOINT_HELP "NAME is an endpoint's, all its versions, or NAME@VERSION."
 #define BATCH_HELP "BATCH is a batch id or APP/NAME."
 
 const struct cmd cmd_table[] = {
@@ -357,6 +386,50 @@ const struct cmd cmd_table[] = {
      .run = explain,
      .summary = "a job's whole story: calls, waits, versions, prices, why it ended so",
      .help = "JOB is a job id; BATCH is a batch id or APP/NAME."},
+    {.name = "worker list",
+     .args = "",
+     .opts = worker_list_opts,
+     .run = worker_list,
+     .summary = "workers: lease, build, calls in flight, jobs a minute",
+     .help =
+         "STATE: alive; draining; silent (its lease is over, and nobody has fenced it yet); with\n"
+         "--all also fenced (its jobs are others' now) and stopped. A process has a new ID for\n"
+         "each start, and when it was fenced."},
+    {.name = "worker drain",
+     .args = "WORKER...",
+     .args_min = 1,
+     .args_max = -1,
+     .opts = drain_opts,
+     .run = worker_drain,
+     .summary = "let workers take no more jobs and leave",
+     .help = "WORKER is an ID of `inferq worker list`. As SIGTERM does: within a few seconds it "
+             "takes\nnothing new, its calls end (drain.timeout bounds them), it exits 0. All are "
+             "told, or none."},
+    {.name = "endpoint show",
+     .args = "[NAME]",
+     .args_max = 1,
+     .opts = json_opts,
+     .run = endpoint_show,
+     .summary = "endpoints: paused or not, calls, what waits for them",
+     .help = "WAITING are parked jobs, FOR is why most of them wait. CALLS/MIN and FAILED are of "
+             "the\nlast minute."},
+    {.name = "endpoint pause",
+     .args = "NAME",
+     .args_min = 1,
+     .args_max = 1,
+     .opts = pause_opts,
+     .run = endpoint_pause,
+     .summary = "no calls there, from any worker, until it is resumed",
+     .help = ENDPOINT_HELP " Calls in flight end by\n"
+                           "themselves; its jobs wait and spend no attempt."},
+    {.name = "endpoint resume",
+     .args = "NAME",
+     .args_min = 1,
+     .args_max = 1,
+     .opts = pause_opts,
+     .run = endpoint_resume,
+     .summary = "take a pause back",
+     .help = ENDPOINT_HELP},
     {.name = "help",
      .args = "[COMMAND | config]",
      .args_max = 2,

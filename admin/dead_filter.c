@@ -3,9 +3,7 @@
  */
 #include "admin/dead_filter.h"
 
-#include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "common/clock.h"
 #include "common/codes.h"
@@ -27,14 +25,10 @@ int64_t dead_since_parse(const char *text, int64_t now_ms)
 
 enum rc dead_id_parse(const char *text, int64_t *ret, struct err *err)
 {
-    char *end;
-    errno = 0;
-    long long v = strtoll(text, &end, 10);
-    if (end == text || *end || errno || v < 1)
+    if (opts_number(text, ret) != RC_OK)
         return err_set(err, RC_REJECT,
                        "'%.80s' is no dead letter's id: a number, as `inferq dead list` shows",
                        text);
-    *ret = v;
     return RC_OK;
 }
 

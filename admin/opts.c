@@ -191,3 +191,14 @@ const char *opts_each(const struct opts *o, const char *name, int i)
             return o->list[at].text;
     return NULL;
 }
+
+enum rc opts_number(const char *text, int64_t *ret)
+{
+    char *end;
+    errno = 0;
+    long long v = strtoll(text, &end, 10);
+    if (end == text || *end || errno || v < 1)
+        return RC_REJECT;
+    *ret = v;
+    return RC_OK;
+}

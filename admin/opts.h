@@ -59,6 +59,8 @@ void opts_done(struct opts *o);
 bool opts_set(const struct opts *o, const char *name);
 const char *opts_text(const struct opts *o, const char *name, const char *deflt);
 int64_t opts_int(const struct opts *o, const char *name, int64_t deflt);
+/* An argument that is a number of 1 or more, such as an id. RC_REJECT: it is none. */
+enum rc opts_number(const char *text, int64_t *ret) MUST_CHECK;
 /* The i-th value of an OPT_LIST, from 0; NULL past the last. */
 const char *opts_each(const struct opts *o, const char *name, int i);
 

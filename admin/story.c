@@ -6,6 +6,7 @@
  */
 #include "admin/story.h"
 
+#include "admin/table.h"
 #include "admin/why.h"
 #include "common/clock.h"
 #include "common/codes.h"
@@ -34,9 +35,11 @@ static const char calls_sql[] =
 static const char parked_sql[] =
     "SELECT p.next_at, p.parked_at, p.taken_by, w.lease_until, p.wait_key, e.name, p.number, "
     "p.attempts, p.reason, p.waited_us, p.model_us, p.batch_id, p.topic, p.partition, "
-    "p.record_offset, p.payload, p.deadline_at "
+    "p.record_offset, p.payload, p.deadline_at, h.actor, h.reason "
     "FROM parked p LEFT JOIN worker w ON w.worker_id = p.taken_by "
-    "LEFT JOIN endpoint e ON e.endpoint_id = p.wait_key WHERE p.job_id = $1";
+    "LEFT JOIN endpoint e ON e.endpoint_id = p.wait_key "
+    "LEFT JOIN LATERAL (SELECT q.actor, q.reason FROM endpoint_pause q WHERE q.name = e.name "
+    "  AND q.version IN (0, e.version) ORDER BY q.version LIMIT 1) h ON true WHERE p.job_id = $1";
 
 static const char letters_sql[] =
     "SELECT dead_id, created_at, class, state, reason, topic, partition, record_offset, batch_id, "
@@ -201,11 +204,29 @@ static void add_time(struct buf *out, int64_t unix_ms)
     buf_add_text(out, at);
 }
 
+static void held(const struct pg_rows *p, struct buf *out)
+{
+    struct span endpoint = pg_get_span(p, 0, SP_ENDPOINT), why = pg_get_span(p, 0, SP_PAUSED_WHY);
+    buf_addf(out, "It is parked: endpoint %.*s was paused by ", (int)endpoint.n, endpoint.p);
+    table_clean(pg_get_span(p, 0, SP_PAUSED_BY), 0, out);
+    if (why.n) {
+        buf_add_text(out, " (");
+        table_clean(why, 0, out);
+        buf_add_byte(out, ')');
+    }
+    buf_addf(out, ", until `inferq endpoint resume %.*s`", (int)endpoint.n, endpoint.p);
+}
+
 static void parked(const struct story *s, struct buf *out)
 {
     const struct pg_rows *p = s->parked;
     struct span endpoint = pg_get_span(p, 0, SP_ENDPOINT);
     int reason = (int)pg_get_int(p, 0, SP_REASON);
+    if (!pg_null(p, 0, SP_PAUSED_BY)) {
+        held(p, out);
+        buf_addf(out, ". Its next call is number %d.", (int)pg_get_int(p, 0, SP_NUMBER));
+        return;
+    }
     buf_add_text(out, "It is parked until ");
     add_time(out, pg_get_time_ms(p, 0, SP_NEXT));
     if (endpoint.p)

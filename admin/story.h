@@ -97,7 +97,9 @@ enum story_parked {
     SP_PARTITION,
     SP_OFFSET,
     SP_PAYLOAD,
-    SP_DEADLINE
+    SP_DEADLINE,
+    SP_PAUSED_BY, /* an operator, its endpoint */
+    SP_PAUSED_WHY
 };
 enum story_letter {
     SL_ID,

@@ -166,6 +166,8 @@ static void write_parked(struct jsonw *w, const struct pg_rows *p)
     col_int(w, "taken_by", p, 0, SP_TAKEN_BY);
     col_time(w, "taken_lease_until", p, 0, SP_LEASE);
     col_text(w, "endpoint", p, 0, SP_ENDPOINT);
+    col_text(w, "endpoint_paused_by", p, 0, SP_PAUSED_BY);
+    col_text(w, "endpoint_paused_reason", p, 0, SP_PAUSED_WHY);
     col_int(w, "number", p, 0, SP_NUMBER);
     col_int(w, "attempts", p, 0, SP_ATTEMPTS);
     key_text(
