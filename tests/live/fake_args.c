@@ -117,7 +117,7 @@ static int pick_job(struct fill *f, int row)
     int jobs = args_chance(f->a, 4) ? ARGS_JOBS : ARGS_JOBS - 1;
     int job = (int)args_below(f->a, jobs);
     for (int i = 0, tries = 0; i < row && tries < 20; i++)
-        if (f->rows[i].job == job && !args_chance(f->a, 7)) {
+        if (f->rows[i].job == job && !args_chance(f->a, 15)) {
             job = (int)args_below(f->a, jobs);
             i = -1;
             tries++;
@@ -224,7 +224,7 @@ static int64_t number_for(struct fill *f, char letter, const struct row *row)
     case 'M':
         return a->batch_ms[row->batch];
     case 'c': /* now and then so much that two of it are too much */
-        return args_below(a, 60) == 0 ? INT64_C(5000000000000000000) : args_below(a, 1000);
+        return args_below(a, 8) == 0 ? INT64_C(5000000000000000000) : args_below(a, 1000);
     case 'v':
         return args_below(a, 15) == 0 ? INT64_MAX : args_below(a, 1000000);
     case 'V':
