@@ -43,9 +43,12 @@ def busy_world(make, workers=3, latency=LATENCY, max_in_flight=40, conf=QUICK_LE
     return world
 
 
-def under_load(world, least=IN_FLIGHT_MIN):
-    """Until so many calls are in flight; how many there are."""
+def under_load(world, least=IN_FLIGHT_MIN, load=None):
+    """Until so many calls are in flight; how many there are. With a Load, however long the fleet takes
+    to form again."""
     def many():
+        if load:
+            load.keep_up(500)
         now = world.sim.summary()["in_flight"]
         return now if now >= least else None
     return wait_for(many, 60, f"{least} calls in flight", 0.01)

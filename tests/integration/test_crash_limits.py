@@ -78,7 +78,7 @@ def test_memory_stays_within_its_budget_with_the_largest_answers(lone_world, tmp
 @pytest.mark.skipif(not tally.LONG, reason="moves 300 MB: in the long form only")
 def test_answers_that_waited_for_postgres_are_stored_though_no_statement_holds_them(lone_world, tmp_path):
     """300 MB of answers wait while Postgres is silent; a statement of ours may have 256 MiB."""
-    world = lone_world(latency="2s", conf={"max_in_flight": 300})
+    world = lone_world(latency="8s", conf={"max_in_flight": 300})
     world.write_catalogue([model("m", max_in_flight=300, timeout="60s")])
     path = large_answers(tmp_path, 300, size="1000k", tokens=30000, oversized=0)
     worker = world.start_worker()

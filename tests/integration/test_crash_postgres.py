@@ -138,7 +138,7 @@ def test_postgres_is_killed_in_a_loop(lone_world, tmp_path, capsys):
         load.keep_up(1000)
         goal = load.ended() + rng.randrange(20, 600)
         wait_for(lambda g=goal: load.ended() >= g, 90, f"{goal} ended jobs before kill {i + 1}")
-        under_load(world)
+        under_load(world, load=load)
         stack("kill", "postgres")
         stack("start", "postgres")
         world.database.reconnect()
@@ -264,7 +264,7 @@ def test_partitions_come_and_go_under_load(lone_world, tmp_path, capsys):
     for i in range(rounds):
         load.keep_up(600)
         wait_for(lambda n=load.ended(): load.ended() > n + 100, 60, "jobs that end")
-        under_load(world, 30)
+        under_load(world, 30, load)
         world.rows(ahead)
         world.rows("SELECT ensure_partitions()")
         tally.fault("partitions made and dropped")
@@ -364,7 +364,7 @@ def test_the_disk_under_postgres_is_full(small_disk, lone_world, tmp_path, capsy
     for _ in range(rounds):
         load.keep_up(1200)
         wait_for(lambda n=load.ended(): load.ended() > n + 300, 60, "jobs that end")
-        under_load(world)
+        under_load(world, load=load)
         said = [worker.log().count("sqlstate=53100") for worker in world.workers]
         ballast = fill(small_disk)
         wait_for(lambda before=said: all(worker.log().count("sqlstate=53100") > n for worker, n

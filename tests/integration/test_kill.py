@@ -29,7 +29,7 @@ def test_kill_random_workers_under_load(lone_world, tmp_path, capsys):
     killed_in_flight = []
     for _ in range(ROUNDS):
         load.keep_up(1000)
-        killed_in_flight.append(under_load(world))
+        killed_in_flight.append(under_load(world, load=load))
         rng.choice(world.live_workers()).kill()
         world.start_worker(ready=False)
         goal = load.ended() + rng.randrange(50, 400)
