@@ -278,6 +278,24 @@ def test_the_image_holds_the_libraries_and_no_more():
     assert listed - {"ca-certificates", "curl"} == needed
 
 
+def test_the_image_builds_every_program_from_what_it_is_sent(tmp_path):
+    """make, on what .dockerignore lets through, finds all that it needs to compile the programs."""
+    built = re.findall(r"^ +(build/dist/bin/\S+)", CONTAINERFILE, re.MULTILINE)
+    installed = {path.name for path in TOOLS.glob("inferq*")}
+    assert {path.rpartition("/")[2] for path in built} == installed | {"modelsim"}
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    assert "*" in lines
+    for sent in [line[1:] for line in lines if line.startswith("!")]:
+        target = tmp_path / sent
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (shutil.copytree if (ROOT / sent).is_dir() else shutil.copy)(ROOT / sent, target)
+    for copied in re.findall(r"^COPY (?!--from)(\S+) ", CONTAINERFILE, re.MULTILINE):
+        assert (tmp_path / copied).exists(), copied
+    planned = run("make", "-n", "-C", tmp_path, "VARIANT=dist", "PREFIX=/usr", "BUILD=build", *built,
+                  env={"MAKEFLAGS": ""}).stdout
+    assert planned.count("  LINK  ") == len(built)
+
+
 def test_images_run_as_the_user_that_the_manifests_name():
     user, group = re.search(r"^USER (\d+):(\d+)$", CONTAINERFILE, re.MULTILINE).groups()
     assert f"--uid {user} " in CONTAINERFILE
@@ -298,6 +316,17 @@ def test_links_of_documents_lead_somewhere(page):
         target = page.parent / path if path else page
         assert target.exists(), link
         assert not anchor or anchor in anchors(target.read_text()), link
+
+
+def test_commands_of_runbooks_exist():
+    spans = {span for page in (DEPLOY / "runbooks").glob("*.md")
+             for span in re.findall(r"`inferq ([^`]+)`", page.read_text())}
+    assert len(spans) >= 8
+    for span in spans:
+        words = re.match(r"[a-z]+(?: [a-z]+)?(?= |$)", span)[0].split()
+        said = help_of("inferq", "help", *words)
+        for flag in re.findall(r"--[a-z-]+", span):
+            assert re.search(rf"^  {flag} ", said, re.MULTILINE), (span, flag)
 
 
 def test_queries_of_runbooks_run(database):
