@@ -18,6 +18,7 @@
 #include "common/secret.h"
 #include "tests/live/child.h"
 #include "tests/live/loop.h"
+#include "tests/live/plain.h"
 #include "worker/http.h"
 
 enum { CALLS = 600, PATIENCE_MS = 60000, REPLY_MAX = 64 << 10 };
@@ -179,72 +180,10 @@ static long connections(void)
     return at ? strtol(at + 14, NULL, 10) : -1;
 }
 
-/* ---- a server of one request, on the same loop: what exactly was sent? -------------------------
- */
+/* ---- one call of the server in plain.h
+ * ----------------------------------------------------------- */
 
-static struct {
-    uv_tcp_t listener, peer;
-    uv_write_t written;
-    char url[64], head[8192], reply[512];
-    size_t n;
-} plain;
-
-static void on_room(uv_handle_t *peer, size_t wanted, uv_buf_t *ret)
-{
-    (void)peer, (void)wanted;
-    *ret = uv_buf_init(plain.head + plain.n, (unsigned)(sizeof plain.head - 1 - plain.n));
-}
-
-static void on_request(uv_stream_t *peer, ssize_t n, const uv_buf_t *at)
-{
-    (void)at;
-    plain.n += n > 0 ? (size_t)n : 0;
-    plain.head[plain.n] = '\0';
-    char *end = strstr(plain.head, "\r\n\r\n");
-    if (!end || n <= 0)
-        return;
-    uv_read_stop(peer);
-    end[2] = '\0';
-    uv_buf_t reply = uv_buf_init(plain.reply, (unsigned)strlen(plain.reply));
-    uv_write(&plain.written, peer, &reply, 1, NULL);
-}
-
-static void on_peer(uv_stream_t *listener, int status)
-{
-    if (status == 0 && uv_accept(listener, (uv_stream_t *)&plain.peer) == 0)
-        uv_read_start((uv_stream_t *)&plain.peer, on_room, on_request);
-}
-
-/* Answers one request with a 200 that has these header lines as well. */
-static void plain_begin(bool v6, const char *headers)
-{
-    union {
-        struct sockaddr any;
-        struct sockaddr_in v4;
-        struct sockaddr_in6 v6;
-    } at = {0};
-    int n = sizeof at;
-    plain.n = 0;
-    (void)snprintf(plain.reply, sizeof plain.reply,
-                   "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n%s\r\n{}", headers);
-    uv_tcp_init(&loop, &plain.listener);
-    uv_tcp_init(&loop, &plain.peer);
-    assert_int_equal(v6 ? uv_ip6_addr("::1", 0, &at.v6) : uv_ip4_addr("127.0.0.1", 0, &at.v4), 0);
-    assert_int_equal(uv_tcp_bind(&plain.listener, &at.any, 0), 0);
-    assert_int_equal(uv_listen((uv_stream_t *)&plain.listener, 1, on_peer), 0);
-    assert_int_equal(uv_tcp_getsockname(&plain.listener, &at.any, &n), 0);
-    (void)snprintf(plain.url, sizeof plain.url, v6 ? "http://[::1]:%d" : "http://127.0.0.1:%d",
-                   ntohs(v6 ? at.v6.sin6_port : at.v4.sin_port));
-}
-
-static void plain_end(void)
-{
-    uv_close((uv_handle_t *)&plain.listener, NULL);
-    uv_close((uv_handle_t *)&plain.peer, NULL);
-    uv_run(&loop, UV_RUN_NOWAIT); /* closed: they may be made anew */
-}
-
-/* One call of that server, or of another through it. */
+/* Of that server, or of another through it. */
 static void ask_plain(struct http_call *call, struct http_target_conf conf)
 {
     struct http_target *to = NULL;
@@ -259,7 +198,7 @@ static void ask_plain(struct http_call *call, struct http_target_conf conf)
     wait_done(before + 1);
     expect(call, HTTP_FAULT_NONE, 200);
     http_target_free(to);
-    plain_end();
+    plain_end(&loop);
 }
 
 /* ---- tests ----------------------------------------------------------------------------------- */
@@ -523,32 +462,33 @@ static void test_free_after_abort(void **state)
 static void test_idempotency_key(void **state)
 {
     (void)state;
-    plain_begin(false, "");
-    ask_plain(&calls[7], (struct http_target_conf){.base_url = plain.url, .idempotency_key = true});
+    plain_begin(&loop, false, "");
+    ask_plain(&calls[7],
+              (struct http_target_conf){.base_url = plain_url(), .idempotency_key = true});
     assert_non_null(
-        strstr(plain.head, "\r\nIdempotency-Key: 018f0000-0000-7000-8000-000000000007-1\r\n"));
-    assert_null(strcasestr(plain.head, "x-inferq-"));
-    plain_begin(false, "");
-    ask_plain(&calls[8], (struct http_target_conf){.base_url = plain.url, .send_ids = true});
-    assert_null(strcasestr(plain.head, "idempotency"));
+        strstr(plain_head(), "\r\nIdempotency-Key: 018f0000-0000-7000-8000-000000000007-1\r\n"));
+    assert_null(strcasestr(plain_head(), "x-inferq-"));
+    plain_begin(&loop, false, "");
+    ask_plain(&calls[8], (struct http_target_conf){.base_url = plain_url(), .send_ids = true});
+    assert_null(strcasestr(plain_head(), "idempotency"));
     assert_non_null(
-        strstr(plain.head, "\r\nx-inferq-job: 018f0000-0000-7000-8000-000000000008\r\n"));
-    assert_non_null(strstr(plain.head, "\r\nx-inferq-call: 1\r\n"));
+        strstr(plain_head(), "\r\nx-inferq-job: 018f0000-0000-7000-8000-000000000008\r\n"));
+    assert_non_null(strstr(plain_head(), "\r\nx-inferq-call: 1\r\n"));
 }
 
 /* The trace goes on as it came; what is no token would be a header of somebody else's making. */
 static void test_trace_headers(void **state)
 {
     (void)state;
-    plain_begin(false, "");
+    plain_begin(&loop, false, "");
     calls[0].traceparent = SPAN_LIT("00-abc-def-01");
-    ask_plain(&calls[0], (struct http_target_conf){.base_url = plain.url});
-    assert_non_null(strstr(plain.head, "\r\ntraceparent: 00-abc-def-01\r\n"));
-    plain_begin(false, "");
+    ask_plain(&calls[0], (struct http_target_conf){.base_url = plain_url()});
+    assert_non_null(strstr(plain_head(), "\r\ntraceparent: 00-abc-def-01\r\n"));
+    plain_begin(&loop, false, "");
     calls[1].traceparent = SPAN_LIT("00-abc\r\nx-evil: 1");
-    ask_plain(&calls[1], (struct http_target_conf){.base_url = plain.url});
-    assert_null(strcasestr(plain.head, "traceparent"));
-    assert_null(strcasestr(plain.head, "x-evil"));
+    ask_plain(&calls[1], (struct http_target_conf){.base_url = plain_url()});
+    assert_null(strcasestr(plain_head(), "traceparent"));
+    assert_null(strcasestr(plain_head(), "x-evil"));
 }
 
 /* Of two resets that of the requests counts where their limit is used up, else the tokens'. */
@@ -570,8 +510,8 @@ static void test_rate_limit_resets(void **state)
         {"x-ratelimit-reset-requests: 1s\r\n", "1s"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        plain_begin(false, rows[i].headers);
-        ask_plain(&calls[i], (struct http_target_conf){.base_url = plain.url});
+        plain_begin(&loop, false, rows[i].headers);
+        ask_plain(&calls[i], (struct http_target_conf){.base_url = plain_url()});
         assert_string_equal(calls[i].facts.ratelimit_reset, rows[i].kept);
     }
 }
@@ -579,11 +519,11 @@ static void test_rate_limit_resets(void **state)
 static void test_proxy(void **state)
 {
     (void)state;
-    plain_begin(false, "");
-    setenv("http_proxy", plain.url, 1);
+    plain_begin(&loop, false, "");
+    setenv("http_proxy", plain_url(), 1);
     ask_plain(&calls[0], (struct http_target_conf){.base_url = "http://model.invalid"});
     unsetenv("http_proxy");
-    assert_memory_equal(plain.head, "POST http://model.invalid/v1/chat/completions ", 46);
+    assert_memory_equal(plain_head(), "POST http://model.invalid/v1/chat/completions ", 46);
 }
 
 static bool has_ipv6(void)
@@ -601,9 +541,9 @@ static void test_ipv6(void **state)
     (void)state;
     if (!has_ipv6())
         skip(); /* some containers have no ::1 */
-    plain_begin(true, "");
-    ask_plain(&calls[1], (struct http_target_conf){.base_url = plain.url});
-    assert_memory_equal(plain.head, "POST /v1/chat/completions ", 26);
+    plain_begin(&loop, true, "");
+    ask_plain(&calls[1], (struct http_target_conf){.base_url = plain_url()});
+    assert_memory_equal(plain_head(), "POST /v1/chat/completions ", 26);
 }
 
 static void test_credential(void **state)
