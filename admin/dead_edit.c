@@ -165,7 +165,7 @@ static enum rc ask_person(struct edit *e, struct ctx *ctx, struct err *err)
 {
     int64_t dead_id = 0;
     struct letter l = {0};
-    struct span body;
+    struct span body = {0};
     struct buf pretty;
     buf_init(&pretty, 2 * JOB_MSG_BYTES_MAX);
     enum rc rc = dead_id_parse(ctx->opts.args[0], &dead_id, err);
