@@ -49,7 +49,7 @@ def test_memory_stays_within_its_budget_with_the_largest_answers(lone_world, tmp
     world = lone_world(latency="500ms", partitions=4, conf={
         "max_in_flight": calls, "memory.max_bytes": f"{budget_mib}MiB", "reply.max_bytes": "1MiB",
         **{f"lane.{lane}.max_bytes": "8MiB" for lane in ("high", "normal", "low")}})
-    world.write_catalogue([model("m", max_in_flight=calls)])
+    world.write_catalogue([model("m", max_in_flight=calls, timeout="120s")])
     batch = world.submit("--max-attempts", "1", large_answers(tmp_path, jobs))
     worker = world.start_worker()
     started_kb = peak_kb(worker.pid)
@@ -79,7 +79,7 @@ def test_memory_stays_within_its_budget_with_the_largest_answers(lone_world, tmp
 def test_answers_that_waited_for_postgres_are_stored_though_no_statement_holds_them(lone_world, tmp_path):
     """300 MB of answers wait while Postgres is silent; a statement of ours may have 256 MiB."""
     world = lone_world(latency="8s", conf={"max_in_flight": 300})
-    world.write_catalogue([model("m", max_in_flight=300, timeout="60s")])
+    world.write_catalogue([model("m", max_in_flight=300, timeout="120s")])
     path = large_answers(tmp_path, 300, size="1000k", tokens=30000, oversized=0)
     worker = world.start_worker()
     batch = world.submit(path)
