@@ -108,7 +108,7 @@ ALL_SRC   := $(wildcard $(addsuffix /*.c,$(LIB_DIRS)) tests/bench/*.c tests/unit
     tests/live/*.c tests/tools/*.c tests/sim/*.c)
 MAIN_SRC  := $(filter %/main.c %_main.c,$(wildcard $(addsuffix /*.c,$(LIB_DIRS))))
 UNIT_SRC  := $(wildcard tests/unit/test_*.c)
-UNIT_HELP := $(filter-out $(UNIT_SRC),$(wildcard tests/unit/*.c))
+UNIT_HELP := $(filter-out $(UNIT_SRC) tests/unit/path_world.c,$(wildcard tests/unit/*.c))
 LIVE_SRC  := $(wildcard tests/live/test_*.c)
 LIVE_HELP := $(filter-out $(LIVE_SRC),$(wildcard tests/live/*.c)) $(wildcard tests/sim/fake_pg*.c) \
     tests/unit/by_line.c
@@ -211,6 +211,7 @@ UNIT_WRAP := malloc calloc realloc strdup
 # their own tests only.
 define unit
 $(B)/tests/$(1): $(B)/obj/tests/unit/$(1).o $(call obj,$(UNIT_HELP)) \
+    $(if $(filter test_path,$(1)),$(call obj,tests/unit/path_world.c)) \
     $(if $(filter test_modelsim_%,$(1)),$(call lib_name,tests/modelsim),\
     $(if $(filter test_mockkafka_%,$(1)),$(call lib_name,tests/mockkafka),$(LIBS))) \
     $(B)/stamp/ldflags

@@ -40,8 +40,8 @@ struct path_edges {
     bool (*may_claim)(void *arg);              /* Postgres answers and our lease stands */
     void (*claim)(void *arg, struct job *job); /* -> path_claimed */
     void (*store)(void *arg, struct job *job); /* -> path_stored or path_store_refused */
-    void (*park)(void *arg, struct job *job);  /* -> path_parked; also while it runs
-                                                  (job->parking), the job then stays ours */
+    void (*park)(void *arg, struct job *job);  /* -> path_parked or path_park_refused; also while
+                                                  it runs (job->parking), it then stays ours */
     void (*bury)(void *arg, struct job *job);  /* -> path_buried */
     void (*pull)(void *arg, int32_t wait_key, int priority, int max_rows); /* -> path_pulled ... */
 
@@ -90,6 +90,7 @@ void path_stored(struct path *p, struct job *job);  /* job->stored */
 void path_store_refused(struct path *p, struct job *job, const char *why);
 void path_gone(struct path *p, struct job *job); /* claimed or stored: its partition is dropped */
 void path_parked(struct path *p, struct job *job);
+void path_park_refused(struct path *p, struct job *job, const char *why);
 void path_buried(struct path *p, struct job *job);
 /* One parked row, now taken by us; the path copies what it keeps. */
 struct parked_row;

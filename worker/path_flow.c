@@ -230,14 +230,6 @@ void path_stored(struct path *p, struct job *job)
  * all the same: left open, its own row would answer a later claim whose reply is lost. */
 void path_store_refused(struct path *p, struct job *job, const char *why)
 {
-    if (job->parking) {
-        job->parking = false; /* it runs on; its record stays above the watermark */
-        if (job->state == JOB_PARK)
-            p->edges.park(p->edges.arg, job);
-        else if (job->state == JOB_SETTLED)
-            path_forget(p, job);
-        return;
-    }
     if (job->bare && job->outcome_open && job->status != STATUS_NONE) {
         job->status = STATUS_NONE;
         path_move(p, job, JOB_STORE);
@@ -257,6 +249,21 @@ void path_store_refused(struct path *p, struct job *job, const char *why)
     job->reason = strdup(why);
     path_move(p, job, JOB_STORE);
     p->edges.store(p->edges.arg, job);
+}
+
+/* A job that cannot wait in Postgres cannot end there as it is either. One that is parked while it
+ * runs just runs on; its record stays above the watermark. */
+void path_park_refused(struct path *p, struct job *job, const char *why)
+{
+    if (!job->parking) {
+        path_store_refused(p, job, why);
+        return;
+    }
+    job->parking = false;
+    if (job->state == JOB_PARK)
+        p->edges.park(p->edges.arg, job);
+    else if (job->state == JOB_SETTLED)
+        path_forget(p, job);
 }
 
 void path_parked(struct path *p, struct job *job)

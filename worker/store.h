@@ -43,7 +43,9 @@ struct store_conf {
     void *arg;
     void (*claimed)(void *arg, struct job *job);
     void (*stored)(void *arg, struct job *job);
+    /* Postgres refuses the row of this very job: its ending, or the one in `parked`. */
     void (*refused)(void *arg, struct job *job, const char *why);
+    void (*park_refused)(void *arg, struct job *job, const char *why);
     /* It was claimed or stored, and its partition is no more: there is no place for either. */
     void (*gone)(void *arg, struct job *job);
     void (*parked)(void *arg, struct job *job);

@@ -376,7 +376,7 @@ static void parks_answered(void *arg, const struct pg_answer *answer)
     FAILPOINT("park.answered");
     if (answer->rc == RC_REJECT && b->row_count == 1) {
         store_batch_done(b);
-        s->conf.refused(s->conf.arg, b->rows[0], answer->err.text);
+        s->conf.park_refused(s->conf.arg, b->rows[0], answer->err.text);
     } else if (answer->rc != RC_OK) {
         store_batch_again(b, answer, "park");
     } else {

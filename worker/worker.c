@@ -237,6 +237,11 @@ static void on_refused(void *arg, struct job *job, const char *why)
     path_store_refused(((struct worker *)arg)->path, job, why);
 }
 
+static void on_park_refused(void *arg, struct job *job, const char *why)
+{
+    path_park_refused(((struct worker *)arg)->path, job, why);
+}
+
 static void on_gone(void *arg, struct job *job)
 {
     path_gone(((struct worker *)arg)->path, job);
@@ -556,6 +561,7 @@ static enum rc make_store(struct worker *w, struct err *err)
         .claimed = on_claimed,
         .stored = on_stored,
         .refused = on_refused,
+        .park_refused = on_park_refused,
         .gone = on_gone,
         .parked = on_parked,
         .buried = on_buried,

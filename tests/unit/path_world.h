@@ -1,0 +1,69 @@
+/*
+ * path_world.h - the world around a path under test: a virtual clock, two endpoints with a model
+ * each, and edges that keep what they are given until the test, or a turn, answers it.
+ */
+#ifndef INFERQ_TESTS_UNIT_PATH_WORLD_H
+#define INFERQ_TESTS_UNIT_PATH_WORLD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/job_msg.h"
+#include "worker/path.h"
+
+enum {
+    ENDPOINTS = 2,
+    AT_ONCE = 2,
+    TURN_US = 10 * 1000,
+    SECOND_US = 1000 * 1000,
+    SHORT_WAIT_US = 5 * SECOND_US,
+    LANE_JOBS = 200,
+    JOBS_MAX = 400,
+};
+#define WALL_MS INT64_C(1763726400000)
+
+struct world {
+    struct path *path;
+    struct catalogue catalogue;
+    struct cat_endpoint endpoints[ENDPOINTS];
+    struct cat_model_version versions[ENDPOINTS];
+    struct cat_model models[ENDPOINTS];
+    int64_t now_us, call_us; /* how long a call takes; 0: for ever */
+    struct job *claims[JOBS_MAX], *stores[JOBS_MAX], *parks[JOBS_MAX], *buries[JOBS_MAX];
+    struct job *calls[AT_ONCE * ENDPOINTS];
+    int64_t ends_at_us[AT_ONCE * ENDPOINTS];
+    int claim_count, store_count, park_count, bury_count, call_count;
+    int ended, parked, buried, pulled_rows, offset;
+    bool is_over[JOBS_MAX];     /* by offset: a result, a parked row or a letter stands */
+    int64_t watermark;          /* offsets below it will not be delivered again */
+    struct parked_row row;      /* what the first record's job had counted when it was parked */
+    enum validation validation; /* of the last to end */
+};
+
+/* Around a test; its state is the world, with a path that holds partition 0 of the one lane. */
+int world_setup(void **state);
+int world_teardown(void **state);
+
+struct world *world_new(void); /* without a path; freed by the caller */
+enum rc world_make_path(struct world *w, struct err *err);
+
+/* The record of job `number` for this endpoint, into `value` (owned by the caller); with labels (a
+ * msgpack array of two) its answer must be one of them. */
+void world_make_record(int number, int endpoint, struct span labels, struct buf *value);
+void world_deliver(struct world *w, int64_t offset, uint32_t epoch, struct span value);
+/* The next job and record. */
+void world_add_job(struct world *w, int endpoint, struct span labels);
+void world_add_record(struct world *w, int endpoint);
+
+/* The i-th call that is out is answered with this text. */
+void world_end_call(struct world *w, int i, int status, const char *content);
+/* One turn of the loop: every edge answers what it was given before. */
+void world_turn(struct world *w);
+/* A turn of a worker whose partitions never run dry. */
+void world_busy_turn(struct world *w);
+void world_run_for(struct world *w, int64_t us);
+void world_fill_lane(struct world *w);
+/* Until so many calls are out. */
+void world_turn_until_called(struct world *w, int calls);
+
+#endif
