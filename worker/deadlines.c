@@ -3,7 +3,8 @@
  *
  * Happy path: the heap is an array of (due time, job); each job knows its own place in it, so that
  * it can be moved or taken out. The due time is kept beside the pointer: sifting touches no job but
- * those that move. Failure mode: no memory to grow; the heap is then as it was.
+ * those that move (and those due at the same time). Failure mode: no memory to grow; the heap is
+ * then as it was.
  */
 #include "worker/deadlines.h"
 
@@ -41,10 +42,16 @@ static void put(struct deadlines *d, size_t at, struct slot slot)
     slot.job->heap_index = (int)at;
 }
 
+static bool before(struct slot a, struct slot b)
+{
+    return a.due_us < b.due_us ||
+           (a.due_us == b.due_us && a.job->waiting_since_us < b.job->waiting_since_us);
+}
+
 /* Finds the place of `slot`, starting from the hole at `at`. */
 static void sift(struct deadlines *d, size_t at, struct slot slot)
 {
-    while (at > 0 && d->slots[(at - 1) / 2].due_us > slot.due_us) {
+    while (at > 0 && before(slot, d->slots[(at - 1) / 2])) {
         put(d, at, d->slots[(at - 1) / 2]);
         at = (at - 1) / 2;
     }
@@ -52,9 +59,9 @@ static void sift(struct deadlines *d, size_t at, struct slot slot)
         size_t child = 2 * at + 1;
         if (child >= d->count)
             break;
-        if (child + 1 < d->count && d->slots[child + 1].due_us < d->slots[child].due_us)
+        if (child + 1 < d->count && before(d->slots[child + 1], d->slots[child]))
             child++;
-        if (d->slots[child].due_us >= slot.due_us)
+        if (!before(d->slots[child], slot))
             break;
         put(d, at, d->slots[child]);
         at = child;
@@ -104,6 +111,11 @@ void deadlines_clear(struct deadlines *d, struct job *job)
 int64_t deadlines_next(const struct deadlines *d)
 {
     return d->count ? d->slots[0].due_us : INT64_MAX;
+}
+
+struct job *deadlines_first(const struct deadlines *d)
+{
+    return d->count ? d->slots[0].job : NULL;
 }
 
 struct job *deadlines_pop(struct deadlines *d, int64_t now_us)

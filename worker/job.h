@@ -48,10 +48,12 @@ enum claim_answer {
 };
 
 struct job {
-    struct job *next, *prev; /* in the list of its state */
-    struct job *table_next;  /* jobtable's chain */
-    struct job *store_next;  /* the store edge's queue of claims, endings or letters */
-    struct job *park_next;   /* and of rows to park: a running job may be in both */
+    struct job *next, *prev;           /* in the list of its state */
+    struct job *table_next;            /* jobtable's chain */
+    struct job *store_next;            /* the store edge's queue of claims, endings or letters */
+    struct job *park_next;             /* and of rows to park: a running job may be in both */
+    struct flow *flow;                 /* while it waits in a lane: its app's jobs there ... */
+    struct job *flow_next, *flow_prev; /* ... and its neighbours in it */
     enum job_state state;
     bool in_table;
 

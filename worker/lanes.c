@@ -1,11 +1,12 @@
 /*
  * lanes.c - which waiting job is called next (pure).
  *
- * Happy path: jobs wait in one list per (lane, endpoint). lanes_next asks once per endpoint with
- * waiting jobs whether it can run, meets that set with each lane's set of endpoints that have jobs
- * (one bit each), and takes the lane with the least pass among those that meet. A lane that could
- * not run a moment ago, because it was empty or its endpoints were busy, comes back at the pass of
- * the lane dispatched last at the earliest: what it did not use is gone.
+ * Happy path: jobs wait in one list per (lane, endpoint), in the order of their coming, and in
+ * their lane's flows. lanes_next asks once per endpoint with waiting jobs whether it can run, meets
+ * that set with each lane's set of endpoints that have jobs (one bit each), takes the lane with the
+ * least pass among those that meet, and lets its flows say which job. A lane that could not run a
+ * moment ago, because it was empty or its endpoints were busy, comes back at the pass of the lane
+ * dispatched last at the earliest: what it did not use is gone.
  *
  * Failure modes: only lanes_new can fail. Whether a lane is full is for the caller to ask; a push
  * beyond the cap is taken (records that were already fetched have nowhere else to go).
@@ -16,8 +17,15 @@
 #include <stdlib.h>
 
 #include "worker/job.h"
+#include "worker/flows.h"
 
-enum { SHARE_WHOLE = 1000000, SHARE_LEAST = 100, WEIGHT_MAX = 1000, PERMILLE = 1000 };
+enum {
+    SHARE_WHOLE = 1000000,
+    SHARE_LEAST = 100,
+    WEIGHT_MAX = 1000,
+    PERMILLE = 1000,
+    AGE_BOOST_MAX = 8
+};
 
 /* A pass moves by STRIDE_ONE / share a dispatch: at 100,000 dispatches a second 64 bits last for
  * more than a thousand years. */
@@ -25,7 +33,8 @@ enum { SHARE_WHOLE = 1000000, SHARE_LEAST = 100, WEIGHT_MAX = 1000, PERMILLE = 1
 
 struct lane {
     struct lane_conf conf;
-    struct job_list *of_endpoint;
+    struct job_list *of_endpoint; /* oldest first */
+    struct flows *flows;
     uint64_t *waiting; /* bit i: endpoint i has jobs here */
     size_t jobs, bytes;
     uint64_t stride, pass;
@@ -64,6 +73,8 @@ static enum rc check(const struct lane_conf *conf, int lane_count, int endpoint_
         if (!c->max_jobs || !c->max_bytes)
             return err_set(err, RC_REJECT, "lane %s: it must hold at least one job and one byte",
                            c->name);
+        if (c->age_boost_us < 0)
+            return err_set(err, RC_REJECT, "lane %s: the age that boosts it is negative", c->name);
         shares += c->min_share_permille;
     }
     if (shares > PERMILLE)
@@ -123,7 +134,8 @@ enum rc lanes_new(const struct lane_conf *conf, int lane_count, int endpoint_cou
         lane->conf = conf[i];
         lane->of_endpoint = calloc(endpoints, sizeof *lane->of_endpoint);
         lane->waiting = calloc(l->words, sizeof *lane->waiting);
-        ok = ok && lane->of_endpoint && lane->waiting;
+        lane->flows = flows_new(endpoint_count);
+        ok = ok && lane->of_endpoint && lane->waiting && lane->flows;
     }
     if (!ok) {
         lanes_free(l);
@@ -142,6 +154,7 @@ void lanes_free(struct lanes *l)
         assert(l->lanes[i].jobs == 0);
         free(l->lanes[i].of_endpoint);
         free(l->lanes[i].waiting);
+        flows_free(l->lanes[i].flows);
     }
     free(l->can_run);
     free(l->endpoint_jobs);
@@ -166,6 +179,7 @@ void lanes_push(struct lanes *l, struct job *job)
 {
     struct lane *lane = lane_of(l, job);
     job_list_push(&lane->of_endpoint[job->endpoint], job);
+    flows_push(lane->flows, job);
     lane->waiting[job->endpoint / 64] |= bit(job->endpoint);
     lane->jobs++;
     lane->bytes += job->payload_bytes;
@@ -177,6 +191,7 @@ void lanes_remove(struct lanes *l, struct job *job)
     struct lane *lane = lane_of(l, job);
     struct job_list *list = &lane->of_endpoint[job->endpoint];
     job_list_remove(list, job);
+    flows_remove(lane->flows, job);
     if (!list->count)
         lane->waiting[job->endpoint / 64] &= ~bit(job->endpoint);
     assert(lane->bytes >= job->payload_bytes);
@@ -222,36 +237,47 @@ static struct lane *least_pass(struct lanes *l)
     return least;
 }
 
-static struct job *older(struct job *a, struct job *b)
+/* What a dispatch of this job is charged: the older it is, the less, so that the lane's weight
+ * grows by itself with each age_boost_us, up to AGE_BOOST_MAX times. */
+static uint64_t charge(const struct lane *lane, const struct job *job, int64_t now_us)
 {
-    return !a || (b && b->waiting_since_us < a->waiting_since_us) ? b : a;
+    if (!lane->conf.age_boost_us)
+        return lane->stride;
+    int64_t age_us = job->queue_us + job->throttle_us + now_us - job->waiting_since_us;
+    int64_t times = age_us > 0 ? 1 + age_us / lane->conf.age_boost_us : 1;
+    return lane->stride / (uint64_t)(times < AGE_BOOST_MAX ? times : AGE_BOOST_MAX);
 }
 
-/* The longest waiting head among the endpoints of `set`. */
-static struct job *oldest_head(const struct lanes *l, const struct lane *lane, const uint64_t *set)
-{
-    struct job *job = NULL;
-    for (size_t w = 0; w < l->words; w++) {
-        uint64_t left = lane->waiting[w] & (set ? set[w] : UINT64_MAX);
-        for (; left; left &= left - 1)
-            job = older(job, lane->of_endpoint[w * 64 + (size_t)__builtin_ctzll(left)].head);
-    }
-    return job;
-}
-
-struct job *lanes_next(struct lanes *l, bool (*can_run)(void *arg, int endpoint), void *arg)
+struct job *lanes_next(struct lanes *l, bool (*can_run)(void *arg, int endpoint), void *arg,
+                       int64_t now_us)
 {
     ask_endpoints(l, can_run, arg);
     struct lane *lane = least_pass(l); /* also when nothing can run: lanes are seen to be idle */
     if (!lane)
         return NULL;
+    struct job *job = flows_next(lane->flows, l->can_run);
+    assert(job); /* the lane's set of endpoints met those that can run */
     l->pass = lane->pass;
-    lane->pass += lane->stride;
-    return oldest_head(l, lane, l->can_run);
+    lane->pass += charge(lane, job, now_us);
+    return job;
 }
 
 /* ---- looking ----------------------------------------------------------------------------------
  */
+
+static struct job *older(struct job *a, struct job *b)
+{
+    return !a || (b && b->waiting_since_us < a->waiting_since_us) ? b : a;
+}
+
+static struct job *oldest(const struct lanes *l, const struct lane *lane)
+{
+    struct job *job = NULL;
+    for (size_t w = 0; w < l->words; w++)
+        for (uint64_t left = lane->waiting[w]; left; left &= left - 1)
+            job = older(job, lane->of_endpoint[w * 64 + (size_t)__builtin_ctzll(left)].head);
+    return job;
+}
 
 struct job *lanes_peek(const struct lanes *l, int lane, int endpoint)
 {
@@ -260,7 +286,7 @@ struct job *lanes_peek(const struct lanes *l, int lane, int endpoint)
         if (lane >= 0 && lane != i)
             continue;
         const struct lane *at = &l->lanes[i];
-        job = older(job, endpoint >= 0 ? at->of_endpoint[endpoint].head : oldest_head(l, at, NULL));
+        job = older(job, endpoint >= 0 ? at->of_endpoint[endpoint].head : oldest(l, at));
     }
     return job;
 }

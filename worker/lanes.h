@@ -2,12 +2,13 @@
  * lanes.h - which waiting job is called next (pure).
  *
  * A lane is the in-memory queue of one priority, bounded in jobs. Inside it jobs wait per endpoint,
- * first in first out, so that an endpoint that cannot take more never blocks its neighbours. Lanes
- * share dispatches by weight (stride scheduling: each dispatch moves a lane's pass on by 1/share;
- * the runnable lane with the least pass is next; a lane that wakes starts at the current pass, so
- * idling earns nothing); a lane's share is at least `min_share_permille` of the whole. Among the
- * runnable endpoints of the chosen lane the longest waiting head goes first.
- * Source: Waldspurger and Weihl, "Stride scheduling", 1995.
+ * so that an endpoint that cannot take more never blocks its neighbours, and per app (flows.h).
+ * Lanes share dispatches by weight (stride scheduling: each dispatch moves a lane's pass on by
+ * 1/share; the runnable lane with the least pass is next; a lane that wakes starts at the current
+ * pass, so idling earns nothing); a lane's share is at least `min_share_permille` of the whole, and
+ * grows with the age of its jobs. In the chosen lane the apps with runnable jobs take turns, and
+ * the app's job with the earliest deadline goes. Source: Waldspurger and Weihl, "Stride
+ * scheduling", 1995.
  */
 #ifndef INFERQ_WORKER_LANES_H
 #define INFERQ_WORKER_LANES_H
@@ -27,6 +28,8 @@ struct lane_conf {
     int min_share_permille; /* 0 .. 1000; all together <= 1000 */
     size_t max_jobs;        /* the lane is full at this many */
     size_t max_bytes;       /* or at so many payload bytes */
+    int64_t age_boost_us;   /* each such age of a job, since it was made, counts the lane's weight
+                               once more for it, up to 8 times; 0: never */
 };
 
 struct lanes;
@@ -36,12 +39,14 @@ enum rc lanes_new(const struct lane_conf *conf, int lane_count, int endpoint_cou
                   struct lanes **ret_lanes, struct err *err) MUST_CHECK;
 void lanes_free(struct lanes *l); /* the jobs must be gone */
 
-/* Uses job->lane, job->endpoint, job->payload_bytes, job->waiting_since_us. */
+/* Uses job->lane, job->endpoint, job->payload_bytes, job->waiting_since_us, and what flows_push
+ * does. */
 void lanes_push(struct lanes *l, struct job *job);
 void lanes_remove(struct lanes *l, struct job *job);
 /* The next job whose endpoint `can_run`; its lane is charged one dispatch, the job stays in it
  * until lanes_remove. NULL: none. */
-struct job *lanes_next(struct lanes *l, bool (*can_run)(void *arg, int endpoint), void *arg);
+struct job *lanes_next(struct lanes *l, bool (*can_run)(void *arg, int endpoint), void *arg,
+                       int64_t now_us);
 /* Any one waiting job of this lane (or -1: any) and endpoint (or -1: any), oldest first; stays. */
 struct job *lanes_peek(const struct lanes *l, int lane, int endpoint);
 

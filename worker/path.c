@@ -123,8 +123,8 @@ bool path_park(struct path *p, struct job *job, int32_t key, enum class reason, 
     job->park_reason = reason;
     job->retry_at_us = next_us;
     job->throttle_us += p->edges.mono_us(p->edges.arg) - job->waiting_since_us;
-    deadlines_clear(p->due, job);
     path_move(p, job, JOB_PARK);
+    deadlines_clear(p->due, job);
     if (!job->parking) /* else it is in the edge's queue already: its answer hands it over again */
         p->edges.park(p->edges.arg, job);
     return false;
@@ -386,7 +386,7 @@ void path_dispatch(struct path *p)
 {
     struct chooser chooser = {p, p->edges.mono_us(p->edges.arg)};
     while (!p->draining && !p->revoking && has_room(p) && p->edges.may_claim(p->edges.arg)) {
-        struct job *job = lanes_next(p->lanes, can_run, &chooser);
+        struct job *job = lanes_next(p->lanes, can_run, &chooser, chooser.now_us);
         if (!job)
             return;
         if (ended_by_time_or_hand(p, job) || park_if_long(p, job, chooser.now_us))

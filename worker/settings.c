@@ -79,6 +79,8 @@ const struct config_key settings_keys[] = {
     {"offset.span", CONFIG_INT, "100000", 1000, 10000000, NULL, false, false, "records",
      "Records that one unfinished job may hold back in its partition; at half of it a running "
      "job's payload is parked"},
+    {"lane.age_boost", CONFIG_DURATION, "10m", 0, 24 * 3600 * SECOND, NULL, false, false, "",
+     "Each such age of a job counts its lane's weight once more for it, up to 8 times; 0: never"},
     LANE("high", "8"),
     LANE("normal", "3"),
     LANE("low", "1"),
@@ -138,6 +140,7 @@ void settings_lane(const struct config *config, const char *name, struct lane_co
         .min_share_permille = (int)config_int(config, LANE_KEY("min_share")),
         .max_jobs = (size_t)config_int(config, LANE_KEY("max_jobs")),
         .max_bytes = (size_t)config_int(config, LANE_KEY("max_bytes")),
+        .age_boost_us = config_int(config, "lane.age_boost"),
     };
 #undef LANE_KEY
 }

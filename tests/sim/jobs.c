@@ -72,7 +72,7 @@ static void make_job_record(struct sim *s, int index)
     struct job_msg msg = {
         .batch = span_of(batch),
         .custom_id = span_of(custom_id),
-        .app = SPAN_LIT("sim"),
+        .app = plan->batch % 2 ? SPAN_LIT("app2") : SPAN_LIT("app1"),
         .task = SPAN_LIT("task"),
         .priority = -1,
         .url = plan->sort == SORT_BAD_URL     ? SPAN_LIT("/v1/images")
@@ -107,16 +107,15 @@ static void make_job_record(struct sim *s, int index)
     buf_done(&value);
 }
 
-static const char ring_text[] =
-    "sim k1:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n";
+#define KEY_TEXT "k1:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
+static const char ring_text[] = "app1 " KEY_TEXT "\napp2 " KEY_TEXT "\n";
 
 static void sign_records(struct sim *s)
 {
-    const char *key_text = ring_text + 4;
     struct sign_key key;
     struct err err = {0};
-    if (sign_key_parse((struct span){key_text, sizeof ring_text - 6}, &key, &err) != RC_OK ||
-        sign_ring_parse((struct span){ring_text, sizeof ring_text - 1}, &s->ring, &err) != RC_OK)
+    if (sign_key_parse(SPAN_LIT(KEY_TEXT), &key, &err) != RC_OK ||
+        sign_ring_parse(SPAN_LIT(ring_text), &s->ring, &err) != RC_OK)
         sim_break(s, "SIM", "no signatures can be made: %s", err.text);
     for (int i = 0; i < s->plan->job_count && !s->broken[0]; i++) {
         if (s->plan->jobs[i].sort == SORT_UNSIGNED)

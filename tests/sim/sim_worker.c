@@ -316,8 +316,14 @@ static enum rc make_path(struct sim_worker *w, struct err *err)
         .offset_span = plan->offset_span,
     };
     for (int i = 0; i < PLAN_LANES; i++)
-        conf.lanes[i] =
-            (struct lane_conf){lane_names[i], weights[i], 50, (size_t)plan->lane_jobs, 1 << 20};
+        conf.lanes[i] = (struct lane_conf){
+            .name = lane_names[i],
+            .weight = weights[i],
+            .min_share_permille = 50,
+            .max_jobs = (size_t)plan->lane_jobs,
+            .max_bytes = 1 << 20,
+            .age_boost_us = 10 * INT64_C(1000000),
+        };
     struct path_edges edges = {
         .arg = w,
         .pause_lane = edge_pause_lane,

@@ -1,5 +1,6 @@
 /*
- * test_lanes.c - dispatch by weight, minimum shares, idle lanes, blocked endpoints, full lanes.
+ * test_lanes.c - dispatch by weight, minimum shares, age, idle lanes, blocked endpoints, full
+ * lanes.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -39,22 +40,26 @@ static struct lanes *make(const struct lane_conf *conf, int lanes, int endpoints
 }
 
 static const struct lane_conf three[] = {
-    {"high", 60, 0, 100000, 1 << 30},
-    {"normal", 30, 0, 100000, 1 << 30},
-    {"low", 10, 0, 100000, 1 << 30},
+    {"high", 60, 0, 100000, 1 << 30, 0},
+    {"normal", 30, 0, 100000, 1 << 30, 0},
+    {"low", 10, 0, 100000, 1 << 30, 0},
 };
 
 static void push(struct lanes *l, struct job *job, int lane, int endpoint, int64_t since_us)
 {
-    *job = (struct job){
-        .lane = lane, .endpoint = endpoint, .payload_bytes = 10, .waiting_since_us = since_us};
+    *job = (struct job){.lane = lane,
+                        .endpoint = endpoint,
+                        .payload_bytes = 10,
+                        .waiting_since_us = since_us,
+                        .msg.app = {"app", 3},
+                        .heap_index = -1};
     lanes_push(l, job);
 }
 
 /* One dispatch; -1: nothing could run. The job goes back behind the others of its lane. */
 static int turn(struct lanes *l, struct blocked *b)
 {
-    struct job *job = lanes_next(l, can_run, b);
+    struct job *job = lanes_next(l, can_run, b, 0);
     if (!job)
         return -1;
     lanes_remove(l, job);
@@ -80,11 +85,12 @@ static void test_refuses(void **state)
         struct lane_conf conf[2];
         int lanes, endpoints;
     } rows[] = {
-        {{{"a", 1, 0, 1, 1}}, 0, 1},    {{{"a", 1, 0, 1, 1}}, LANES_MAX + 1, 1},
-        {{{"a", 1, 0, 1, 1}}, 1, -1},   {{{"a", 0, 0, 1, 1}}, 1, 1},
-        {{{"a", 1001, 0, 1, 1}}, 1, 1}, {{{"a", 1, -1, 1, 1}}, 1, 1},
-        {{{"a", 1, 1001, 1, 1}}, 1, 1}, {{{"a", 1, 0, 0, 1}}, 1, 1},
-        {{{"a", 1, 0, 1, 0}}, 1, 1},    {{{"a", 1, 501, 1, 1}, {"b", 1, 500, 1, 1}}, 2, 1},
+        {{{"a", 1, 0, 1, 1, 0}}, 0, 1},    {{{"a", 1, 0, 1, 1, 0}}, LANES_MAX + 1, 1},
+        {{{"a", 1, 0, 1, 1, 0}}, 1, -1},   {{{"a", 0, 0, 1, 1, 0}}, 1, 1},
+        {{{"a", 1001, 0, 1, 1, 0}}, 1, 1}, {{{"a", 1, -1, 1, 1, 0}}, 1, 1},
+        {{{"a", 1, 1001, 1, 1, 0}}, 1, 1}, {{{"a", 1, 0, 0, 1, 0}}, 1, 1},
+        {{{"a", 1, 0, 1, 0, 0}}, 1, 1},    {{{"a", 1, 501, 1, 1, 0}, {"b", 1, 500, 1, 1, 0}}, 2, 1},
+        {{{"a", 1, 0, 1, 1, -1}}, 1, 1},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
         struct lanes *l = NULL;
@@ -122,7 +128,8 @@ static void test_shares(void **state)
         struct blocked b = {0};
         int turns[4] = {0};
         for (int i = 0; i < rows[row].lanes; i++)
-            conf[i] = (struct lane_conf){"x", rows[row].weight[i], rows[row].least[i], 100, 10000};
+            conf[i] =
+                (struct lane_conf){"x", rows[row].weight[i], rows[row].least[i], 100, 10000, 0};
         struct lanes *l = make(conf, rows[row].lanes, 2);
         for (int i = 0; i < JOBS; i++)
             push(l, &jobs[i], i % rows[row].lanes, i / 8 % 2, i);
@@ -137,12 +144,47 @@ static void test_shares(void **state)
     }
 }
 
+/* high always has young jobs; low's have waited for so long already. Its weight of 10 beside 60
+ * counts once more for each 100 s, up to 8 times. */
+static void test_age_boosts(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t age_us, boost_us;
+        double share; /* of low */
+    } rows[] = {
+        {0, 100000000, 10. / 70},          {99999999, 100000000, 10. / 70},
+        {100000000, 100000000, 20. / 80},  {500000000, 100000000, 60. / 120},
+        {700000000, 100000000, 80. / 140}, {INT64_MAX / 2, 100000000, 80. / 140},
+        {INT64_MAX / 2, 0, 10. / 70},      {-5, 100000000, 10. / 70}, /* a clock behind */
+    };
+    enum { TURNS = 10000 };
+    for (size_t row = 0; row < COUNT(rows); row++) {
+        const struct lane_conf conf[] = {{"high", 60, 0, 100, 10000, rows[row].boost_us},
+                                         {"low", 10, 0, 100, 10000, rows[row].boost_us}};
+        struct lanes *l = make(conf, 2, 1);
+        struct job jobs[2];
+        struct blocked b = {0};
+        int turns[2] = {0};
+        push(l, &jobs[0], 0, 0, 0);
+        push(l, &jobs[1], 1, 0, 0);
+        jobs[1].queue_us = rows[row].age_us / 2; /* in Kafka, then in a lane: both are its age */
+        jobs[1].throttle_us = rows[row].age_us - jobs[1].queue_us;
+        for (int i = 0; i < TURNS; i++)
+            turns[turn(l, &b)]++;
+        double share = turns[1] / (double)TURNS;
+        if (share < rows[row].share * .98 || share > rows[row].share * 1.02)
+            fail_msg("row %zu: share %f, wanted %f", row, share, rows[row].share);
+        done(l);
+    }
+}
+
 /* Any window of dispatches, not only the long run: low is never without a turn for long. */
 static void test_no_starving(void **state)
 {
     (void)state;
     static const struct lane_conf conf[] = {
-        {"high", 1000, 0, 100, 10000}, {"low", 1, 50, 100, 10000}, /* a twentieth */
+        {"high", 1000, 0, 100, 10000, 0}, {"low", 1, 50, 100, 10000, 0}, /* a twentieth */
     };
     struct lanes *l = make(conf, 2, 1);
     struct job jobs[4];
@@ -184,15 +226,15 @@ static void test_blocked_endpoint(void **state)
         push(l, &jobs[i], 0, 0, i); /* an endpoint that is down, ahead of all */
     push(l, &jobs[1000], 0, 129, 5000);
     push(l, &jobs[1001], 0, 64, 6000);
-    struct job *first = lanes_next(l, can_run, &b);
+    struct job *first = lanes_next(l, can_run, &b, 0);
     assert_ptr_equal(first, &jobs[1000]); /* the longest waiting of those that can run */
     assert_int_equal(b.asked, 3);         /* once per endpoint with jobs */
     lanes_remove(l, first);
-    assert_ptr_equal(lanes_next(l, can_run, &b), &jobs[1001]);
+    assert_ptr_equal(lanes_next(l, can_run, &b, 0), &jobs[1001]);
     lanes_remove(l, &jobs[1001]);
-    assert_null(lanes_next(l, can_run, &b));
+    assert_null(lanes_next(l, can_run, &b, 0));
     b.on[0] = false;
-    assert_ptr_equal(lanes_next(l, can_run, &b), &jobs[0]);
+    assert_ptr_equal(lanes_next(l, can_run, &b, 0), &jobs[0]);
     assert_int_equal(lanes_jobs(l, 0), 1000); /* it stays until it is removed */
     done(l);
 }
@@ -251,7 +293,7 @@ static void test_looking(void **state)
 static void test_full(void **state)
 {
     (void)state;
-    static const struct lane_conf conf = {"a", 1, 0, 10, 1000};
+    static const struct lane_conf conf = {"a", 1, 0, 10, 1000, 0};
     struct lanes *l = make(&conf, 1, 1);
     struct job jobs[10];
     for (int i = 0; i < 10; i++) {
@@ -278,10 +320,15 @@ static void test_full(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refuses),          cmocka_unit_test(test_shares),
-        cmocka_unit_test(test_no_starving),      cmocka_unit_test(test_idling_earns_nothing),
-        cmocka_unit_test(test_blocked_endpoint), cmocka_unit_test(test_busy_endpoint_keeps_shares),
-        cmocka_unit_test(test_looking),          cmocka_unit_test(test_full),
+        cmocka_unit_test(test_refuses),
+        cmocka_unit_test(test_shares),
+        cmocka_unit_test(test_age_boosts),
+        cmocka_unit_test(test_no_starving),
+        cmocka_unit_test(test_idling_earns_nothing),
+        cmocka_unit_test(test_blocked_endpoint),
+        cmocka_unit_test(test_busy_endpoint_keeps_shares),
+        cmocka_unit_test(test_looking),
+        cmocka_unit_test(test_full),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,227 @@
+/*
+ * test_flows.c - apps take turns, deadlines come first, blocked endpoints are passed over, and more
+ * apps than can be told apart share a place.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+#include "worker/job.h"
+#include "worker/flows.h"
+
+#define COUNT(a) (sizeof(a) / sizeof *(a))
+
+enum { ENDPOINTS = 70 };
+
+static const uint64_t all[2] = {UINT64_MAX, UINT64_MAX};
+
+static struct flows *make(void)
+{
+    struct flows *t = flows_new(ENDPOINTS);
+    assert_non_null(t);
+    return t;
+}
+
+static void set(struct job *job, const char *app, int endpoint, int64_t deadline_ms, int64_t since)
+{
+    *job = (struct job){
+        .msg = {.app = {app, strlen(app)}, .deadline_ms = deadline_ms},
+        .endpoint = endpoint,
+        .waiting_since_us = since,
+        .heap_index = -1,
+    };
+}
+
+/* The next one leaves; NULL: none. */
+static struct job *take(struct flows *t, const uint64_t *endpoints)
+{
+    struct job *job = flows_next(t, endpoints);
+    if (job)
+        flows_remove(t, job);
+    return job;
+}
+
+/* Letters are apps, in the order of their jobs' coming; then the order in which they are served. */
+static void test_apps_take_turns(void **state)
+{
+    (void)state;
+    static const char *const rows[][2] = {
+        {"", ""},
+        {"aaa", "aaa"},
+        {"aaab", "abaa"},
+        {"aaaaabb", "ababaaa"},
+        {"aaabbbccc", "abcabcabc"},
+        {"abcabcaaa", "abcabcaaa"},
+        {"caaaaaaaab", "cabaaaaaaa"},
+    };
+    for (size_t row = 0; row < COUNT(rows); row++) {
+        struct flows *t = make();
+        struct job jobs[16];
+        char served[17] = "";
+        for (size_t i = 0; rows[row][0][i]; i++) {
+            const char app[2] = {rows[row][0][i]};
+            set(&jobs[i], app, (int)i % 3, 0, (int64_t)i);
+            flows_push(t, &jobs[i]);
+            jobs[i].msg.app.p = rows[row][0] + i; /* the name was copied, or lasts */
+        }
+        for (struct job *job; (job = take(t, all));)
+            served[strlen(served)] = job->msg.app.p[0];
+        assert_string_equal(served, rows[row][1]);
+        flows_free(t);
+    }
+}
+
+/* A hundred thousand ahead of ten: these ten are among the first twenty. */
+static void test_many_do_not_delay_few(void **state)
+{
+    (void)state;
+    enum { MANY = 100000, FEW = 10 };
+    struct flows *t = make();
+    struct job *jobs = calloc(MANY + FEW, sizeof *jobs);
+    assert_non_null(jobs);
+    for (int i = 0; i < MANY + FEW; i++) {
+        set(&jobs[i], i < MANY ? "big" : "small", 0, 0, i);
+        flows_push(t, &jobs[i]);
+    }
+    int small = 0;
+    for (int i = 0; i < 2 * FEW; i++)
+        small += take(t, all) >= jobs + MANY;
+    assert_int_equal(small, FEW);
+    for (int i = 0; i < MANY - FEW; i++)
+        assert_ptr_equal(take(t, all), &jobs[FEW + i]); /* in order */
+    assert_null(take(t, all));
+    flows_free(t);
+    free(jobs);
+}
+
+/* Digits are deadlines, '-' is none, in the order of coming; then the places, served one by one. */
+static void test_deadlines_come_first(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *deadlines, *order;
+    } rows[] = {
+        {"-----", "01234"}, {"11111", "01234"}, {"123", "012"},         {"321", "210"},
+        {"-1-1", "1302"},   {"3131", "1302"},   {"9191911", "1356024"}, {"213-3-1", "1602435"},
+    };
+    for (size_t row = 0; row < COUNT(rows); row++) {
+        struct flows *t = make();
+        struct job jobs[8];
+        char served[9] = "";
+        for (size_t i = 0; rows[row].deadlines[i]; i++) {
+            char digit = rows[row].deadlines[i];
+            set(&jobs[i], "app", (int)i % 2 * 65, digit == '-' ? 0 : digit - '0', (int64_t)i);
+            flows_push(t, &jobs[i]);
+        }
+        for (struct job *job; (job = take(t, all));)
+            served[strlen(served)] = (char)('0' + (job - jobs));
+        assert_string_equal(served, rows[row].order);
+        flows_free(t);
+    }
+}
+
+static void test_blocked_endpoints(void **state)
+{
+    (void)state;
+    struct flows *t = make();
+    static const uint64_t none[2], only_1[2] = {1U << 1}, only_66[2] = {0, 1U << 2};
+    struct job jobs[4];
+    set(&jobs[0], "a", 0, 1, 0);
+    set(&jobs[1], "a", 66, 0, 1);
+    set(&jobs[2], "b", 1, 0, 2);
+    set(&jobs[3], "b", 66, 0, 3);
+    for (int i = 0; i < 4; i++)
+        flows_push(t, &jobs[i]);
+    assert_null(flows_next(t, none));
+    assert_ptr_equal(take(t, only_1), &jobs[2]);
+    assert_null(flows_next(t, only_1));
+    assert_ptr_equal(flows_next(t, only_66), &jobs[1]); /* it had no turn yet ... */
+    assert_ptr_equal(flows_next(t, only_66), &jobs[3]); /* ... and now had one */
+    assert_ptr_equal(take(t, all), &jobs[0]);
+    assert_ptr_equal(take(t, all), &jobs[3]);
+    assert_ptr_equal(take(t, all), &jobs[1]);
+    assert_null(flows_next(t, all));
+    flows_free(t);
+}
+
+/* More apps than are told apart: all are served, those with a place of their own in turn. */
+static void test_further_apps(void **state)
+{
+    (void)state;
+    enum { APPS = FLOWS_APPS + 50 };
+    struct flows *t = make();
+    static struct job jobs[APPS][2];
+    char names[APPS][16];
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < APPS; i++) {
+            (void)snprintf(names[i], sizeof names[i], "app%d", i);
+            set(&jobs[i][round], names[i], i % ENDPOINTS, 0, i);
+            flows_push(t, &jobs[i][round]);
+        }
+    }
+    for (int i = 0; i < FLOWS_APPS; i++)
+        assert_ptr_equal(take(t, all), &jobs[i][0]);
+    assert_in_range(take(t, all) - &jobs[0][0], 2 * FLOWS_APPS, 2 * APPS - 1);
+    int left = 2 * APPS - FLOWS_APPS - 1;
+    while (take(t, all))
+        left--;
+    assert_int_equal(left, 0);
+    /* All are idle now: a new name takes the memory of the longest idle one, and its turn. */
+    struct job fresh, old;
+    set(&old, names[1], 0, 0, 0);
+    set(&fresh, "fresh", 0, 0, 0);
+    flows_push(t, &old);
+    flows_push(t, &fresh);
+    assert_ptr_equal(take(t, all), &old);
+    assert_ptr_equal(take(t, all), &fresh);
+    flows_free(t);
+}
+
+/* Jobs that leave without their turn: cancelled, parked, at random; nobody is lost or served twice,
+ * and no app is served twice while another waits. */
+static void test_leaving_at_random(void **state)
+{
+    (void)state;
+    enum { JOBS = 500, STEPS = 200000 };
+    static struct job jobs[JOBS];
+    static const char *const apps[] = {"a", "b", "c", "d"};
+    struct flows *t = make();
+    uint32_t random = 1;
+    int waiting = 0;
+    for (int step = 0; step < STEPS; step++) {
+        random = random * 1664525U + 1013904223U;
+        struct job *job = &jobs[(random >> 8) % JOBS];
+        if (job->flow && random >> 30 == 0) {
+            flows_remove(t, job);
+            waiting--;
+        } else if (random >> 31) {
+            job = take(t, all);
+            assert_int_equal(!job, waiting == 0);
+            waiting -= job != NULL;
+        } else if (!job->flow) {
+            set(job, apps[random % COUNT(apps)], (int)(random >> 4) % ENDPOINTS, (random >> 20) % 5,
+                step);
+            flows_push(t, job);
+            waiting++;
+        }
+    }
+    for (struct job *job; (job = take(t, all));)
+        waiting--;
+    assert_int_equal(waiting, 0);
+    flows_free(t);
+    flows_free(NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_apps_take_turns),      cmocka_unit_test(test_many_do_not_delay_few),
+        cmocka_unit_test(test_deadlines_come_first), cmocka_unit_test(test_blocked_endpoints),
+        cmocka_unit_test(test_further_apps),         cmocka_unit_test(test_leaving_at_random),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
