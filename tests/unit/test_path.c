@@ -73,6 +73,34 @@ static void test_pulls_ahead_of_a_busy_endpoint(void **state)
     assert_int_equal(w->pulled_rows, AT_ONCE - 1 + 10);
 }
 
+/* An operator pauses an endpoint: its calls end, its other jobs leave for `parked`, and the other
+ * endpoint is served on. Resumed, it takes jobs again. */
+static void test_a_held_endpoint_is_left_alone(void **state)
+{
+    struct world *w = *state;
+    static const int32_t held[] = {77, 1}; /* 77: of another catalogue */
+    world_add_record(w, 0);
+    world_turn_until_called(w, 1);
+    path_held(w->path, held, 2);
+    world_add_record(w, 0);
+    world_add_record(w, 1);
+    world_turn_until_called(w, 2);
+    assert_int_equal(w->calls[1]->endpoint, 1);
+    world_end_call(w, 0, 200, "y");
+    world_turn(w);
+    world_turn(w);
+    assert_int_equal(w->ended, 1);
+    assert_int_equal(w->parked, 1);
+    w->pulled_rows = 0;
+    path_due(w->path, 1, 0, 10);
+    assert_int_equal(w->pulled_rows, 0);
+    path_held(w->path, NULL, 0);
+    path_due(w->path, 1, 0, 10);
+    assert_true(w->pulled_rows > 0);
+    world_add_record(w, 0);
+    world_turn_until_called(w, 2);
+}
+
 /* ---- re-asks: an answer that is none of the labels is complained of, once ------------------ */
 
 static const struct span labels = {"\x92\xa1y\xa1n", 5};
@@ -438,6 +466,7 @@ int main(void)
         TEST(test_an_endpoint_that_hangs_gives_way),
         TEST(test_a_slow_endpoint_gives_way_later),
         TEST(test_pulls_ahead_of_a_busy_endpoint),
+        TEST(test_a_held_endpoint_is_left_alone),
         TEST(test_a_reask_complains),
         TEST(test_a_failed_reask_is_sent_as_it_was),
         TEST(test_an_unreadable_reply_is_reasked_once),
