@@ -65,6 +65,7 @@ struct job {
     bool has_ticket; /* the watermark waits for it */
     int64_t offset, timestamp_ms;
     bool from_parked; /* its payload stands in `parked`, taken by us */
+    bool adopted;     /* that row was pulled while the job was being claimed */
     bool crossed;     /* it was parked while its ending was on the way: the row may be left over */
     bool parking;     /* its payload is being parked while it runs */
 

@@ -152,6 +152,7 @@ static bool bury_old(struct path *p, struct job *job)
 static void adopt_row(struct path *p, struct job *twin)
 {
     twin->from_parked = true;
+    twin->adopted = twin->state == JOB_CLAIM;
     int64_t next = partitions_finish(p->partitions, twin);
     if (next >= 0)
         p->edges.store_offset(p->edges.arg, twin->lane, twin->partition, twin->epoch, next);
@@ -421,9 +422,15 @@ static bool start_call(struct path *p, struct job *job);
 static bool claimed(struct path *p, struct job *job)
 {
     enum claim_answer answer = job->claim_answer;
+    bool adopted = job->adopted;
     job->claim_answer = CLAIM_NONE;
+    job->adopted = false;
     if (answer == CLAIM_GRANTED)
         return start_call(p, job);
+    if (answer == CLAIM_PARKED && adopted) { /* it looked before the row became ours */
+        p->edges.claim(p->edges.arg, job);
+        return false;
+    }
     unbegin(p, job);
     job->waiting_since_us = p->edges.mono_us(p->edges.arg);
     switch (answer) {

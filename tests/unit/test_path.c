@@ -340,6 +340,53 @@ static void test_a_job_let_go_as_it_is_parked(void **state)
     assert_int_equal(path_memory_used(w->path), 0);
 }
 
+/* Its record came again, and CLAIM looked before this worker pulled the row that stands for it; but
+ * the pull's answer overtook CLAIM's. Nobody else looks at a row that we have taken. */
+static void test_a_row_is_pulled_while_its_record_is_being_claimed(void **state)
+{
+    struct world *w = *state;
+    struct buf value;
+    world_add_record(w, 0);
+    (void)path_tick(w->path);
+    assert_int_equal(w->claim_count, 1);
+    struct job *job = w->claims[0];
+    world_make_record(0, 0, (struct span){NULL, 0}, &value);
+    struct parked_row row = {.number = 1, .partition = -1, .payload = buf_span(&value)};
+    w->is_over[0] = true; /* its payload stands in `parked` */
+    path_pulled(w->path, &row);
+    buf_done(&value);
+    w->is_over[0] = false;
+    job->claim_answer = CLAIM_PARKED;
+    w->claim_count = 0;
+    path_claimed(w->path, job);
+    assert_int_equal(w->claim_count, 1); /* it asks again: the row is ours now */
+    assert_ptr_equal(w->claims[0], job);
+    world_turn(w);
+    assert_int_equal(w->call_count, 1);
+    world_end_call(w, 0, 200, "y");
+    world_turn(w);
+    assert_int_equal(w->ended, 1);
+    assert_int_equal(path_memory_used(w->path), 0);
+}
+
+/* Fenced meanwhile, we have no row of our own any more: whoever pulls it goes on. */
+static void test_a_row_that_is_not_ours_any_more_is_left(void **state)
+{
+    struct world *w = *state;
+    struct buf value;
+    world_make_record(0, 0, (struct span){NULL, 0}, &value);
+    struct parked_row row = {.number = 1, .partition = -1, .payload = buf_span(&value)};
+    path_pulled(w->path, &row);
+    buf_done(&value);
+    (void)path_tick(w->path);
+    assert_int_equal(w->claim_count, 1);
+    w->claims[0]->claim_answer = CLAIM_PARKED;
+    w->claim_count = 0;
+    path_claimed(w->path, w->claims[0]);
+    assert_int_equal(w->claim_count, 0);
+    assert_int_equal(path_memory_used(w->path), 0);
+}
+
 /* Its ending is refused: that says nothing of the row that is being parked. */
 static void test_an_ending_is_refused_while_its_job_is_parked(void **state)
 {
@@ -471,6 +518,8 @@ int main(void)
         TEST(test_a_failed_reask_is_sent_as_it_was),
         TEST(test_an_unreadable_reply_is_reasked_once),
         TEST(test_a_reask_that_was_parked_is_still_to_be_made),
+        TEST(test_a_row_is_pulled_while_its_record_is_being_claimed),
+        TEST(test_a_row_that_is_not_ours_any_more_is_left),
         TEST(test_an_ending_is_refused_while_its_job_is_parked),
         TEST(test_a_row_is_refused_while_its_job_runs),
         TEST(test_jobs_of_a_dropped_span_make_room),
