@@ -14,7 +14,8 @@
 
 enum { KEY_BYTES = 64 };
 
-/* Each lane's keys, with what differs. */
+/* Each lane's keys, with what differs. max_jobs: librdkafka 2.0 takes up to a second to fetch again
+ * after a resume, so the half that is left by then has to last as long at full speed. */
 #define LANE(name, weight)                                                                    \
     {"lane." name ".weight",                                                                  \
      CONFIG_INT,                                                                              \
@@ -38,7 +39,7 @@ enum { KEY_BYTES = 64 };
          "What this lane gets at least while it has jobs"},                                   \
         {"lane." name ".max_jobs",                                                            \
          CONFIG_INT,                                                                          \
-         "10000",                                                                             \
+         "32000",                                                                             \
          100,                                                                                 \
          1000000,                                                                             \
          NULL,                                                                                \
