@@ -44,6 +44,7 @@ struct ring {
 
 struct flows {
     struct ring busy, idle;
+    size_t jobs;
     struct flow_app *recent; /* jobs of a batch come in a row */
     int app_count;
     struct flow_app further;    /* those beyond FLOWS_APPS */
@@ -214,6 +215,7 @@ void flows_push(struct flows *t, struct job *job)
     if (!early || !push_early(f, job))
         append(f, job);
     f->count++;
+    t->jobs++;
     if (f->app->jobs++)
         return;
     if (f->app != &t->further)
@@ -232,6 +234,7 @@ void flows_remove(struct flows *t, struct job *job)
     }
     job->flow = NULL;
     f->count--;
+    t->jobs--;
     if (--f->app->jobs)
         return;
     ring_remove(&t->busy, f->app);
@@ -269,4 +272,20 @@ struct job *flows_next(struct flows *t, const uint64_t *endpoints)
     ring_remove(&t->busy, app);
     ring_append(&t->busy, app);
     return job;
+}
+
+/* ---- who has the most? ---------------------------------------------------------------------- */
+
+struct job *flows_crowd(const struct flows *t)
+{
+    const struct flow_app *app = t->busy.first;
+    while (app && (app == &t->further || app->jobs * 4 < t->jobs * 3))
+        app = app->next;
+    const struct flow *most = NULL;
+    for (const struct flow *f = app ? app->flows : NULL; f; f = f->next)
+        if (!most || f->count > most->count)
+            most = f;
+    if (!most)
+        return NULL;
+    return most->tail ? most->tail : deadlines_first(most->early);
 }

@@ -33,5 +33,8 @@ void flows_remove(struct flows *t, struct job *job);
 /* The next job for one of `endpoints` (a set: bit i % 64 of word i / 64); its app has then had its
  * turn. The job stays until flows_remove. NULL: no job for any of them. */
 struct job *flows_next(struct flows *t, const uint64_t *endpoints);
+/* Of the app that has at least three quarters of all jobs: one that would come among its last.
+ * NULL: there is no such app. */
+struct job *flows_crowd(const struct flows *t);
 
 #endif

@@ -303,6 +303,11 @@ void lanes_walk(struct lanes *l, void (*visit)(void *arg, struct job *job), void
     }
 }
 
+struct job *lanes_crowd(const struct lanes *l, int lane)
+{
+    return flows_crowd(l->lanes[lane].flows);
+}
+
 bool lanes_full(struct lanes *l, int lane)
 {
     struct lane *at = &l->lanes[lane];

@@ -49,6 +49,9 @@ struct job *lanes_next(struct lanes *l, bool (*can_run)(void *arg, int endpoint)
                        int64_t now_us);
 /* Any one waiting job of this lane (or -1: any) and endpoint (or -1: any), oldest first; stays. */
 struct job *lanes_peek(const struct lanes *l, int lane, int endpoint);
+/* Of the app that has at least three quarters of the lane's jobs: one that would come among its
+ * last; stays. NULL: there is no such app. */
+struct job *lanes_crowd(const struct lanes *l, int lane);
 
 /* Visits every waiting job, oldest first within a lane and endpoint; `visit` may remove the job
  * that it is given, and no other. */

@@ -44,6 +44,8 @@ struct path_edges {
                                                   it runs (job->parking), it then stays ours */
     void (*bury)(void *arg, struct job *job);  /* -> path_buried */
     void (*pull)(void *arg, int32_t wait_key, int priority, int max_rows); /* -> path_pulled ... */
+    /* Do other apps' jobs stand in this lane's topic behind this one? -> path_others_wait, if so */
+    void (*others_wait)(void *arg, int lane, const struct job *job);
 
     enum rc (*call)(void *arg, struct job *job, struct err *err); /* -> path_called */
     void (*abort)(void *arg, struct job *job);
@@ -102,6 +104,8 @@ void path_cancelled(struct path *p, const struct jobid *batch_id);
  */
 void path_held(struct path *p, const int32_t *endpoint_ids, int count);
 void path_oldest_live(struct path *p, int64_t oldest_live_ms);
+/* Behind the app that fills this lane there wait others' jobs. */
+void path_others_wait(struct path *p, int lane);
 
 /* Time has passed: moves what is due, dispatches. Returns when it wants to be called next
  * (monotonic us, INT64_MAX: only after an event). */

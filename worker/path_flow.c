@@ -14,6 +14,7 @@ enum {
     REVOKE_WAIT_US = 3 * 1000 * 1000, /* calls in flight may end before partitions go */
     BEHIND_CHECK_US = 100 * 1000,     /* how often spans are looked at */
     PULL_MAX = 500,                   /* rows of one pull */
+    OTHERS_ASK_US = 5 * 1000 * 1000,
     BUSY_WAITS = 6, /* short waits after which a busy endpoint's jobs make room for others */
 };
 
@@ -398,7 +399,7 @@ static void park_paused(struct path *p, int64_t now)
 static void park_stuck(struct path *p, int lane, int endpoint, int64_t now)
 {
     int64_t short_us = p->conf.short_wait_us, half = p->conf.offset_span / 2;
-    bool neighbours = p->lane_paused[lane] && p->conf.catalogue->endpoint_count > 1 &&
+    bool neighbours = p->lane[lane].paused && p->conf.catalogue->endpoint_count > 1 &&
                       lanes_waiting(p->lanes, lane, endpoint) * 4 > lanes_jobs(p->lanes, lane) * 3;
     bool works = now - p->endpoints[endpoint].begun_us <= short_us;
     struct job *job;
@@ -413,8 +414,36 @@ static void park_stuck(struct path *p, int lane, int endpoint, int64_t now)
     }
 }
 
+/* One app fills a lane that stands still, and Kafka holds others' jobs behind: the app's last ones
+ * wait in Postgres, so that partitions are read on and the others have their turns. A lane that
+ * moves on within a short wait is left alone, and so is an app that nobody waits behind: what is
+ * parked costs Postgres twice. */
+static void park_crowd(struct path *p, int lane, int64_t now)
+{
+    if (p->draining || p->revoking || !lanes_full(p->lanes, lane) || !p->lane[lane].paused ||
+        now - p->lane[lane].paused_us <= p->conf.short_wait_us)
+        return;
+    struct job *job = lanes_crowd(p->lanes, lane);
+    if (job && now >= p->lane[lane].ask_at_us) {
+        p->lane[lane].ask_at_us = now + OTHERS_ASK_US;
+        p->edges.others_wait(p->edges.arg, lane, job);
+    }
+    while (job && now < p->lane[lane].crowd_until_us && p->in_state[JOB_PARK].count < PARKING_MAX &&
+           lanes_full(p->lanes, lane)) {
+        path_park(p, job, job->endpoint_id, CLASS_NONE, now);
+        job = lanes_crowd(p->lanes, lane);
+    }
+}
+
+void path_others_wait(struct path *p, int lane)
+{
+    p->lane[lane].crowd_until_us = p->edges.mono_us(p->edges.arg) + 2 * OTHERS_ASK_US;
+}
+
 static void park_behind(struct path *p, int64_t now)
 {
+    for (int lane = 0; lane < p->conf.lane_count; lane++)
+        park_crowd(p, lane, now);
     for (int lane = 0; lane < p->conf.lane_count; lane++)
         for (int i = 0; i < p->conf.catalogue->endpoint_count; i++)
             if (!endpoint_can_run(&p->endpoints[i], now))
@@ -429,14 +458,15 @@ static void park_behind(struct path *p, int64_t now)
     }
 }
 
-static void pause_full_lanes(struct path *p)
+static void pause_full_lanes(struct path *p, int64_t now)
 {
     for (int lane = 0; lane < p->conf.lane_count; lane++) {
         bool full =
             lanes_full(p->lanes, lane) || partitions_span(p->partitions) > p->conf.offset_span;
-        if (full == p->lane_paused[lane])
+        if (full == p->lane[lane].paused)
             continue;
-        p->lane_paused[lane] = full;
+        p->lane[lane].paused = full;
+        p->lane[lane].paused_us = now;
         p->edges.pause_lane(p->edges.arg, lane, full);
     }
 }
@@ -487,7 +517,7 @@ int64_t path_tick(struct path *p)
         park_behind(p, now);
     }
     path_dispatch(p);
-    pause_full_lanes(p);
+    pause_full_lanes(p, now);
     int64_t next = earlier(deadlines_next(p->due), next_unpause(p, now));
     if (p->revoking)
         next = earlier(next, p->release_at_us);
@@ -537,7 +567,7 @@ size_t path_lane_jobs(const struct path *p, int lane)
 
 bool path_lane_paused(const struct path *p, int lane)
 {
-    return p->lane_paused[lane];
+    return p->lane[lane].paused;
 }
 
 int path_in_flight(const struct path *p)

@@ -36,7 +36,12 @@ struct path {
     int64_t memory_used;
     int64_t next_behind_check_us;
     int64_t release_at_us; /* while `revoking` */
-    bool lane_paused[LANES_MAX];
+    struct {
+        bool paused;
+        int64_t paused_us;      /* since when, if it is */
+        int64_t ask_at_us;      /* whether others wait behind the app that fills it */
+        int64_t crowd_until_us; /* they do */
+    } lane[LANES_MAX];
     bool draining, revoking;
     bool not_in_heap; /* some waiting job has no place in `due` for want of memory */
 };

@@ -57,6 +57,7 @@ struct store_conf {
     void (*held)(void *arg, const int32_t *endpoint_ids, int count);
     void (*drain)(void *arg); /* this worker is to leave; told again and again */
     void (*oldest_live)(void *arg, int64_t oldest_live_ms);
+    void (*others_wait)(void *arg, int lane); /* what store_others_wait asked is so */
     /* A dead letter to publish; the answer is store_published. */
     void (*publish)(void *arg, const struct store_letter *letter);
 };
@@ -74,6 +75,9 @@ void store_pull(struct store *s, int32_t wait_key, int priority, int max_rows);
 void store_published(struct store *s, int64_t dead_id, bool ok);
 /* A batch id was seen in a record: its row is made if nobody has. */
 void store_batch_seen(struct store *s, const struct job_msg *msg, int lane);
+/* Do jobs of other apps stand in the topic of this priority behind this one? One question at a time;
+ * more are dropped. */
+void store_others_wait(struct store *s, int priority, const struct job *job);
 
 /* Sends what was handed over: called after every turn of the loop. */
 void store_flush(struct store *s);

@@ -82,10 +82,11 @@ struct store {
     int64_t next_heartbeat_us, next_second_us, next_slow_us;
     bool keeper; /* holds the advisory lock: partitions, roll-up, letters */
     int keeping; /* housekeeping transactions under way */
-    bool second_busy, slow_busy, letters_busy, wishes_busy, seen_busy, free_busy;
+    bool second_busy, slow_busy, letters_busy, wishes_busy, seen_busy, free_busy, others_busy;
     bool wishes_again; /* somebody notified while the look was under way */
     int32_t *held;     /* ids of the endpoints that an operator has paused; owned */
     int held_count;
+    int others_lane; /* where it is asked whether others wait */
     int letters_out; /* handed over and not yet answered */
     int64_t published[STORE_ROWS_MAX];
     int published_count;

@@ -212,6 +212,31 @@ static void look_for_wishes(struct store *s)
         keep_txn(s, steps, 2, wishes_answered, &s->wishes_busy);
 }
 
+/* ---- who waits behind a crowd?
+ * ------------------------------------------------------------------- */
+
+static void others_answered(void *arg, const struct pg_answer *answer)
+{
+    struct store *s = arg;
+    s->others_busy = false;
+    warn("others", answer);
+    if (answer->rc == RC_OK && pg_get_bool(answer->rows[0], 0, 0))
+        s->conf.others_wait(s->conf.arg, s->others_lane);
+}
+
+void store_others_wait(struct store *s, int priority, const struct job *job)
+{
+    if (s->others_busy || !s->worker_id)
+        return;
+    s->others_lane = priority;
+    pg_params_reset(s->params);
+    pg_add_int(s->params, PG_INT2, priority);
+    pg_add_text(s->params, job->msg.app);
+    pg_add_time_ms(s->params, job->timestamp_ms);
+    struct pg_step step = {SQL_OTHERS_WAIT, s->params};
+    keep_txn(s, &step, 1, others_answered, &s->others_busy);
+}
+
 /* ---- batches that are new to us
  * ------------------------------------------------------------------ */
 
@@ -455,7 +480,7 @@ void store_keep_down(struct store *s)
 {
     s->keeper = false; /* the lock went with the session */
     s->renewing = s->second_busy = s->slow_busy = s->letters_busy = s->wishes_busy = false;
-    s->seen_busy = s->wishes_again = false;
+    s->seen_busy = s->wishes_again = s->others_busy = false;
     s->pull_lost = s->pull_lost || s->free_busy;
     s->free_busy = false;
 }

@@ -302,6 +302,17 @@ const struct pg_stmt store_sql_keep[] = {
                           "   SELECT FROM inferq.endpoint_pause p"
                           "   WHERE p.name = e.name AND p.version IN (0, e.version))"
                           " ORDER BY e.endpoint_id"},
+    /* $1 priority, $2 app, $3 time: were jobs of another app put into the topic after it, and
+     * are not all done yet? A sealed batch's came before its sealing; one that nobody seals counts
+     * for an hour. Of the newest thousand batches. */
+    [SQL_OTHERS_WAIT] =
+        {"others_wait",
+         "SELECT EXISTS (SELECT FROM (SELECT * FROM inferq.batch ORDER BY registered_at DESC"
+         "   LIMIT 1000) b WHERE b.priority = $1::int2 AND b.app <> $2::text AND CASE"
+         "   WHEN b.sealed_at IS NULL THEN b.registered_at > now() - interval '1 hour'"
+         "   ELSE b.sealed_at > $3::timestamptz AND b.total + b.requeued >"
+         "     (SELECT coalesce(sum(g.n), 0) FROM inferq.progress g WHERE g.batch_id = b.batch_id)"
+         "   END)"},
     /* arrays $1 batch, $2 app, $3 name, $4 task, $5 team, $6 priority, $7 created_ms */
     [SQL_BATCH_SEEN] = {"batch_seen",
                         "INSERT INTO inferq.batch (batch_id, app, name, task, team, priority,"

@@ -135,6 +135,11 @@ static void edge_pull(void *arg, int32_t wait_key, int priority, int max_rows)
     store_pull(((struct worker *)arg)->store, wait_key, priority, max_rows);
 }
 
+static void edge_others_wait(void *arg, int lane, const struct job *job)
+{
+    store_others_wait(((struct worker *)arg)->store, lane, job);
+}
+
 static enum rc edge_call(void *arg, struct job *job, struct err *err)
 {
     struct worker *w = arg;
@@ -270,6 +275,11 @@ static void on_due(void *arg, int32_t wait_key, int priority, int64_t rows)
 static void on_cancelled(void *arg, const struct jobid *batch_id)
 {
     path_cancelled(((struct worker *)arg)->path, batch_id);
+}
+
+static void on_others_wait(void *arg, int lane)
+{
+    path_others_wait(((struct worker *)arg)->path, lane);
 }
 
 static void on_held(void *arg, const int32_t *endpoint_ids, int count)
@@ -569,6 +579,7 @@ static enum rc make_store(struct worker *w, struct err *err)
         .due = on_due,
         .cancelled = on_cancelled,
         .held = on_held,
+        .others_wait = on_others_wait,
         .drain = on_drain,
         .oldest_live = on_oldest_live,
         .publish = on_publish,
@@ -603,6 +614,7 @@ static enum rc make_path(struct worker *w, struct err *err)
         .park = edge_park,
         .bury = edge_bury,
         .pull = edge_pull,
+        .others_wait = edge_others_wait,
         .call = edge_call,
         .abort = edge_abort,
         .scrub = edge_scrub,

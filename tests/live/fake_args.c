@@ -47,6 +47,7 @@ static const struct {
     {"wake_expired", "E"},
     {"cancelled", ""},
     {"held", ""},
+    {"others_wait", "gTZ"},
     {"batch_seen", "BTTtt?M"},
     {"elect", ""},
     {"partitions", ""},

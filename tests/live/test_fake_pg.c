@@ -488,6 +488,7 @@ static const struct {
     {3, 2, {"batch_seen", "cancelled"}},
     {3, 3, {"held"}},
     {3, 2, {"cancelled", "held"}},
+    {3, 3, {"others_wait"}},
     {3, 2, {"elect"}},
     {2, 2, {"elect"}},
     {3, 2, {"partitions", "oldest_live"}},

@@ -36,6 +36,7 @@ static const struct fake_verb verbs[] = {
     {"wake_expired", "l", fake_run_wake_expired},
     {"cancelled", "", fake_run_cancelled},
     {"held", "", fake_run_held},
+    {"others_wait", "stz", fake_run_others_wait},
     {"batch_seen", "UTTTTSL", fake_run_batch_seen},
     {"elect", "", fake_run_elect},
     {"partitions", "", fake_run_partitions},

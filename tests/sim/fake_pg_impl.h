@@ -175,6 +175,7 @@ FAKE_RUN(due);
 FAKE_RUN(wake_expired);
 FAKE_RUN(cancelled);
 FAKE_RUN(held);
+FAKE_RUN(others_wait);
 FAKE_RUN(batch_seen);
 FAKE_RUN(elect);
 FAKE_RUN(partitions);

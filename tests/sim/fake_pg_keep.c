@@ -149,6 +149,36 @@ static bool has_batch(const struct fake_pg *db, const struct fake_batch_row *row
     return false;
 }
 
+static int64_t ended_jobs(const struct fake_pg *db, const struct jobid *batch_id)
+{
+    int64_t n = 0;
+    for (int i = 0; i < fake_pg_count(db, FAKE_PROGRESS); i++) {
+        const struct fake_progress_row *g = fake_pg_progress_at(db, i);
+        n += jobid_eq(&g->batch_id, batch_id) ? g->n : 0;
+    }
+    return n;
+}
+
+FAKE_RUN(others_wait)
+{
+    static const struct fake_field field = {"exists", PG_BOOL};
+    int64_t priority = fake_arg_int(s, 1, 0), after = fake_arg_int(s, 3, 0);
+    bool wait = false, none = priority == FAKE_NULL || fake_arg_null(s, 2, 0);
+    for (int i = 0; !none && i < fake_pg_count(t->db, FAKE_BATCH); i++) {
+        const struct fake_batch_row *b = fake_pg_batch_at(t->db, i);
+        if (b->priority != priority || span_eq(b->app, fake_arg_span(s, 2, 0)))
+            continue;
+        if (b->sealed_at == FAKE_NULL)
+            wait |= b->registered_at > t->now_us - (int64_t)3600 * 1000 * 1000;
+        else
+            wait |= after != FAKE_NULL && b->sealed_at > after &&
+                    b->total + b->requeued > ended_jobs(t->db, &b->batch_id);
+    }
+    *ret = fake_rows_new(&field, 1);
+    fake_rows_int(*ret, 0, 0, wait);
+    return RC_OK;
+}
+
 FAKE_RUN(batch_seen)
 {
 #define B(field) offsetof(struct fake_batch_row, field)

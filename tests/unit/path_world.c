@@ -14,6 +14,15 @@
 
 /* ---- edges -------------------------------------------------------------------------------- */
 
+static void others_wait(void *arg, int lane, const struct job *job)
+{
+    struct world *w = arg;
+    assert_true(span_eq(job->msg.app, SPAN_LIT("app")));
+    w->others_asked++;
+    if (w->others_wait)
+        path_others_wait(w->path, lane);
+}
+
 static void pause_lane(void *arg, int lane, bool on)
 {
     (void)arg, (void)lane, (void)on;
@@ -181,6 +190,7 @@ enum rc world_make_path(struct world *w, struct err *err)
                                .park = park,
                                .bury = bury,
                                .pull = pull,
+                               .others_wait = others_wait,
                                .call = call,
                                .abort = give_up,
                                .scrub = scrub,

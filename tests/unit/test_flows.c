@@ -183,6 +183,30 @@ static void test_further_apps(void **state)
 
 /* Jobs that leave without their turn: cancelled, parked, at random; nobody is lost or served twice,
  * and no app is served twice while another waits. */
+/* An app with three quarters of the jobs is a crowd; what it would do last is what is named. */
+static void test_a_crowd(void **state)
+{
+    (void)state;
+    struct flows *t = make();
+    struct job jobs[9];
+    assert_null(flows_crowd(t));
+    for (int i = 0; i < 6; i++)
+        set(&jobs[i], "many", i % 2 * 3, i < 4 ? 0 : 100 + i, i);
+    for (int i = 6; i < 9; i++)
+        set(&jobs[i], i < 8 ? "few" : "one", 0, 0, i);
+    for (int i = 0; i < 8; i++)
+        flows_push(t, &jobs[i]);
+    struct job *last = flows_crowd(t); /* 6 of 8, no deadline and the latest of its endpoint */
+    assert_true(last == &jobs[2] || last == &jobs[3]);
+    flows_push(t, &jobs[8]);
+    assert_null(flows_crowd(t)); /* 6 of 9 */
+    flows_remove(t, &jobs[8]);
+    for (int i = 0; i < 8; i++)
+        flows_remove(t, &jobs[i]);
+    assert_null(flows_crowd(t));
+    flows_free(t);
+}
+
 static void test_leaving_at_random(void **state)
 {
     (void)state;
@@ -221,7 +245,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_apps_take_turns),      cmocka_unit_test(test_many_do_not_delay_few),
         cmocka_unit_test(test_deadlines_come_first), cmocka_unit_test(test_blocked_endpoints),
-        cmocka_unit_test(test_further_apps),         cmocka_unit_test(test_leaving_at_random),
+        cmocka_unit_test(test_further_apps),         cmocka_unit_test(test_a_crowd),
+        cmocka_unit_test(test_leaving_at_random),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

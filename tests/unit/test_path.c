@@ -55,6 +55,24 @@ static void test_a_slow_endpoint_gives_way_later(void **state)
     assert_true(w->parked > 0);
 }
 
+/* One app fills the lane: while others wait behind it, its last jobs give way to theirs. */
+static void test_a_crowd_makes_room_for_others(void **state)
+{
+    struct world *w = *state;
+    w->call_us = 2 * SECOND_US;
+    world_fill_lane(w);
+    world_run_for(w, SHORT_WAIT_US - SECOND_US);
+    assert_int_equal(w->others_asked, 0); /* it might move on by itself */
+    world_run_for(w, 2 * SHORT_WAIT_US);
+    assert_true(w->others_asked >= 1 && w->others_asked <= 3);
+    assert_int_equal(w->parked, 0); /* nobody is there to make room for */
+    int before = w->offset;
+    w->others_wait = true;
+    world_run_for(w, SHORT_WAIT_US + SECOND_US);
+    assert_true(w->parked > LANE_JOBS / 4);
+    assert_true(w->offset > before); /* records are read again */
+}
+
 /* Rows are pulled before an endpoint idles: also while all its calls are out. */
 static void test_pulls_ahead_of_a_busy_endpoint(void **state)
 {
@@ -512,6 +530,7 @@ int main(void)
         TEST(test_a_busy_endpoint_keeps_its_jobs),
         TEST(test_an_endpoint_that_hangs_gives_way),
         TEST(test_a_slow_endpoint_gives_way_later),
+        TEST(test_a_crowd_makes_room_for_others),
         TEST(test_pulls_ahead_of_a_busy_endpoint),
         TEST(test_a_held_endpoint_is_left_alone),
         TEST(test_a_reask_complains),
