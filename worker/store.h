@@ -75,8 +75,8 @@ void store_pull(struct store *s, int32_t wait_key, int priority, int max_rows);
 void store_published(struct store *s, int64_t dead_id, bool ok);
 /* A batch id was seen in a record: its row is made if nobody has. */
 void store_batch_seen(struct store *s, const struct job_msg *msg, int lane);
-/* Do jobs of other apps stand in the topic of this priority behind this one? One question at a time;
- * more are dropped. */
+/* Do jobs of other apps stand in the topic of this priority behind this one? One question at a
+ * time; more are dropped. */
 void store_others_wait(struct store *s, int priority, const struct job *job);
 
 /* Sends what was handed over: called after every turn of the loop. */

@@ -368,6 +368,10 @@ static void scalar(struct fill *f, char letter, enum pg_type type)
         pg_add_text(f->p, spoil ? bad_text(f) : text_for(f, letter));
         return;
     }
+    if (type == PG_TIMESTAMPTZ) {
+        pg_add_time_ms(f->p, time_for(f, letter));
+        return;
+    }
     int64_t v = spoil ? bad_number(f, letter, type) : number_for(f, letter, &f->rows[0]);
     if (letter == 'K' || letter == 'R')
         f->key[letter == 'R'] = v;

@@ -1,7 +1,8 @@
 /*
- * test_store_sql.c - statements that take at most so many rows take no more, whatever the planner
- * thought of the tables when it planned them.
+ * test_store_sql.c - single statements of the worker, asked on the real server.
  *
+ * Those that take at most so many rows take no more, whatever the planner thought of the tables
+ * when it planned them.
  * A LIMIT in a subquery that is joined holds only as long as the subquery runs once: as the inner
  * side of a nested loop it runs again for each outer row, skips what it has locked itself, and
  * takes the next ones. That plan looks cheap to a planner that has seen the table with one row.
@@ -79,6 +80,54 @@ static void waking_stops_where_it_should(void **state)
     assert_int_equal(scratch_int(&scratch, "SELECT count(*) FROM parked WHERE wait_key = 0"), 20);
 }
 
+/* Behind jobs of this app that were put in an hour ago, at priority 1. */
+static bool others_wait(const char *app)
+{
+    struct pg_params *p = pg_params_new();
+    pg_add_int(p, PG_INT2, 1);
+    pg_add_text(p, span_of(app));
+    pg_add_time_ms(
+        p, scratch_int(&scratch, "SELECT extract(epoch FROM now() - interval '1 h')::int8 * 1000"));
+    struct pg_rows *rows = scratch_ask(&scratch, store_sql_keep[SQL_OTHERS_WAIT].sql, p);
+    bool wait = pg_get_bool(rows, 0, 0);
+    pg_rows_free(rows);
+    pg_params_free(p);
+    return wait;
+}
+
+/* There is one batch, of app `b`. */
+static void others_wait_while_a_batch_is_open(void **state)
+{
+    static const struct {
+        const char *batch, *app;
+        int done;
+        bool wait;
+    } cases[] = {
+        {"10, now()", "a", 0, true}, /* total and sealed_at */
+        {"10, now()", "a", 9, true},
+        {"10, now()", "a", 10, false},
+        {"10, now()", "b", 0, false},                     /* its own */
+        {"10, now() - interval '61 min'", "a", 0, false}, /* it came before */
+        {"NULL, NULL", "a", 10, true},                    /* nobody knows yet */
+    };
+    char sql[512];
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        (void)snprintf(sql, sizeof sql,
+                       "TRUNCATE batch, progress;"
+                       "INSERT INTO batch (batch_id, app, name, priority, created_ms, total,"
+                       " sealed_at) SELECT gen_random_uuid(), 'b', 'n', 1, 1, %s;"
+                       "INSERT INTO progress (batch_id, status, n) SELECT batch_id, 1, %d"
+                       " FROM batch",
+                       cases[i].batch, cases[i].done);
+        scratch_run(&scratch, sql);
+        if (others_wait(cases[i].app) != cases[i].wait)
+            fail_msg("case %zu", i);
+    }
+    scratch_run(&scratch, "UPDATE batch SET registered_at = now() - interval '61 min'");
+    assert_false(others_wait("a")); /* never sealed: not for ever */
+}
+
 static int open_scratch(void **state)
 {
     (void)state;
@@ -101,6 +150,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pull_takes_what_was_asked_for),
         cmocka_unit_test(waking_stops_where_it_should),
+        cmocka_unit_test(others_wait_while_a_batch_is_open),
     };
     return cmocka_run_group_tests(tests, open_scratch, close_scratch);
 }
