@@ -124,19 +124,36 @@ static void read_all(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list)
     }
 }
 
-/* A broker that has just started is its group's coordinator only a little later. */
+/* A broker that has just started coordinates its groups only a little later, and leads a topic's
+ * partitions only a little after that was made. */
+static bool passing(rd_kafka_resp_err_t code)
+{
+    return code == RD_KAFKA_RESP_ERR_NOT_COORDINATOR ||
+           code == RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE ||
+           code == RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS ||
+           code == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION ||
+           code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE;
+}
+
 static rd_kafka_resp_err_t ask_committed(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list)
 {
     time_t end = time(NULL) + ASK_MS / 1000;
-    for (;;) {
-        rd_kafka_resp_err_t code = rd_kafka_committed(rk, list, ASK_MS);
-        bool passing = code == RD_KAFKA_RESP_ERR_NOT_COORDINATOR ||
-                       code == RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE ||
-                       code == RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS;
-        if (!passing || time(NULL) > end)
-            return code;
+    rd_kafka_resp_err_t code;
+    while (passing(code = rd_kafka_committed(rk, list, ASK_MS)) && time(NULL) <= end)
         rd_kafka_poll(rk, POLL_MS);
-    }
+    return code;
+}
+
+static rd_kafka_resp_err_t ask_ends(rd_kafka_t *rk, const rd_kafka_topic_partition_t *at,
+                                    int64_t *ret_low, int64_t *ret_high)
+{
+    time_t end = time(NULL) + ASK_MS / 1000;
+    rd_kafka_resp_err_t code;
+    while (passing(code = rd_kafka_query_watermark_offsets(rk, at->topic, at->partition, ret_low,
+                                                           ret_high, ASK_MS)) &&
+           time(NULL) <= end)
+        rd_kafka_poll(rk, POLL_MS);
+    return code;
 }
 
 static void print_committed(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list)
@@ -147,7 +164,7 @@ static void print_committed(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *lis
     for (int i = 0; i < list->cnt; i++) {
         const rd_kafka_topic_partition_t *at = &list->elems[i];
         int64_t low = 0, high = 0;
-        code = rd_kafka_query_watermark_offsets(rk, at->topic, at->partition, &low, &high, ASK_MS);
+        code = ask_ends(rk, at, &low, &high);
         if (code)
             die("watermarks", rd_kafka_err2str(code));
         printf("{\"topic\": \"%s\", \"partition\": %" PRId32 ", \"low\": %" PRId64
