@@ -230,6 +230,18 @@ def test_error_classes_are_described(database):
         assert said, f"schemas/errors.md does not say what {name} is"
 
 
+def test_each_class_says_who_acts(database):
+    """One row for each class, and the commands that rows name exist."""
+    text = (ROOT / "schemas" / "errors.md").read_text().split("## What to do, class by class")[1]
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", text, re.MULTILINE))
+    assert set(rows) == {name for name, in database.rows("SELECT name FROM code WHERE kind = 'class'")}
+    overview = run(BIN / "inferq", "--help").stdout
+    commands = set(re.findall(r"`inferq ([a-z]+(?: [a-z]+)?)", text))
+    assert len(commands) > 5
+    for command in commands:
+        assert re.search(rf"^  {command}\b", overview, re.MULTILINE), command
+
+
 # ---- links, anchors, guarantees -----------------------------------------------------------------
 
 def anchors(text):
