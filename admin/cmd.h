@@ -64,6 +64,11 @@ enum rc ctx_print_table(struct ctx *ctx, const struct table *t, struct err *err)
 /* RC_REJECT when `t` is NULL for want of memory, else RC_OK: for objects made with `_new`. */
 enum rc cmd_have(const void *p, struct err *err) MUST_CHECK;
 
+/* The migration files (--sql-dir; the command's table must have it) held against the database. To
+ * be freed unless it failed. RC_REJECT as migrations_read and migrations_match. */
+struct migrations;
+enum rc migrate_compare(struct ctx *ctx, struct migrations *ret, struct err *err) MUST_CHECK;
+
 /* The commands, by file. */
 enum rc batch_list(struct ctx *ctx, struct err *err);
 enum rc batch_show(struct ctx *ctx, struct err *err);
@@ -77,6 +82,7 @@ enum rc dead_edit(struct ctx *ctx, struct err *err);
 enum rc dead_list(struct ctx *ctx, struct err *err);
 enum rc dead_show(struct ctx *ctx, struct err *err);
 enum rc dead_requeue(struct ctx *ctx, struct err *err);
+enum rc doctor(struct ctx *ctx, struct err *err);
 enum rc endpoint_pause(struct ctx *ctx, struct err *err);
 enum rc endpoint_resume(struct ctx *ctx, struct err *err);
 enum rc endpoint_show(struct ctx *ctx, struct err *err);

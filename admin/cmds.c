@@ -243,6 +243,27 @@ static const struct opt drain_opts[] = {
     END_OPT,
 };
 static const struct opt pause_opts[] = {REASON_OPT, ACTOR_OPT, JSON_OPT, END_OPT};
+static const struct opt doctor_opts[] = {
+    {.name = "catalogue",
+     .type = OPT_TEXT,
+     .arg = "FILE",
+     .help = "the workers' catalogue file; its endpoints, and whether it is applied"},
+    {.name = "call", .type = OPT_FLAG, .help = "one GET /v1/models to each endpoint, with its key"},
+    {.name = "patience",
+     .type = OPT_INT,
+     .arg = "SECONDS",
+     .min = 0,
+     .max = 86400,
+     .help = "what waits or stays open for so long is a finding (default: 600)"},
+    {.name = "strict", .type = OPT_FLAG, .help = "exit 1 also when there are only warnings"},
+    {.name = "list", .type = OPT_FLAG, .help = "only list the checks and their remedies"},
+    {.name = "sql-dir",
+     .type = OPT_TEXT,
+     .arg = "DIR",
+     .help = "where the migrations are (also INFERQ_SQL_DIR)"},
+    JSON_OPT,
+    END_OPT,
+};
 static const struct opt explain_opts[] = {
     {.name = "generation",
      .type = OPT_INT,
@@ -436,6 +457,14 @@ const struct cmd cmd_table[] = {
      .run = endpoint_resume,
      .summary = "take a pause back",
      .help = ENDPOINT_HELP},
+    {.name = "doctor",
+     .args = "",
+     .opts = doctor_opts,
+     .run = doctor,
+     .summary = "check all that a fleet stands on, and say how to mend what is wrong",
+     .help = "Kafka, Postgres, catalogue, endpoints, workers, clocks: a line a check, ok, skipped "
+             "(with\nthe reason), warning or error, and its remedy. It changes nothing. Exits 0 "
+             "without errors,\n1 with, 3 when neither Kafka nor Postgres answers."},
     {.name = "help",
      .args = "[COMMAND | config]",
      .args_max = 2,

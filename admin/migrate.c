@@ -102,6 +102,20 @@ static enum rc match(struct ctx *ctx, struct migrations *m, struct err *err)
     return rc;
 }
 
+enum rc migrate_compare(struct ctx *ctx, struct migrations *ret, struct err *err)
+{
+    char dir[4096];
+    struct migrations m = {0};
+    enum rc rc = migrations_read(sql_dir(ctx, dir, sizeof dir), &m, err);
+    if (rc == RC_OK)
+        rc = match(ctx, &m, err);
+    if (rc == RC_OK)
+        *ret = m;
+    else
+        migrations_done(&m);
+    return rc;
+}
+
 /* ---- applying ----------------------------------------------------------------------------- */
 
 static enum rc lock(struct ctx *ctx, struct err *err)

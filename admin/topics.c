@@ -12,8 +12,8 @@
 
 #include "admin/cmd.h"
 #include "admin/out.h"
+#include "admin/topic_sizes.h"
 #include "common/codes.h"
-#include "common/job_msg.h"
 #include "common/kafka_producer.h"
 
 enum {
@@ -25,15 +25,6 @@ enum {
     NUMBER_BYTES = 16,
     SETTINGS_MAX = 13,
 };
-/* max.message.bytes. Of a lane: the largest job, and what its key, its headers and a record batch
- * add (max_message_bytes, which holds submit back, is at most JOB_MSG_BYTES_MAX with all of them).
- * Of the dead letters: whatever a lane took, and the letter around it (schemas/messages/dead.md).
- */
-enum {
-    LANE_BYTES_MAX = JOB_MSG_BYTES_MAX + (256 << 10),
-    DEAD_BYTES_MAX = LANE_BYTES_MAX + (64 << 10),
-};
-
 /* What kafka_topics_ensure borrows. */
 struct plan {
     char names[TOPIC_COUNT][TOPIC_NAME_BYTES];
@@ -50,7 +41,8 @@ static void plan_topic(struct plan *plan, int i, const struct ctx *ctx)
         (void)snprintf(plan->names[i], TOPIC_NAME_BYTES, "%s.dead", prefix);
     else
         (void)snprintf(plan->names[i], TOPIC_NAME_BYTES, "%s.jobs.%s", prefix, priority_name(i));
-    (void)snprintf(plan->max_bytes[i], NUMBER_BYTES, "%d", dead ? DEAD_BYTES_MAX : LANE_BYTES_MAX);
+    (void)snprintf(plan->max_bytes[i], NUMBER_BYTES, "%d",
+                   dead ? TOPIC_DEAD_BYTES : TOPIC_LANE_BYTES);
     int replication = (int)opts_int(&ctx->opts, "replication", -1);
     const char *const settings[SETTINGS_MAX] = {
         "retention.ms", "-1", "retention.bytes", "-1", "cleanup.policy", "delete",

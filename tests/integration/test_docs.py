@@ -5,6 +5,7 @@ database, each flag stands in its program's help, each link and each named test 
 change of settings or metrics, `tests/integration/test_docs.py` as a program (INFERQ_BIN set, or
 build/bin) writes the tables anew.
 """
+import json
 import re
 import subprocess
 import sys
@@ -21,7 +22,7 @@ GUARANTEES = ["G1", "G2", "G3", "G4", "G5", "G6", "G7", "G8"]
 # `inferq batch seal --total`: the command's words, and what follows them on the line.
 COMMAND = re.compile(r"(?<![\w./-])(inferq-worker|inferq-submit|"
                      r"inferq(?: (?:submit|batch|results|dead|explain|migrate|topics|cost|worker"
-                     r"|endpoint)(?: (?:list|show|watch|cancel|seal|requeue|edit|accept|discard"
+                     r"|endpoint|doctor)(?: (?:list|show|watch|cancel|seal|requeue|edit|accept|discard"
                      r"|drain|pause|resume))?)?)\b([^`\n]*)")
 SETTING = re.compile(r"^  (\S+)  \((.*)\)\n +(.*)$", re.MULTILINE)
 METRIC = re.compile(r'\{"(inferq_\w+)",\s*METRIC_(\w+),\s*\{([^}]*)\},\s*\w+,\s*((?:"[^"]*"\s*)+)\}')
@@ -52,6 +53,16 @@ def submit_settings():
     return plain_settings(help_of("inferq-submit", "--help").partition("\nSettings")[2])
 
 
+def doctor_table():
+    """The checks by their stable ids, as `inferq doctor --list` knows them."""
+    lines = ["| Check | Finds | Remedy |", "|---|---|---|"]
+    for check in json.loads(help_of("inferq", "doctor", "--list", "--json")):
+        cells = (f"`{check['check']}`", check["finds"], check["remedy"])
+        lines.append("| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |")
+    assert len(lines) > 2, "no checks found"
+    return "\n".join(lines)
+
+
 def metric_table():
     lines = ["| Metric | Kind | Labels | Meaning |", "|---|---|---|---|"]
     for name, kind, labels, parts in METRIC.findall((ROOT / "worker" / "watch.c").read_text()):
@@ -67,6 +78,7 @@ TABLES = {
     "settings:inferq-submit": submit_settings,
     "settings:inferq": lambda: plain_settings(help_of("inferq", "help", "config")),
     "metrics": metric_table,
+    "doctor": doctor_table,
 }
 
 
