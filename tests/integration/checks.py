@@ -15,7 +15,7 @@ import uuid
 
 import msgpack
 
-from harness import LANES, make_vectors, reference, wait_for
+from harness import LANES, Late, make_vectors, reference, wait_for
 
 # A call beside the one that gave the result must say why it was made or what became of it.
 EXPLAINED = {"unsent", "tls_config", "ambiguous", "credential", "no_upstream_model", "billing",
@@ -240,20 +240,32 @@ def check(world, stopped=False, crashed=False):
     assert not problems, f"{len(problems)} problems:\n  {shown}"
 
 
-def at_rest(world, crashed):
-    """No worker holds a job (a second copy waits for 2 s before it asks what became of the first),
-    and no row is parked (one that crossed its job's result goes when it is looked at). After a
-    crash, or where partitions may have changed hands, records that come again are still to be passed
-    over; a lone worker that met neither commits the last of them when it stops."""
-    again = crashed or len(world.live_workers()) > 1
-    return (all(w.metric("inferq_jobs") == 0 for w in world.live_workers())
-            and not world.value("SELECT count(*) FROM parked")
-            and not (again and any(max(c["committed"], c["low"]) != c["high"]
-                                   for c in world.committed())))
+def unrest(world, crashed):
+    """What still goes on: a worker holds a job (a second copy waits for 2 s before it asks what became
+    of the first), or a row is parked (one that crossed its job's result goes when it is looked at).
+    After a crash, or where partitions may have changed hands, records that come again are still to be
+    passed over; a lone worker that met neither commits the last of them when it stops."""
+    for worker in world.live_workers():
+        held = worker.get("/metrics")[1]
+        yield from (line for line in re.findall(r"^inferq_jobs\{.*", held, re.MULTILINE)
+                    if not line.endswith(" 0"))
+    yield from (f"parked: {row}" for row in world.rows(
+        "SELECT job_id, wait_key, priority, next_at - now(), taken_by, number, reason FROM parked LIMIT 9"))
+    if crashed or len(world.live_workers()) > 1:
+        yield from (f"not committed: {c}" for c in world.committed()
+                    if max(c["committed"], c["low"]) != c["high"])
 
 
 def finish(world, crashed=False):
     """The end of a test in which every job has ended."""
-    wait_for(lambda: at_rest(world, crashed), 90, "a fleet at rest")
+    left = ["not looked at yet"]
+
+    def at_rest():
+        left[:] = unrest(world, crashed)
+        return not left
+    try:
+        wait_for(at_rest, 90, "a fleet at rest")
+    except Late as late:
+        raise Late(f"{late}: {left}") from None
     world.stop_workers()
     check(world, stopped=True, crashed=crashed)
