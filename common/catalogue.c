@@ -103,10 +103,15 @@ void catalogue_free(struct catalogue *cat)
         free(cat->defaults[i].app);
         free(cat->defaults[i].task);
     }
+    for (int i = 0; i < cat->route_count; i++) {
+        free(cat->routes[i].app);
+        free(cat->routes[i].task);
+    }
     free(cat->endpoints);
     free(cat->versions);
     free(cat->models);
     free(cat->defaults);
+    free(cat->routes);
     free(cat->name);
     free(cat);
 }
@@ -121,11 +126,11 @@ static const struct cat_model_version *pinned(const struct catalogue *cat, struc
     return NULL;
 }
 
-/* How well a default fits: app and task 3, app 2, task 1, any 0; -1: not at all. */
-static int fit(const struct cat_default *d, struct span app, struct span task)
+/* How well an entry of (app, task) fits: both 3, the app 2, the task 1, any 0; -1: not at all. */
+static int fit(const char *entry_app, const char *entry_task, struct span app, struct span task)
 {
-    bool any_app = strcmp(d->app, "*") == 0, any_task = strcmp(d->task, "*") == 0;
-    if ((!any_app && !span_is(app, d->app)) || (!any_task && !span_is(task, d->task)))
+    bool any_app = strcmp(entry_app, "*") == 0, any_task = strcmp(entry_task, "*") == 0;
+    if ((!any_app && !span_is(app, entry_app)) || (!any_task && !span_is(task, entry_task)))
         return -1;
     return (any_app ? 0 : 2) + (any_task ? 0 : 1);
 }
@@ -136,7 +141,7 @@ static const struct cat_model *default_model(const struct catalogue *cat, struct
     const struct cat_default *best = NULL;
     int best_fit = -1;
     for (int i = 0; i < cat->default_count; i++) {
-        int this_fit = fit(&cat->defaults[i], app, task);
+        int this_fit = fit(cat->defaults[i].app, cat->defaults[i].task, app, task);
         if (this_fit > best_fit) {
             best = &cat->defaults[i];
             best_fit = this_fit;
@@ -156,6 +161,27 @@ const struct cat_model_version *catalogue_route(const struct catalogue *cat, str
         if (span_is(model, cat->models[i].name))
             return &cat->versions[cat->models[i].current];
     return pinned(cat, model);
+}
+
+const struct cat_retry *catalogue_retry(const struct catalogue *cat,
+                                        const struct cat_model_version *mv, struct span app,
+                                        struct span task)
+{
+    static const struct cat_retry as_ever = CATALOGUE_RETRY_DEFAULT;
+    const struct cat_retry *best = &as_ever;
+    int best_fit = -1;
+    for (int i = 0; i < cat->route_count; i++) {
+        const struct cat_route *r = &cat->routes[i];
+        int this_fit = fit(r->app, r->task, app, task);
+        if (this_fit < 0 || (r->model >= 0 && strcmp(cat->models[r->model].name, mv->model) != 0))
+            continue;
+        this_fit = 2 * this_fit + (r->model >= 0);
+        if (this_fit > best_fit) {
+            best = &r->retry;
+            best_fit = this_fit;
+        }
+    }
+    return best;
 }
 
 const struct cat_price *catalogue_price(const struct cat_model_version *mv, int64_t at_ms)

@@ -1,5 +1,5 @@
 /*
- * catalogue.h - the catalogue file: endpoints, models, versions, prices, defaults (YAML).
+ * catalogue.h - the catalogue file: endpoints, models, versions, prices, defaults, routes (YAML).
  *
  * schemas/catalogue.md describes the format. Everything it names is immutable once applied: an
  * entry with the same name and version but another content is refused. Loading is pure parsing and
@@ -73,6 +73,29 @@ struct cat_default {
     int model;        /* index into models */
 };
 
+/* What becomes of a job whose call was sent, and nobody knows what came of it. */
+enum ambiguous { AMBIGUOUS_RETRY = 0, AMBIGUOUS_HOLD = 1, AMBIGUOUS_GIVE_UP = 2 };
+
+/* How the jobs of a route are called again. */
+struct cat_retry {
+    int max_attempts; /* 1 .. 100 counted calls; 0: the job's own number, or the worker's */
+    enum ambiguous ambiguous;
+    int64_t backoff_base_us, backoff_cap_us; /* of calls that count; the cap of all */
+};
+
+/* Where no route says otherwise. */
+#define CATALOGUE_RETRY_DEFAULT                                                              \
+    {                                                                                        \
+        .max_attempts = 0, .ambiguous = AMBIGUOUS_RETRY, .backoff_base_us = INT64_C(500000), \
+        .backoff_cap_us = INT64_C(60000000)                                                  \
+    }
+
+struct cat_route {
+    char *app, *task; /* "*" matches any */
+    int model;        /* index into models; -1 matches any */
+    struct cat_retry retry;
+};
+
 struct catalogue {
     struct cat_endpoint *endpoints;
     int endpoint_count;
@@ -82,6 +105,8 @@ struct catalogue {
     int model_count;
     struct cat_default *defaults;
     int default_count;
+    struct cat_route *routes;
+    int route_count;
     char *name;               /* the catalogue's own name, for the audit log */
     unsigned char sha256[32]; /* of the file */
 };
@@ -97,6 +122,12 @@ void catalogue_free(struct catalogue *cat);
  * (*, *). NULL: none. Pure. */
 const struct cat_model_version *catalogue_route(const struct catalogue *cat, struct span model,
                                                 struct span app, struct span task);
+/* How jobs of (app, task) that are served by `mv` are called again: by the most specific route,
+ * where the app weighs more than the task, and the task more than the model; without one, as ever.
+ * Lives as long as the catalogue. Never NULL. Pure. */
+const struct cat_retry *catalogue_retry(const struct catalogue *cat,
+                                        const struct cat_model_version *mv, struct span app,
+                                        struct span task);
 /* The price in force at `at_ms`; NULL: none. */
 const struct cat_price *catalogue_price(const struct cat_model_version *mv, int64_t at_ms);
 

@@ -11,7 +11,8 @@
 #include "common/yaml_tree.h"
 
 /* The keys of each kind of entry: schemas/catalogue.md says the same, and a test compares. A key
- * with the unit "list" holds a list of entries; amounts of money are texts of the unit "USD". */
+ * with the unit "list" holds a list of entries, one with the unit "map" a single one; amounts of
+ * money are texts of the unit "USD". */
 struct catalogue_section {
     const char *title; /* "endpoint" */
     const struct config_key *keys;
@@ -23,6 +24,8 @@ enum catalogue_section_index {
     CATALOGUE_VERSION,
     CATALOGUE_PRICE,
     CATALOGUE_DEFAULT,
+    CATALOGUE_ROUTE,
+    CATALOGUE_RETRY,
     CATALOGUE_SECTION_COUNT,
 };
 extern const struct catalogue_section catalogue_sections[CATALOGUE_SECTION_COUNT];

@@ -3,7 +3,7 @@
  *
  * Happy path: `read_section` turns a map into one field per key of its table (defaults filled in,
  * unknown keys refused); the functions below it build the entries, in the order endpoints, models
- * with their versions and prices, defaults, so that each name is known before it is used.
+ * with their versions and prices, defaults, routes, so that each name is known before it is used.
  *
  * Failure modes: the first thing wrong ends the reading, as RC_REJECT "FILE:LINE: key 'x': ...".
  * What was built so far is freed by catalogue_free.
@@ -52,15 +52,21 @@
         .help = (h)                                                                         \
     }
 
+#define MAP_KEY(n, h)                                                             \
+    {                                                                             \
+        .name = (n), .type = CONFIG_TEXT, .deflt = "", .unit = "map", .help = (h) \
+    }
+
 enum { SECOND_US = 1000000, TOKENS_MAX = 1000000000 };
 
-enum root_field { ROOT_NAME, ROOT_ENDPOINTS, ROOT_MODELS, ROOT_DEFAULTS };
+enum root_field { ROOT_NAME, ROOT_ENDPOINTS, ROOT_MODELS, ROOT_DEFAULTS, ROOT_ROUTES };
 static const struct config_key root_keys[] = {
     TEXT_KEY("catalogue", NULL, 1, CATALOGUE_NAME_MAX,
              "The catalogue's own name, for the audit log."),
     LIST_KEY("endpoints", NULL, "Where models are called."),
     LIST_KEY("models", NULL, "What may be called, by the names that request bodies use."),
     LIST_KEY("defaults", "", "The models for bodies that name none."),
+    LIST_KEY("routes", "", "How jobs are called again, by app, task and model."),
     {.name = NULL},
 };
 
@@ -155,10 +161,35 @@ static const struct config_key default_keys[] = {
     {.name = NULL},
 };
 
+enum route_field { ROUTE_APP, ROUTE_TASK, ROUTE_MODEL, ROUTE_DEFAULT, ROUTE_RETRY };
+static const struct config_key route_keys[] = {
+    TEXT_KEY("app", "*", 1, CATALOGUE_NAME_MAX, "The app; * is any."),
+    TEXT_KEY("task", "*", 1, CATALOGUE_NAME_MAX, "The task; * is any."),
+    TEXT_KEY("model", "*", 1, CATALOGUE_NAME_MAX,
+             "The model that serves, in any version; * is any."),
+    BOOL_KEY("default", "false",
+             "Bodies that name no model get this one, as from an entry of `defaults`."),
+    MAP_KEY("retry", "How its jobs are called again."),
+    {.name = NULL},
+};
+
+enum retry_field { RETRY_ATTEMPTS, RETRY_AMBIGUOUS, RETRY_BASE, RETRY_CAP };
+static const struct config_key retry_keys[] = {
+    INT_KEY("max_attempts", "0", 0, 100, "calls",
+            "Counted calls at most, within what the job itself says; 0: not said."),
+    CHOICE_KEY("ambiguous", "retry", "retry|hold|give_up",
+               "What becomes of a job when nobody knows what came of its call."),
+    TIME_KEY("backoff_base", "500ms", 1000, INT64_C(600) * SECOND_US,
+             "The first delay at most, after a call that counts; it doubles with each."),
+    TIME_KEY("backoff_cap", "60s", 1000, INT64_C(3600) * SECOND_US, "No delay is longer."),
+    {.name = NULL},
+};
+
 const struct catalogue_section catalogue_sections[CATALOGUE_SECTION_COUNT] = {
     [CATALOGUE_ROOT] = {"catalogue", root_keys}, [CATALOGUE_ENDPOINT] = {"endpoint", endpoint_keys},
     [CATALOGUE_MODEL] = {"model", model_keys},   [CATALOGUE_VERSION] = {"version", version_keys},
     [CATALOGUE_PRICE] = {"price", price_keys},   [CATALOGUE_DEFAULT] = {"default", default_keys},
+    [CATALOGUE_ROUTE] = {"route", route_keys},   [CATALOGUE_RETRY] = {"retry", retry_keys},
 };
 
 /* ---- errors and memory ----------------------------------------------------------------------- */
@@ -200,12 +231,14 @@ struct field {
     int line;
     const char *text; /* scalars: as written, or the default; never NULL, also elsewhere */
     int64_t num;      /* all types but TEXT */
-    const struct yaml_node *list; /* lists: NULL when absent */
+    const struct yaml_node *list; /* lists and maps: NULL when absent */
 };
 
-static bool is_list(const struct config_key *key)
+static enum yaml_kind kind_of(const struct config_key *key)
 {
-    return strcmp(key->unit, "list") == 0;
+    if (strcmp(key->unit, "list") == 0)
+        return YAML_KIND_LIST;
+    return strcmp(key->unit, "map") == 0 ? YAML_KIND_MAP : YAML_KIND_TEXT;
 }
 
 /* Prefixes the error that stands by "FILE:LINE: key 'x'". */
@@ -217,14 +250,14 @@ static enum rc bad_key(const struct reader *r, int line, const char *key, enum r
 static enum rc set_field(const struct reader *r, const struct yaml_node *node,
                          const struct config_key *key, struct field *field)
 {
-    enum yaml_kind wanted = is_list(key) ? YAML_KIND_LIST : YAML_KIND_TEXT;
+    enum yaml_kind wanted = kind_of(key);
     field->line = node->line;
     if (node->kind != wanted)
         return bad(r, node->line, "key '%s' must be %s, and is %s", key->name,
                    yaml_kind_name(wanted), yaml_kind_name(node->kind));
-    if (wanted == YAML_KIND_LIST) {
+    if (wanted != YAML_KIND_TEXT) {
         field->list = node;
-        if (node->item_count > CATALOGUE_ENTRIES_MAX)
+        if (wanted == YAML_KIND_LIST && node->item_count > CATALOGUE_ENTRIES_MAX)
             return bad(r, node->line, "key '%s' holds %d entries; at most %d are allowed",
                        key->name, node->item_count, (int)CATALOGUE_ENTRIES_MAX);
         return RC_OK;
@@ -244,7 +277,7 @@ static enum rc set_default(const struct reader *r, const struct yaml_node *map,
     if (!key->deflt)
         return bad(r, map->line, "the key '%s' of this %s is missing", key->name, section->title);
     field->text = key->deflt;
-    if (is_list(key) || key->type == CONFIG_TEXT)
+    if (key->type == CONFIG_TEXT)
         return RC_OK;
     enum rc rc = config_value_parse(key, key->deflt, &field->num, r->err);
     return rc == RC_OK ? rc : bad_key(r, map->line, key->name, rc);
@@ -534,25 +567,98 @@ static enum rc read_model(const struct reader *r, const struct yaml_node *node)
 /* ---- defaults
  * ------------------------------------------------------------------------------------ */
 
-static enum rc read_default(const struct reader *r, const struct yaml_node *node)
+static enum rc find_model(const struct reader *r, const struct field *f, int *ret_model)
 {
-    struct field f[FIELDS_MAX];
+    for (int i = 0; i < r->cat->model_count; i++)
+        if (strcmp(r->cat->models[i].name, f->text) == 0) {
+            *ret_model = i;
+            return RC_OK;
+        }
+    return bad(r, f->line, "there is no model '%s' in this file", f->text);
+}
+
+static enum rc add_default(const struct reader *r, int line, const struct field *app,
+                           const struct field *task, const struct field *model)
+{
     struct cat_default *d = &r->cat->defaults[r->cat->default_count++];
-    enum rc rc = read_section(r, node, CATALOGUE_DEFAULT, f);
-    if (rc != RC_OK)
-        return rc;
-    if (!copy_text(&d->app, f[DEFAULT_APP].text) || !copy_text(&d->task, f[DEFAULT_TASK].text))
+    if (!copy_text(&d->app, app->text) || !copy_text(&d->task, task->text))
         return no_memory(r);
     for (const struct cat_default *other = r->cat->defaults; other < d; other++)
         if (strcmp(other->app, d->app) == 0 && strcmp(other->task, d->task) == 0)
-            return bad(r, node->line, "the default of app '%s' and task '%s' stands twice", d->app,
+            return bad(r, line, "the default of app '%s' and task '%s' stands twice", d->app,
                        d->task);
-    for (d->model = 0; d->model < r->cat->model_count; d->model++)
-        if (strcmp(r->cat->models[d->model].name, f[DEFAULT_MODEL].text) == 0)
-            return RC_OK;
-    d->model = 0;
-    return bad(r, f[DEFAULT_MODEL].line, "there is no model '%s' in this file",
-               f[DEFAULT_MODEL].text);
+    return find_model(r, model, &d->model);
+}
+
+static enum rc read_default(const struct reader *r, const struct yaml_node *node)
+{
+    struct field f[FIELDS_MAX];
+    enum rc rc = read_section(r, node, CATALOGUE_DEFAULT, f);
+    if (rc != RC_OK)
+        return rc;
+    return add_default(r, node->line, &f[DEFAULT_APP], &f[DEFAULT_TASK], &f[DEFAULT_MODEL]);
+}
+
+/* ---- routes ---------------------------------------------------------------------------------- */
+
+/* `node` may be NULL: as ever. */
+static enum rc read_retry(const struct reader *r, const struct yaml_node *node,
+                          struct cat_retry *retry)
+{
+    struct field f[FIELDS_MAX];
+    *retry = (struct cat_retry)CATALOGUE_RETRY_DEFAULT;
+    if (!node)
+        return RC_OK;
+    enum rc rc = read_section(r, node, CATALOGUE_RETRY, f);
+    if (rc != RC_OK)
+        return rc;
+    *retry = (struct cat_retry){
+        .max_attempts = (int)f[RETRY_ATTEMPTS].num,
+        .ambiguous = (enum ambiguous)f[RETRY_AMBIGUOUS].num,
+        .backoff_base_us = f[RETRY_BASE].num,
+        .backoff_cap_us = f[RETRY_CAP].num,
+    };
+    if (retry->backoff_base_us > retry->backoff_cap_us)
+        return bad(r, f[RETRY_BASE].line, "key 'backoff_base' is longer than 'backoff_cap'");
+    return RC_OK;
+}
+
+/* No two routes have the same app, task and model, so of those that fit one fits best. */
+static enum rc check_unique(const struct reader *r, int line, const struct cat_route *route)
+{
+    for (const struct cat_route *other = r->cat->routes; other < route; other++)
+        if (strcmp(other->app, route->app) == 0 && strcmp(other->task, route->task) == 0 &&
+            other->model == route->model)
+            return bad(r, line, "the route of app '%s', task '%s' and model '%s' stands twice",
+                       route->app, route->task,
+                       route->model < 0 ? "*" : r->cat->models[route->model].name);
+    return RC_OK;
+}
+
+static enum rc read_route(const struct reader *r, const struct yaml_node *node)
+{
+    struct field f[FIELDS_MAX];
+    struct cat_route *route = &r->cat->routes[r->cat->route_count++];
+    bool any_model = false;
+    enum rc rc = read_section(r, node, CATALOGUE_ROUTE, f);
+    if (rc != RC_OK)
+        return rc;
+    if (!copy_text(&route->app, f[ROUTE_APP].text) || !copy_text(&route->task, f[ROUTE_TASK].text))
+        return no_memory(r);
+    any_model = strcmp(f[ROUTE_MODEL].text, "*") == 0;
+    route->model = -1;
+    if (!any_model)
+        rc = find_model(r, &f[ROUTE_MODEL], &route->model);
+    if (rc == RC_OK)
+        rc = check_unique(r, node->line, route);
+    if (rc == RC_OK)
+        rc = read_retry(r, f[ROUTE_RETRY].list, &route->retry);
+    if (rc != RC_OK || !f[ROUTE_DEFAULT].num)
+        return rc;
+    if (any_model)
+        return bad(r, f[ROUTE_DEFAULT].line,
+                   "a route for any model cannot be a default: say in 'model' which one serves");
+    return add_default(r, node->line, &f[ROUTE_APP], &f[ROUTE_TASK], &f[ROUTE_MODEL]);
 }
 
 /* ---- the whole
@@ -580,7 +686,7 @@ static enum rc make_room(const struct reader *r, const struct field *f)
 {
     struct catalogue *cat = r->cat;
     int endpoints = count_of(f[ROOT_ENDPOINTS].list), models = count_of(f[ROOT_MODELS].list);
-    int defaults = count_of(f[ROOT_DEFAULTS].list);
+    int defaults = count_of(f[ROOT_DEFAULTS].list), routes = count_of(f[ROOT_ROUTES].list);
     int versions = count_versions(f[ROOT_MODELS].list);
     if (versions > CATALOGUE_ENTRIES_MAX)
         return bad(r, f[ROOT_MODELS].line, "%d model versions; at most %d are allowed", versions,
@@ -589,8 +695,9 @@ static enum rc make_room(const struct reader *r, const struct field *f)
     cat->endpoints = calloc((size_t)endpoints + 1, sizeof *cat->endpoints);
     cat->models = calloc((size_t)models + 1, sizeof *cat->models);
     cat->versions = calloc((size_t)versions + 1, sizeof *cat->versions);
-    cat->defaults = calloc((size_t)defaults + 1, sizeof *cat->defaults);
-    bool ok = cat->endpoints && cat->models && cat->versions && cat->defaults &&
+    cat->defaults = calloc((size_t)defaults + (size_t)routes + 1, sizeof *cat->defaults);
+    cat->routes = calloc((size_t)routes + 1, sizeof *cat->routes);
+    bool ok = cat->endpoints && cat->models && cat->versions && cat->defaults && cat->routes &&
               copy_text(&cat->name, f[ROOT_NAME].text);
     return ok ? RC_OK : no_memory(r);
 }
@@ -621,5 +728,7 @@ enum rc catalogue_read(const struct yaml_node *root, const char *file_name, stru
         rc = read_all(&r, f[ROOT_MODELS].list, read_model);
     if (rc == RC_OK)
         rc = read_all(&r, f[ROOT_DEFAULTS].list, read_default);
+    if (rc == RC_OK)
+        rc = read_all(&r, f[ROOT_ROUTES].list, read_route);
     return rc;
 }

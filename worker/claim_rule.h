@@ -17,12 +17,14 @@ struct claim_facts {
     bool lease;       /* this worker's lease stands, by Postgres's clock */
     int mine;         /* number of this worker's own open call; 0: none */
     int attempts;     /* calls that count, lost ones and open ones included */
+    bool unknown;     /* nobody knows what came of one of its calls (policy.h) */
 };
 
 /* What the job knows of itself. */
 struct claim_ask {
     bool ask_only; /* a verdict that yielded: it wants no call */
     bool from_parked;
+    bool calls_once; /* its route: no call after one whose outcome is not known */
     bool claim_sent; /* a claim of `number` left and its answer never came */
     int number;
     int max_attempts;

@@ -43,6 +43,7 @@ enum claim_answer {
     CLAIM_PARKED,   /* its payload is in `parked`, not taken by us */
     CLAIM_LIVE,     /* another live worker has an open call for it */
     CLAIM_SPENT,    /* max_attempts calls stand in the ledger */
+    CLAIM_UNKNOWN,  /* what came of a call is not known, and its route wants no other then */
     CLAIM_FREE,     /* (asked only) nothing stands in the way */
     CLAIM_NO_LEASE, /* our own lease is over: nothing may be claimed until it is back */
 };
@@ -79,6 +80,8 @@ struct job {
     enum api api;
     struct request_facts request;
     const struct cat_model_version *mv;
+    const struct cat_retry *retry; /* how its route has it called again */
+    int max_attempts;              /* counted calls that it may have */
     const struct cat_price *price; /* NULL: none in force */
     int endpoint;                  /* index; -1 before ROUTE */
     int32_t endpoint_id;           /* its row */

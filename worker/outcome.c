@@ -14,11 +14,10 @@
 
 #include "common/utf8.h"
 #include "worker/outcome_table.h"
+#include "worker/policy.h"
 
 enum {
-    COUNTED_BASE_US = 500 * 1000,
-    UNCOUNTED_BASE_US = 1000 * 1000,
-    DELAY_CAP_US = 60 * 1000 * 1000,
+    UNCOUNTED_BASE_US = 1000 * 1000, /* of calls that do not count: nothing of the job's route */
 };
 
 /* Servers' wishes are hints: no job waits longer than this before it is tried again, and an
@@ -188,15 +187,16 @@ int64_t backoff_us(int n, int64_t base_us, int64_t cap_us, uint64_t seed)
 static int64_t delay_us(const struct outcome *o, const struct outcome_rule *rule,
                         const struct job_facts *f)
 {
-    int64_t base = rule->counts ? COUNTED_BASE_US : UNCOUNTED_BASE_US;
+    int64_t base = rule->counts ? f->retry->backoff_base_us : UNCOUNTED_BASE_US;
+    int64_t cap = f->retry->backoff_cap_us;
     int before = (rule->counts ? f->attempts : f->uncounted) - 1;
     if (rule->pause_us)
         return rule->pause_us;
     if (o->retry_after_us < 0)
-        return backoff_us(before, base, DELAY_CAP_US, f->seed);
+        return backoff_us(before, base, cap, f->seed);
     /* The server's delay first, and a little jitter: not all at the same instant. */
     int64_t wish = o->retry_after_us < WISH_CAP_US ? o->retry_after_us : WISH_CAP_US;
-    return wish + backoff_us(0, base, DELAY_CAP_US, f->seed);
+    return wish + backoff_us(0, base, cap, f->seed);
 }
 
 static void retry(const struct outcome *o, const struct outcome_rule *rule,
@@ -204,6 +204,12 @@ static void retry(const struct outcome *o, const struct outcome_rule *rule,
 {
     int tried = o->class == CLASS_SERVER_ERROR ? f->server_errors : f->attempts;
     bool spent = f->attempts >= f->max_attempts || (rule->tries && tried >= rule->tries);
+    enum class ending = policy_ending(f->retry, o->class);
+    if (ending != CLASS_NONE) {
+        d->action = ACTION_DEAD;
+        d->why = ending;
+        return;
+    }
     if ((rule->counts && spent) || f->calls >= OUTCOME_CALLS_MAX) {
         d->action = ACTION_DEAD;
         return;

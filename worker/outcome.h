@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/catalogue.h"
 #include "common/codes.h"
 #include "common/price.h"
 #include "common/span.h"
@@ -104,9 +105,10 @@ struct job_facts {
     int uncounted; /* consecutive calls that did not count (throttled, unsent ...), this included */
     int server_errors; /* CLASS_SERVER_ERROR so far, this included: 500 is tried twice */
     int reasks;
-    bool can_reask;              /* the protocol allows it */
-    int64_t now_us, deadline_us; /* monotonic; INT64_MAX: none */
-    uint64_t seed;               /* random, for the jitter */
+    const struct cat_retry *retry; /* of its route; borrowed */
+    bool can_reask;                /* the protocol allows it */
+    int64_t now_us, deadline_us;   /* monotonic; INT64_MAX: none */
+    uint64_t seed;                 /* random, for the jitter */
 };
 
 struct decision {

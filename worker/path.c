@@ -20,12 +20,14 @@
 #include "worker/path.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/outspec.h"
 #include "worker/outcome_table.h"
 #include "worker/path_internal.h"
+#include "worker/policy.h"
 
 enum {
     CLOCK_AHEAD_MS = 5 * 60 * 1000, /* ids may be so far ahead of our clock */
@@ -291,6 +293,9 @@ static bool route(struct path *p, struct job *job)
                        "the model version is retired or blocked");
     job->endpoint = job->mv->endpoint;
     job->endpoint_id = p->conf.catalogue->endpoints[job->endpoint].db_id;
+    job->retry = catalogue_retry(p->conf.catalogue, job->mv, job->msg.app, job->msg.task);
+    job->max_attempts =
+        policy_max_attempts(job->retry, job->msg.max_attempts, p->conf.max_attempts);
     job->price = catalogue_price(job->mv, p->edges.wall_ms(p->edges.arg));
     estimate(job);
     if (over_cost(job))
@@ -402,7 +407,8 @@ void path_dispatch(struct path *p)
 /* ---- CLAIM: its ledger row is committed before any byte is sent ------------------------------ *
  * Dies here: the row may stand without a call; the record is delivered again, and whoever gets it
  * finds the row, waits until this worker is fenced, marks the row `lost` and claims the next
- * number. Reply lost but process alive: the store edge asks the ledger (job->claim_sent). */
+ * number, or ends the job where its route wants no second call then. Reply lost but process alive:
+ * the store edge asks the ledger (job->claim_sent). */
 
 static void unbegin(struct path *p, struct job *job)
 {
@@ -415,6 +421,14 @@ void path_gone(struct path *p, struct job *job)
 {
     unbegin(p, job);
     bury_old(p, job);
+}
+
+/* Nobody knows what came of a call, and its route wants no other. */
+static bool dead_by_route(struct path *p, struct job *job, enum class class, const char *what)
+{
+    char reason[OUTCOME_ERROR_BYTES + 128];
+    (void)snprintf(reason, sizeof reason, "%s: %s", policy_reason(class), what ? what : "");
+    return verdict(p, job, STATUS_DEAD, class, reason);
 }
 
 static bool start_call(struct path *p, struct job *job);
@@ -449,6 +463,9 @@ static bool claimed(struct path *p, struct job *job)
         job->ask_only = false;
         return verdict(p, job, STATUS_DEAD, CLASS_ATTEMPTS_SPENT,
                        "max_attempts calls stand in the ledger without a result");
+    case CLAIM_UNKNOWN:
+        return dead_by_route(p, job, policy_ending(job->retry, CLASS_LOST),
+                             "a worker died with a call open, or no whole reply came");
     case CLAIM_FREE: /* a verdict yielded to a call that is over by now: say it again */
         job->ask_only = false;
         if (job->status == STATUS_NONE) /* let go while it was being parked: its row is ours */
@@ -469,7 +486,8 @@ static bool claimed(struct path *p, struct job *job)
 
 /* ---- CALL: the request is with the HTTP edge ------------------------------------------------- *
  * Dies here: outcome unknown. The ledger row stays open until the worker is fenced; then it says
- * `lost` with estimated and upper cost, counts as an attempt, and the job is called again. While
+ * `lost` with estimated and upper cost, counts as an attempt, and the job is called again, held or
+ * given up, as its route says. While
  * this worker renews its lease nobody else calls. */
 
 static enum rc write_request(struct job *job, struct err *err)
@@ -626,7 +644,8 @@ static bool check(struct path *p, struct job *job)
     struct job_facts facts = {
         .calls = job->number,
         .attempts = job->attempts,
-        .max_attempts = job->msg.max_attempts ? job->msg.max_attempts : p->conf.max_attempts,
+        .max_attempts = job->max_attempts,
+        .retry = job->retry,
         .uncounted = job->uncounted,
         .server_errors = job->server_errors,
         .reasks = job->reasks,
@@ -644,6 +663,8 @@ static bool check(struct path *p, struct job *job)
     case ACTION_SUCCEED:
         return verdict(p, job, STATUS_SUCCEEDED, CLASS_OK, NULL);
     case ACTION_DEAD:
+        if (policy_reason(d.why))
+            return dead_by_route(p, job, d.why, job->call->outcome.error);
         return verdict(p, job, STATUS_DEAD, d.why, job->call->outcome.error);
     case ACTION_EXPIRE:
         return verdict(p, job, STATUS_EXPIRED, CLASS_EXPIRED, NULL);

@@ -18,6 +18,7 @@
 #include "common/hash.h"
 #include "common/kept_headers.h"
 #include "common/log.h"
+#include "worker/policy.h"
 #include "worker/store_internal.h"
 
 enum {
@@ -304,13 +305,16 @@ static void keep_notify(void *arg, const char *channel, const char *payload)
     store_keep_notify(arg);
 }
 
-static void list_uncounted(struct store *s)
+static void list_classes(struct store *s)
 {
     const char *name;
     int code;
-    for (int i = 0; codes_entry("class", i, &code, &name); i++)
+    for (int i = 0; codes_entry("class", i, &code, &name); i++) {
         if (!outcome_counts((enum class)code) && s->uncounted_count < STORE_UNCOUNTED_MAX)
             s->uncounted[s->uncounted_count++] = (int16_t)code;
+        if (policy_unknown((enum class)code) && s->unknown_count < STORE_UNCOUNTED_MAX)
+            s->unknown[s->unknown_count++] = (int16_t)code;
+    }
 }
 
 static enum rc connect_all(struct store *s, struct uv_loop_s *loop, struct err *err)
@@ -352,7 +356,7 @@ enum rc store_new(struct uv_loop_s *loop, const struct store_conf *conf, struct 
     batch_init(&s->ends, s, offsetof(struct job, store_next));
     batch_init(&s->buries, s, offsetof(struct job, store_next));
     batch_init(&s->parks, s, offsetof(struct job, park_next));
-    list_uncounted(s);
+    list_classes(s);
     s->params = pg_params_new();
     s->more_params = pg_params_new();
     s->lose_params = pg_params_new();

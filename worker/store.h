@@ -34,7 +34,6 @@ struct store_conf {
     const char *cluster;       /* names the Kafka cluster in sources of dead letters */
     const char *const *topics; /* per lane */
     int lane_count;
-    int max_attempts;        /* where the job does not say */
     int64_t lease_us;        /* 15 s */
     int64_t heartbeat_us;    /* 3 s */
     int64_t lease_margin_us; /* 3 s: no first byte with less of the lease left */

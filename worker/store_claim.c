@@ -16,6 +16,7 @@
 #include "common/kept_headers.h"
 #include "common/log.h"
 #include "worker/claim_rule.h"
+#include "worker/policy.h"
 #include "worker/store_internal.h"
 
 /* ---- the fast path ------------------------------------------------------------------------------
@@ -148,8 +149,7 @@ static void job_ids(struct pg_params *p, struct job *const *rows, int n)
         pg_elem_uuid(p, &rows[i]->msg.job_id);
 }
 
-static enum claim_answer judge(const struct store *s, const struct pg_rows *r, int row,
-                               struct job *job)
+static enum claim_answer judge(const struct pg_rows *r, int row, struct job *job)
 {
     struct claim_facts facts = {
         .done = pg_get_bool(r, row, 1),
@@ -159,13 +159,15 @@ static enum claim_answer judge(const struct store *s, const struct pg_rows *r, i
         .live = pg_get_bool(r, row, 6),
         .attempts = (int)pg_get_int(r, row, 7),
         .lease = pg_get_bool(r, row, 9),
+        .unknown = pg_get_bool(r, row, 10),
     };
     struct claim_ask ask = {
         .ask_only = job->ask_only,
         .from_parked = job->from_parked,
+        .calls_once = !job->ask_only && policy_ending(job->retry, CLASS_LOST) != CLASS_NONE,
         .claim_sent = job->claim_sent,
         .number = job->number,
-        .max_attempts = job->msg.max_attempts ? job->msg.max_attempts : s->conf.max_attempts,
+        .max_attempts = job->max_attempts,
     };
     enum claim_answer answer = claim_rule(&facts, &ask);
     int last = (int)pg_get_int(r, row, 4);
@@ -236,8 +238,9 @@ static void facts_answered(void *arg, const struct pg_answer *answer)
     int count = b->row_count, free_count = 0, lost_count = 0;
     for (int i = 0; i < count; i++) {
         all[i] = b->rows[i]; /* `facts` keeps the order of the ids it was given */
-        answers[i] = judge(s, r, i, all[i]);
-        if (answers[i] == CLAIM_SPENT || (answers[i] == CLAIM_FREE && !all[i]->ask_only))
+        answers[i] = judge(r, i, all[i]);
+        if (answers[i] == CLAIM_SPENT || answers[i] == CLAIM_UNKNOWN ||
+            (answers[i] == CLAIM_FREE && !all[i]->ask_only))
             lost[lost_count++] = all[i];
         if (answers[i] == CLAIM_FREE && !all[i]->ask_only)
             b->rows[free_count++] = all[i];
@@ -273,6 +276,9 @@ void store_flush_slow(struct store *s)
     pg_array(s->params, PG_INT2);
     for (int i = 0; i < s->uncounted_count; i++)
         pg_elem_int(s->params, s->uncounted[i]);
+    pg_array(s->params, PG_INT2);
+    for (int i = 0; i < s->unknown_count; i++)
+        pg_elem_int(s->params, s->unknown[i]);
     struct pg_step steps[] = {{SQL_FENCE, s->more_params}, {SQL_FACTS, s->params}};
     /* After an outage owners come first: only a connection that stood long enough may fence. */
     int64_t up_since = pg_up_since_us(s->claim_conn);

@@ -64,6 +64,8 @@ struct store {
     struct store_batch claims, slow, ends, parks, buries;
     int16_t uncounted[STORE_UNCOUNTED_MAX];
     int uncounted_count;
+    int16_t unknown[STORE_UNCOUNTED_MAX]; /* those of calls of which nobody knows what came */
+    int unknown_count;
 
     struct store_pull pulls[STORE_PULLS_MAX];
     int pull_count;

@@ -58,20 +58,22 @@ const struct pg_stmt store_sql_claim[] = {
                    " WHERE NOT w.fenced AND w.lease_until < now() - $2::int8 * interval '1 second'"
                    " AND w.worker_id IN (SELECT c.worker_id FROM inferq.call c"
                    "   WHERE c.job_id = ANY ($1::uuid[]) AND c.done_at IS NULL)"},
-    /* $1 jobs, $2 worker, $3 classes that do not count as attempts */
+    /* $1 jobs, $2 worker, $3 classes that do not count as attempts, $4 those of calls of which
+     * nobody knows what came */
     [SQL_FACTS] =
         {"facts",
          "SELECT u.job_id, r.job_id IS NOT NULL AS done, p.job_id IS NOT NULL AS parked,"
          " coalesce(p.taken_by = $2, false) AS parked_mine, coalesce(k.last, 0::int2) AS last,"
          " k.mine, coalesce(k.live, false) AS live, coalesce(k.attempts, 0) AS attempts, k.spent,"
          " EXISTS (SELECT FROM inferq.worker w WHERE w.worker_id = $2 AND w.lease_until > now()"
-         "   AND NOT w.fenced) AS lease"
+         "   AND NOT w.fenced) AS lease, coalesce(k.unknown, false) AS unknown"
          " FROM unnest($1::uuid[]) AS u (job_id)"
          " LEFT JOIN inferq.result r ON r.job_id = u.job_id"
          " LEFT JOIN inferq.parked p ON p.job_id = u.job_id"
          " LEFT JOIN LATERAL (SELECT max(c.number) AS last,"
          "   max(c.number) FILTER (WHERE c.done_at IS NULL AND c.worker_id = $2) AS mine,"
          "   bool_or(c.done_at IS NULL AND c.worker_id <> $2 AND NOT w.fenced) AS live,"
+         "   bool_or(c.class = ANY ($4::int2[]) OR (c.done_at IS NULL AND w.fenced)) AS unknown,"
          "   count(*) FILTER (WHERE c.class IS NULL OR NOT c.class = ANY ($3::int2[])) AS attempts,"
          /* A call that ended cost what its row says, NULL included; an open one will be lost. */
          "   CASE WHEN bool_or(CASE WHEN c.done_at IS NULL THEN c.estimated_nusd"
@@ -196,19 +198,22 @@ const struct pg_stmt store_sql_claim[] = {
     " RETURNING job_id, batch_id, status, model_version_id, cost_nusd),"
 
 /* Dead letters of those that die: arrays $32 .. $49. */
-#define STORE_LETTERS                                                                         \
-    " dl AS (INSERT INTO inferq.dead_letter (job_id, source, batch_id, generation, class,"    \
-    " attempts, app, task, team, custom_id, model_version, reason, topic, partition,"         \
-    " record_offset, record_at, payload, headers)"                                            \
-    " SELECT d.* FROM (SELECT unnest($32::uuid[]) AS job_id, unnest($33::bytea[]) AS source," \
-    " unnest($34::uuid[]) AS batch_id, unnest($35::int4[]) AS generation,"                    \
-    " unnest($36::int2[]) AS class, unnest($37::int2[]) AS attempts,"                         \
-    " unnest($38::text[]) AS app, unnest($39::text[]) AS task, unnest($40::text[]) AS team,"  \
-    " unnest($41::text[]) AS custom_id, unnest($42::text[]) AS model_version,"                \
-    " unnest($43::text[]) AS reason, unnest($44::text[]) AS topic,"                           \
-    " unnest($45::int4[]) AS partition, unnest($46::int8[]) AS record_offset,"                \
-    " unnest($47::timestamptz[]) AS record_at, unnest($48::bytea[]) AS payload,"              \
-    " unnest($49::bytea[]) AS headers) AS d"                                                  \
+#define STORE_LETTERS                                                                             \
+    " dl AS (INSERT INTO inferq.dead_letter (job_id, source, batch_id, generation, class,"        \
+    " attempts, app, task, team, custom_id, model_version, reason, topic, partition,"             \
+    " record_offset, record_at, payload, headers, state)" /* Who is given up needs no review: its \
+                                                             letter is discarded from the start.  \
+                                                           */                                     \
+    " SELECT d.*, CASE WHEN d.class = 25 THEN 6 ELSE 1 END"                                       \
+    " FROM (SELECT unnest($32::uuid[]) AS job_id, unnest($33::bytea[]) AS source,"                \
+    " unnest($34::uuid[]) AS batch_id, unnest($35::int4[]) AS generation,"                        \
+    " unnest($36::int2[]) AS class, unnest($37::int2[]) AS attempts,"                             \
+    " unnest($38::text[]) AS app, unnest($39::text[]) AS task, unnest($40::text[]) AS team,"      \
+    " unnest($41::text[]) AS custom_id, unnest($42::text[]) AS model_version,"                    \
+    " unnest($43::text[]) AS reason, unnest($44::text[]) AS topic,"                               \
+    " unnest($45::int4[]) AS partition, unnest($46::int8[]) AS record_offset,"                    \
+    " unnest($47::timestamptz[]) AS record_at, unnest($48::bytea[]) AS payload,"                  \
+    " unnest($49::bytea[]) AS headers) AS d"                                                      \
     " WHERE d.job_id IN (SELECT done.job_id FROM done) ON CONFLICT (source) DO NOTHING),"
 
 #define STORE_TAIL                                                                          \

@@ -561,7 +561,6 @@ static enum rc make_store(struct worker *w, struct err *err)
         .cluster = config_text(w->config, "prefix"),
         .topics = w->topic_list,
         .lane_count = LANES,
-        .max_attempts = (int)config_int(w->config, "max_attempts"),
         .lease_us = config_int(w->config, "lease.time"),
         .heartbeat_us = config_int(w->config, "lease.heartbeat"),
         .lease_margin_us = config_int(w->config, "lease.time") / 5,

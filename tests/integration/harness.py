@@ -90,11 +90,11 @@ def stack(*arguments):
     run(STACK, "--name", os.environ["INFERQ_STACK"], *arguments)
 
 
-def model(name, endpoint=None, version=None, **more):
+def model(name, endpoint=None, version=None, retry=None, **more):
     """A model of the catalogue, on an endpoint of its own unless one is named: what pauses one
-    leaves the others alone. `version`: keys of its version, such as {"prices": []}; `more`: the
-    endpoint's, such as timeout="1s"."""
-    return {"name": name, "endpoint": endpoint or f"at-{name}", "conf": more,
+    leaves the others alone. `version`: keys of its version, such as {"prices": []}; `retry`: what
+    a route for it says; `more`: the endpoint's, such as timeout="1s"."""
+    return {"name": name, "endpoint": endpoint or f"at-{name}", "conf": more, "retry": retry,
             "version": {"max_output_tokens": 1000, "prices": [PRICE]} | (version or {})}
 
 
@@ -306,7 +306,8 @@ class World:
             {"name": m["name"], "versions": [
                 {"version": "1", "upstream_model": m["name"], "endpoint": m["endpoint"],
                  **m["version"]}]} for m in models],
-            "defaults": [{"model": "m"}]}
+            "defaults": [{"model": "m"}],
+            "routes": [{"model": m["name"], "retry": m["retry"]} for m in models if m["retry"]]}
         self.catalogue_file.write_text(yaml.safe_dump(content))
 
     # ---- programs

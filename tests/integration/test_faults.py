@@ -14,8 +14,8 @@ from harness import model, wait_for
 OK = ("ok", "exact")
 
 # What modelsim is told; what the ledger must say of each call; how it ends.
-Case = collections.namedtuple("Case", "sim calls status outcome endpoint options",
-                              defaults=("succeeded", "ok", {}, ()))
+Case = collections.namedtuple("Case", "sim calls status outcome endpoint options retry",
+                              defaults=("succeeded", "ok", {}, (), None))
 AMBIGUOUS_ONCE = [("ambiguous", "estimated"), OK]
 THROTTLED_ONCE = [("throttled", "none"), OK]
 CASES = {
@@ -31,6 +31,17 @@ CASES = {
     "504": Case("status=504 error=text times=1", AMBIGUOUS_ONCE),
     "reset each time": Case("fault=reset-before", [("ambiguous", "estimated")] * 3, "dead",
                             "ambiguous", options=("--max-attempts", "3")),
+    "reset, held": Case("fault=reset-before", [("ambiguous", "estimated")], "dead", "held",
+                        retry={"ambiguous": "hold"}),
+    "cut off, given up": Case("fault=close-within", [("ambiguous", "estimated")], "dead",
+                              "given_up", retry={"ambiguous": "give_up"}),
+    "504, held": Case("status=504", [("ambiguous", "estimated")], "dead", "held",
+                      retry={"ambiguous": "hold"}),
+    "500 is known, and not held": Case("status=500 times=1", [("server_error", "unknown"), OK],
+                                       retry={"ambiguous": "hold"}),
+    "two attempts by its route": Case("fault=reset-before", [("ambiguous", "estimated")] * 2, "dead",
+                                      "ambiguous", options=("--max-attempts", "9"),
+                                      retry={"max_attempts": 2}),
     "400": Case("status=400", [("invalid", "none")], "dead", "invalid"),
     "413": Case("status=413", [("invalid", "none")], "dead", "invalid"),
     "422": Case("status=422 error=detail-list", [("invalid", "none")], "dead", "invalid"),
@@ -61,7 +72,7 @@ def slug(name):
 
 @pytest.fixture(scope="module")
 def world(worlds):
-    models = [model(slug(name), **case.endpoint) for name, case in CASES.items()]
+    models = [model(slug(name), retry=case.retry, **case.endpoint) for name, case in CASES.items()]
     gone = model("f-gone", base_url="http://127.0.0.1:9")  # the discard port: nobody listens
     made = worlds(models=[*models, gone])
     made.start_worker()

@@ -27,7 +27,7 @@ static const struct {
 } kinds[] = {
     {"claim", "wjnkbkk?ccf"},
     {"fence", "jP"},
-    {"facts", "jwe"},
+    {"facts", "jwee"},
     {"lose", "j"},
     {"take", "wjnkbkk?ccf"},
     {"drop_done", "j"},

@@ -87,6 +87,9 @@ BUGS = [
     Bug("spent-in-memory", "CO: what earlier calls cost is forgotten in a take-over", CLAIM,
         "        job->spent_nusd = pg_null(r, row, 8) ? -1 : pg_get_int(r, row, 8);\n", "", 1000),
 
+    Bug("lost-call-forgotten", "ON: a dead worker's call is called again, whatever the route says",
+        CLAIM, "        .unknown = pg_get_bool(r, row, 10),", "        .unknown = false,", 500),
+
     # ---- endings ----
     Bug("lost-answer-means-stored", "G3: an ending whose transaction was cut off counts as stored",
         END,
@@ -144,6 +147,10 @@ BUGS = [
         "    if (f->mine && ask->claim_sent && f->mine == ask->number)",
         "    if (f->mine && ask->claim_sent && f->mine > ask->number)", 500,
         unit_tests_see_it=True),
+    Bug("held-after-a-crash-only", "ON: a reply that did not come whole is asked for again",
+        "worker/outcome.c",
+        "    if (ending != CLASS_NONE) {",
+        "    if (ending != CLASS_NONE && o->class == CLASS_LOST) {", 500, unit_tests_see_it=True),
     Bug("finished-out-of-order", "G3: the watermark is the newest record that is done",
         "worker/partitions.c",
         "    return offsets_watermark(h->offsets);", "    return job->offset + 1;", 200,

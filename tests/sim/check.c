@@ -14,8 +14,10 @@
  *       the model says they did
  *   G6  the model sees each (job, number) once
  *   G8  memory within the budget
- *   RE  the model was told what was wrong before a job dies of its answer, or nothing more could be
- *   LV  faults over, everything comes to rest
+ *   ON  no call after one of which nobody knows what came, where the job's route says so; such a
+ * job is held, its letter open, or given up, its letter discarded RE  the model was told what was
+ * wrong before a job dies of its answer, or nothing more could be LV  faults over, everything comes
+ * to rest
  */
 #include <stdio.h>
 #include <string.h>
@@ -78,10 +80,26 @@ static bool counts(int64_t class)
     }
 }
 
+/* The app's route goes before the model's. */
+static struct plan_route route_of(const struct sim *s, int job)
+{
+    const struct plan_job *plan = &s->plan->jobs[job];
+    bool app2 = plan->batch % 2 != 0;
+    return app2 && s->plan->of_app2.is ? s->plan->of_app2 : s->plan->of_model[plan->endpoint];
+}
+
 static int attempts_allowed(const struct sim *s, int job)
 {
-    int own = s->plan->jobs[job].max_attempts;
-    return own ? own : s->plan->max_attempts;
+    int own = s->plan->jobs[job].max_attempts, route = route_of(s, job).max_attempts;
+    if (!own && !route)
+        return s->plan->max_attempts;
+    return !own || (route && route < own) ? route : own;
+}
+
+/* Its bytes may have left, and nobody knows what came of it. */
+static bool is_unknown(const struct fake_call_row *c)
+{
+    return c->class == CLASS_AMBIGUOUS || c->class == CLASS_LOST || c->class == CLASS_ABORTED;
 }
 
 static int64_t exact_cost_nusd(const struct plan_job *job)
@@ -110,6 +128,10 @@ static void call_inserted(struct sim *s, const struct fake_call_row *row)
                   (int)row->number);
     for (const struct fake_call_row *c = fake_pg_calls(s->db, &row->job_id); c; c = c->next) {
         counted += c->class == FAKE_NULL || counts(c->class);
+        if (c != row && is_unknown(c) && route_of(s, job).unknown != UNKNOWN_RETRY)
+            sim_break(s, "ON",
+                      "job %d: call %d was claimed; call %d is %s, and its route forbids it", job,
+                      (int)row->number, (int)c->number, class_name((int)c->class));
         if (c != row && c->done_at == FAKE_NULL)
             sim_break(s, "G4",
                       "job %d: call %d (worker id %lld) was claimed while call %d "
@@ -306,6 +328,24 @@ static void parked_changed(struct sim *s, const struct fake_parked_row *row,
                   (long long)before->taken_by, (long long)row->taken_by);
 }
 
+/* Held or given up: as its route says, and for a call's sake. */
+static void check_by_route(struct sim *s, int job, const struct fake_result_row *row)
+{
+    enum plan_unknown says = route_of(s, job).unknown;
+    bool unknown = false;
+    if (row->class != CLASS_HELD && row->class != CLASS_GIVEN_UP)
+        return;
+    for (const struct fake_call_row *c = fake_pg_calls(s->db, &row->job_id); c; c = c->next)
+        unknown = unknown || is_unknown(c);
+    if (row->status != STATUS_DEAD || says == UNKNOWN_RETRY ||
+        (row->class == CLASS_HELD) != (says == UNKNOWN_HOLD))
+        sim_break(s, "ON", "job %d is %s (%s), and its route does not say so", job,
+                  status_name((int)row->status), class_name((int)row->class));
+    else if (!unknown && !s->jobs[job].corrected)
+        sim_break(s, "ON", "job %d is %s, and what came of all its calls is known", job,
+                  class_name((int)row->class));
+}
+
 static void letter_inserted(struct sim *s, const struct fake_letter_row *row)
 {
     static const struct jobid none;
@@ -315,6 +355,9 @@ static void letter_inserted(struct sim *s, const struct fake_letter_row *row)
         return;
     }
     s->letters++;
+    if ((row->state == DEAD_DISCARDED) != (row->class == CLASS_GIVEN_UP))
+        sim_break(s, "ON", "the letter of job %d, which is %s, is %s", sim_job_of(s, &row->job_id),
+                  class_name((int)row->class), dead_state_name((int)row->state));
     if (!result || result->status != STATUS_DEAD)
         sim_break(s, "G1", "a dead letter of job %d, which is not dead",
                   sim_job_of(s, &row->job_id));
@@ -369,6 +412,7 @@ void check_txn(struct sim *s, struct sim_worker *w)
         if (changes[i].table == FAKE_RESULT && changes[i].row) {
             const struct fake_result_row *row = changes[i].row;
             check_cost(s, sim_job_of(s, &row->job_id), row);
+            check_by_route(s, sim_job_of(s, &row->job_id), row);
         }
     check_progress(s);
     if (s->letters != s->by_status[STATUS_DEAD])

@@ -16,7 +16,7 @@
 static const struct fake_verb verbs[] = {
     {"claim", "lUSSUIIILLB", fake_run_claim},
     {"fence", "Ul", fake_run_fence},
-    {"facts", "UlS", fake_run_facts},
+    {"facts", "UlSS", fake_run_facts},
     {"lose", "U", fake_run_lose},
     {"take", "lUSSUIIILLB", fake_run_take},
     {"drop_done", "U", fake_run_drop_done},

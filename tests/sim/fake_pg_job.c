@@ -163,10 +163,19 @@ FAKE_RUN(lose)
 /* ---- facts --------------------------------------------------------------------------------- */
 
 static const struct fake_field facts_fields[] = {
-    {"job_id", PG_UUID}, {"done", PG_BOOL}, {"parked", PG_BOOL}, {"parked_mine", PG_BOOL},
-    {"last", PG_INT2},   {"mine", PG_INT2}, {"live", PG_BOOL},   {"attempts", PG_INT8},
-    {"spent", PG_INT8},  {"lease", PG_BOOL}};
+    {"job_id", PG_UUID}, {"done", PG_BOOL},  {"parked", PG_BOOL}, {"parked_mine", PG_BOOL},
+    {"last", PG_INT2},   {"mine", PG_INT2},  {"live", PG_BOOL},   {"attempts", PG_INT8},
+    {"spent", PG_INT8},  {"lease", PG_BOOL}, {"unknown", PG_BOOL}};
 enum { FACTS_FIELDS = sizeof facts_fields / sizeof facts_fields[0] };
+
+/* class = ANY ($4) is true: what is not known is not */
+static bool is_unknown(const struct fake_stmt *s, int64_t class)
+{
+    for (int i = 0; class != FAKE_NULL && !fake_arg_absent(s, 4) && i < fake_unnest(s, 4, 4); i++)
+        if (!fake_arg_null(s, 4, i) && fake_arg_int(s, 4, i) == class)
+            return true;
+    return false;
+}
 
 /* class IS NULL OR NOT class = ANY ($3), by SQL's three values: what is not known is not counted */
 static bool counts(const struct fake_stmt *s, int64_t class)
@@ -183,7 +192,7 @@ static bool counts(const struct fake_stmt *s, int64_t class)
 
 struct sums {
     int64_t last, mine, live, attempts;
-    bool known, any;
+    bool known, any, unknown;
     fake_wide spent;
 };
 
@@ -202,6 +211,8 @@ static struct sums sum_calls(struct fake_txn *t, const struct fake_stmt *s, cons
             !is_fenced(t->db, c->worker_id))
             k.live = true;
         k.attempts += counts(s, c->class);
+        k.unknown =
+            k.unknown || is_unknown(s, c->class) || (open && is_fenced(t->db, c->worker_id));
         k.known = k.known && cost != FAKE_NULL;
         k.spent += cost == FAKE_NULL ? 0 : cost;
     }
@@ -230,6 +241,7 @@ static enum rc facts_row(struct fake_txn *t, const struct fake_stmt *s, const st
     fake_rows_int(rows, row, 7, k.attempts);
     fake_rows_int(rows, row, 8, spent);
     fake_rows_int(rows, row, 9, fake_lease(t, me));
+    fake_rows_int(rows, row, 10, k.unknown);
     return RC_OK;
 }
 
@@ -369,6 +381,7 @@ static enum rc store_letters(struct fake_txn *t, const struct fake_stmt *s, cons
             continue;
         struct fake_letter_row *row = fake_blank(t->db, FAKE_LETTER);
         fake_arg_fill(s, STORE_LETTER, letter_at, STORE_LETTER_COLUMNS, u, row);
+        row->state = row->class == CLASS_GIVEN_UP ? DEAD_DISCARDED : DEAD_OPEN;
         enum rc rc = fake_letter_insert(t, row);
         if (rc != RC_OK)
             return rc;

@@ -277,7 +277,6 @@ enum rc fake_letter_insert(struct fake_txn *t, struct fake_letter_row *letter)
 {
     letter->dead_id = ++t->db->last_dead_id; /* drawn, whatever comes of the row */
     letter->created_at = t->now_us;
-    letter->state = 1;
     enum rc rc = fake_check_row(t, FAKE_LETTER, letter);
     if (rc == RC_OK && !fake_letter_by_source(t->db, letter->source))
         fake_insert(t->db, FAKE_LETTER, letter);
@@ -298,6 +297,7 @@ FAKE_RUN(bury)
         struct fake_letter_row *letter = fake_blank(t->db, FAKE_LETTER);
         fake_arg_fill(s, 1, at, COLUMNS, u, letter);
         letter->attempts = 0;
+        letter->state = 1;
         rc = fake_letter_insert(t, letter);
     }
     return rc;

@@ -179,6 +179,30 @@ static void make_model(struct sim *s, int i, bool retired)
     s->catalogue.models[i] = (struct cat_model){name, i};
 }
 
+static void make_route(struct catalogue *cat, const struct plan_route *plan, char *app, int model)
+{
+    static char any[] = "*";
+    static const enum ambiguous says[] = {[UNKNOWN_RETRY] = AMBIGUOUS_RETRY,
+                                          [UNKNOWN_HOLD] = AMBIGUOUS_HOLD,
+                                          [UNKNOWN_GIVE_UP] = AMBIGUOUS_GIVE_UP};
+    if (!plan->is)
+        return;
+    struct cat_route *route = &cat->routes[cat->route_count++];
+    *route = (struct cat_route){app, any, model, CATALOGUE_RETRY_DEFAULT};
+    route->retry.ambiguous = says[plan->unknown];
+    route->retry.max_attempts = plan->max_attempts;
+}
+
+static void make_routes(struct sim *s)
+{
+    static char any[] = "*", app2[] = "app2";
+    struct catalogue *cat = &s->catalogue;
+    cat->routes = sim_alloc(s, (PLAN_ENDPOINTS + 1) * sizeof *cat->routes);
+    for (int i = 0; i < s->plan->endpoints; i++)
+        make_route(cat, &s->plan->of_model[i], any, i);
+    make_route(cat, &s->plan->of_app2, app2, -1);
+}
+
 void sim_catalogue_make(struct sim *s)
 {
     static char empty[] = "", name[] = "sim";
@@ -205,4 +229,5 @@ void sim_catalogue_make(struct sim *s)
         make_model(s, i, false);
     }
     make_model(s, endpoints, true);
+    make_routes(s);
 }

@@ -245,6 +245,26 @@ static void draw_faults(struct plan *p, struct dice *d)
         draw_fault(p, d, (enum fault_kind)one_of(d, liked, kinds));
 }
 
+static void draw_route(struct plan_route *route, struct dice *d)
+{
+    *route = (struct plan_route){
+        .is = true,
+        .unknown = (enum plan_unknown)ONE_OF(d, UNKNOWN_RETRY, UNKNOWN_HOLD, UNKNOWN_GIVE_UP),
+        .max_attempts = (int)ONE_OF(d, 0, 0, 1, 2, 4),
+    };
+}
+
+/* Last of all, so that the rest of a seed's world is what it would be without. */
+static void draw_routes(struct plan *p, struct dice *d)
+{
+    int routed = (int)ONE_OF(d, 0, 0, 0, 500, 1000);
+    for (int i = 0; i < PLAN_ENDPOINTS; i++)
+        if (chance(d, routed))
+            draw_route(&p->of_model[i], d);
+    if (chance(d, routed / 2))
+        draw_route(&p->of_app2, d);
+}
+
 void plan_draw(struct plan *p, uint64_t seed, int jobs)
 {
     struct dice d = {seed, 0};
@@ -254,6 +274,7 @@ void plan_draw(struct plan *p, uint64_t seed, int jobs)
     draw_jobs(p, &d, jobs);
     draw_records(p, &d);
     draw_faults(p, &d);
+    draw_routes(p, &d);
 }
 
 int plan_jobs_on(const struct plan *p)

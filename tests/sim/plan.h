@@ -118,6 +118,13 @@ struct plan_fault {
     int from, to, nth; /* CRASH_ARROW; CRASH_SEND: nth */
 };
 
+/* What a route says; `is` false: there is no such route. */
+struct plan_route {
+    bool is;
+    enum plan_unknown { UNKNOWN_RETRY, UNKNOWN_HOLD, UNKNOWN_GIVE_UP } unknown;
+    int max_attempts; /* 0: not said */
+};
+
 struct plan {
     uint64_t seed;
     int workers, partitions, endpoints, batches;
@@ -126,7 +133,8 @@ struct plan {
     int max_in_flight, endpoint_in_flight, max_attempts, lane_jobs;
     int64_t lease_us, heartbeat_us, short_wait_us, offset_span, drain_us, timeout_us;
     int64_t reply_max_bytes, memory_bytes;
-    bool signatures;      /* are asked for */
+    bool signatures;                                     /* are asked for */
+    struct plan_route of_model[PLAN_ENDPOINTS], of_app2; /* the app's goes before the model's */
     int trouble_permille; /* calls that go wrong for no planned reason, while faults last */
     int job_count, record_count, fault_count;
     struct plan_job jobs[PLAN_JOBS];

@@ -368,7 +368,6 @@ static enum rc make_store(struct sim_worker *w, struct err *err)
         .cluster = "sim",
         .topics = topics,
         .lane_count = PLAN_LANES,
-        .max_attempts = plan->max_attempts,
         .lease_us = plan->lease_us,
         .heartbeat_us = plan->heartbeat_us,
         .lease_margin_us = plan->lease_us / 5,

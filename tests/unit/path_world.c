@@ -122,8 +122,11 @@ static int64_t wall_ms(void *arg)
 static void seen(void *arg, enum path_sight what, const struct job *job)
 {
     struct world *w = arg;
-    if (what == SIGHT_ENDED)
+    if (what == SIGHT_ENDED) {
         w->validation = job->validation;
+        w->class = job->class;
+        (void)snprintf(w->reason, sizeof w->reason, "%s", job->reason ? job->reason : "");
+    }
     w->ended += what == SIGHT_ENDED;
     w->parked += what == SIGHT_PARKED;
     w->buried += what == SIGHT_BURIED;

@@ -38,6 +38,8 @@ struct world {
     int64_t watermark;          /* offsets below it will not be delivered again */
     struct parked_row row;      /* what the first record's job had counted when it was parked */
     enum validation validation; /* of the last to end */
+    enum class class;           /* so */
+    char reason[128];           /* so; cut */
     int others_asked;           /* whether other apps' jobs wait behind the lane's */
     bool others_wait;           /* the answer, at once */
 };

@@ -196,6 +196,63 @@ static void test_default_of_all(void **state)
     catalogue_free(cat);
 }
 
+/* ---- routes ---------------------------------------------------------------------------------- */
+
+static const char routed[] =
+    "catalogue: c\n"
+    "endpoints: [{name: e, base_url: 'http://h'}]\n"
+    "models:\n"
+    "  - {name: m, current: v, versions: [{version: v, upstream_model: u, endpoint: e},\n"
+    "                                     {version: w, upstream_model: u, endpoint: e}]}\n"
+    "  - {name: n, versions: [{version: v, upstream_model: u, endpoint: e}]}\n"
+    "routes:\n"
+    "  - {model: n, retry: {ambiguous: hold}}\n"
+    "  - {task: t, default: true, model: m,\n"
+    "     retry: {max_attempts: 7, backoff_base: 2s, backoff_cap: 5m}}\n"
+    "  - {task: t, retry: {ambiguous: give_up, max_attempts: 2}}\n"
+    "  - {app: a}\n"
+    "  - {app: a, task: t, model: m, retry: {ambiguous: hold, max_attempts: 3}}\n";
+
+static void test_retry(void **state)
+{
+    static const struct {
+        const char *model, *app, *task;
+        int max_attempts;
+        enum ambiguous says;
+    } cases[] = {
+        {"m", "x", "x", 0, AMBIGUOUS_RETRY},   /* no route */
+        {"n", "x", "x", 0, AMBIGUOUS_HOLD},    /* its model's */
+        {"n", "x", NULL, 0, AMBIGUOUS_HOLD},   /* and of no task */
+        {"m", "x", "t", 7, AMBIGUOUS_RETRY},   /* its task's, with the model */
+        {"m@w", "x", "t", 7, AMBIGUOUS_RETRY}, /* in any version */
+        {"n", "x", "t", 2, AMBIGUOUS_GIVE_UP}, /* the task weighs more than the model */
+        {"n", "a", "x", 0, AMBIGUOUS_RETRY},   /* the app weighs more than the model */
+        {"n", "a", "t", 0, AMBIGUOUS_RETRY},   /* and than the task */
+        {"m", "a", "t", 3, AMBIGUOUS_HOLD},    /* all three */
+        {NULL, "x", "t", 7, AMBIGUOUS_RETRY},  /* the default's model */
+    };
+    struct catalogue *cat = NULL;
+    struct err err = {""};
+    (void)state;
+    if (catalogue_parse(span_of(routed), "f", &cat, &err) != RC_OK)
+        fail_msg("%s", err.text);
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct span app = span_of(cases[i].app), task = span_of(cases[i].task);
+        const struct cat_model_version *mv =
+            catalogue_route(cat, span_of(cases[i].model), app, task);
+        assert_non_null(mv);
+        const struct cat_retry *retry = catalogue_retry(cat, mv, app, task);
+        if (retry->max_attempts != cases[i].max_attempts || retry->ambiguous != cases[i].says)
+            fail_msg("case %zu: %d, %d", i, retry->max_attempts, (int)retry->ambiguous);
+    }
+    assert_int_equal(cat->routes[1].retry.backoff_base_us, 2000000);
+    assert_int_equal(cat->routes[1].retry.backoff_cap_us, 300000000);
+    assert_int_equal(cat->routes[3].retry.backoff_base_us, 500000); /* no `retry`: as ever */
+    assert_int_equal(cat->routes[3].retry.backoff_cap_us, 60000000);
+    assert_null(catalogue_route(cat, (struct span){0}, SPAN_LIT("x"), SPAN_LIT("x")));
+    catalogue_free(cat);
+}
+
 /* ---- mistakes ------------------------------------------------------------------------------- */
 
 #define HEAD "catalogue: c\nendpoints:\n  - name: e\n    base_url: http://h\n" /* lines 1-4 */
@@ -294,6 +351,24 @@ static const struct {
     {FULL "defaults:\n  - {app: '', model: m}\n", "f:12: key 'app' must not be empty"},
     {FULL "defaults:\n  - model: m\n  - {app: '*', task: '*', model: m}\n",
      "f:13: the default of app '*' and task '*' stands twice"},
+    /* routes */
+    {FULL "routes:\n  - model: n\n", "f:12: there is no model 'n' in this file"},
+    {FULL "routes:\n  - {app: a}\n  - {app: a, task: '*', model: '*'}\n",
+     "f:13: the route of app 'a', task '*' and model '*' stands twice"},
+    {FULL "routes:\n  - {model: m}\n  - {model: m}\n",
+     "f:13: the route of app '*', task '*' and model 'm' stands twice"},
+    {FULL "routes:\n  - default: true\n",
+     "f:12: a route for any model cannot be a default: say in 'model' which one serves"},
+    {FULL "defaults:\n  - model: m\nroutes:\n  - {model: m, default: true}\n",
+     "f:14: the default of app '*' and task '*' stands twice"},
+    {FULL "routes:\n  - retry: hold\n",
+     "f:12: key 'retry' must be a map of keys, and is a single value"},
+    {FULL "routes:\n  - retry: {ambigous: hold}\n",
+     "f:12: this retry has an unknown key 'ambigous': did you mean 'ambiguous'?"},
+    {FULL "routes:\n  - retry: {ambiguous: never}\n", "f:12: key 'ambiguous': "},
+    {FULL "routes:\n  - retry: {max_attempts: 101}\n", "f:12: key 'max_attempts': "},
+    {FULL "routes:\n  - retry: {backoff_base: 2m}\n",
+     "f:12: key 'backoff_base' is longer than 'backoff_cap'"},
 };
 
 static void test_mistakes(void **state)
@@ -513,7 +588,8 @@ int main(void)
         cmocka_unit_test(test_default_of_all), cmocka_unit_test(test_mistakes),
         cmocka_unit_test(test_urls),           cmocka_unit_test(test_credentials),
         cmocka_unit_test(test_files),          cmocka_unit_test(test_too_large),
-        cmocka_unit_test(test_bomb),           cmocka_unit_test(test_documentation),
+        cmocka_unit_test(test_retry),          cmocka_unit_test(test_bomb),
+        cmocka_unit_test(test_documentation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

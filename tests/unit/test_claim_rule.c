@@ -66,6 +66,26 @@ static void test_table(void **state)
         {"no lease", {0}, {.max_attempts = 5}, CLAIM_NO_LEASE},
         {"no lease comes before spent", {.attempts = 5}, {.max_attempts = 5}, CLAIM_NO_LEASE},
         {"spent", {.lease = true, .attempts = 5}, {.max_attempts = 5}, CLAIM_SPENT},
+        {"nobody knows, and its route wants no call then",
+         {.lease = true, .unknown = true, .attempts = 1},
+         {.calls_once = true, .max_attempts = 5},
+         CLAIM_UNKNOWN},
+        {"nobody knows comes before spent",
+         {.lease = true, .unknown = true, .attempts = 5},
+         {.calls_once = true, .max_attempts = 5},
+         CLAIM_UNKNOWN},
+        {"nobody knows, and its route calls again",
+         {.lease = true, .unknown = true, .attempts = 1},
+         {.max_attempts = 5},
+         CLAIM_FREE},
+        {"all is known, whatever its route says",
+         {.lease = true, .attempts = 1},
+         {.calls_once = true, .max_attempts = 5},
+         CLAIM_FREE},
+        {"our own claim is granted: it was never sent",
+         {.mine = 2, .lease = true, .unknown = true, .attempts = 2},
+         {.claim_sent = true, .number = 2, .calls_once = true, .max_attempts = 5},
+         CLAIM_GRANTED},
         {"one left", {.lease = true, .attempts = 4}, {.max_attempts = 5}, CLAIM_FREE},
     };
     for (size_t i = 0; i < COUNT(rows); i++)
@@ -77,22 +97,27 @@ static void test_table(void **state)
 static void test_never(void **state)
 {
     (void)state;
-    for (int bits = 0; bits < 1 << 9; bits++) {
+    for (int bits = 0; bits < 1 << 11; bits++) {
         struct claim_facts f = {.done = bits & 1,
                                 .parked = bits & 2,
                                 .parked_mine = bits & 4,
                                 .live = bits & 8,
                                 .lease = bits & 16,
                                 .mine = bits & 32 ? 3 : 0,
-                                .attempts = bits & 64 ? 5 : 1};
-        struct claim_ask ask = {
-            .claim_sent = bits & 128, .ask_only = bits & 256, .number = 3, .max_attempts = 5};
+                                .attempts = bits & 64 ? 5 : 1,
+                                .unknown = bits & 512};
+        struct claim_ask ask = {.claim_sent = bits & 128,
+                                .ask_only = bits & 256,
+                                .calls_once = bits & 1024,
+                                .number = 3,
+                                .max_attempts = 5};
         enum claim_answer answer = claim_rule(&f, &ask);
         assert_true(answer != CLAIM_NONE);
         if (answer == CLAIM_GRANTED) /* only what was committed already */
             assert_true(f.mine == 3 && ask.claim_sent && !f.done);
         if (answer == CLAIM_FREE) /* nobody else calls, nothing ended */
-            assert_true(!f.done && !f.live && !f.mine && (f.lease || ask.ask_only));
+            assert_true(!f.done && !f.live && !f.mine && (f.lease || ask.ask_only) &&
+                        (!(f.unknown && ask.calls_once) || ask.ask_only));
     }
 }
 

@@ -41,6 +41,8 @@ static const struct row rows[] = {
     {"class", 18, "over_cost"},
     {"class", 19, "unstorable"},
     {"class", 20, "model_not_live"},
+    {"class", 24, "held"},
+    {"class", 25, "given_up"},
     {"class", 30, "unsent"},
     {"class", 31, "tls_config"},
     {"class", 32, "ambiguous"},

@@ -304,7 +304,9 @@ static void test_price(void **state)
 /* ---- decisions ----------------------------------------------------------------------------------
  */
 
+static const struct cat_retry as_ever = CATALOGUE_RETRY_DEFAULT;
 static const struct job_facts first_call = {
+    .retry = &as_ever,
     .attempts = 1,
     .max_attempts = 5,
     .uncounted = 1,
@@ -367,6 +369,57 @@ static void test_decide(void **state)
         assert_int_equal(decide(rows[i].class, -1, &f).action, rows[i].last);
         assert_int_equal(outcome_counts(rows[i].class), rows[i].counts);
     }
+}
+
+/* By its route: where nobody knows what came of a call, whatever else the class says. */
+static void test_decide_by_route(void **state)
+{
+    static const struct {
+        enum class class;
+        bool unknown;
+        int64_t pause_s;
+    } rows[] = {{CLASS_AMBIGUOUS, true, 0},    {CLASS_LOST, true, 0},
+                {CLASS_ABORTED, true, 0},      {CLASS_CONFLICT, false, 0},
+                {CLASS_UNSENT, false, 0},      {CLASS_SERVER_ERROR, false, 0},
+                {CLASS_CREDENTIAL, false, 60}, {CLASS_THROTTLED, false, 0}};
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++)
+        for (enum ambiguous says = AMBIGUOUS_RETRY; says <= AMBIGUOUS_GIVE_UP; says++) {
+            struct cat_retry retry = as_ever;
+            struct job_facts f = first_call;
+            retry.ambiguous = says;
+            f.retry = &retry;
+            struct decision d = decide(rows[i].class, -1, &f);
+            bool ends = rows[i].unknown && says != AMBIGUOUS_RETRY;
+            assert_int_equal(d.action, ends ? ACTION_DEAD : ACTION_RETRY);
+            assert_int_equal(d.why, !ends                    ? rows[i].class
+                                    : says == AMBIGUOUS_HOLD ? CLASS_HELD
+                                                             : CLASS_GIVEN_UP);
+            assert_int_equal(d.pause_us, rows[i].pause_s * S);
+            f.deadline_us = 1; /* a job that is held does not expire instead */
+            assert_int_equal(decide(rows[i].class, -1, &f).action,
+                             ends ? ACTION_DEAD : ACTION_EXPIRE);
+        }
+}
+
+static void test_delays_of_a_route(void **state)
+{
+    struct cat_retry retry = {.backoff_base_us = 4000000, .backoff_cap_us = 6000000};
+    struct job_facts f = first_call;
+    int64_t most[3] = {0};
+    (void)state;
+    f.retry = &retry;
+    f.max_attempts = 9;
+    for (f.seed = 0; f.seed < 300; f.seed++)
+        for (int n = 0; n < 3; n++) {
+            f.attempts = f.uncounted = n + 1;
+            int64_t delay_us = decide(CLASS_AMBIGUOUS, -1, &f).delay_us;
+            most[n] = delay_us > most[n] ? delay_us : most[n];
+            assert_true(decide(CLASS_UNSENT, -1, &f).delay_us <= S << n); /* none of its base */
+        }
+    assert_in_range(most[0], 3600000, 4000000);
+    assert_in_range(most[1], 5400000, 6000000);
+    assert_in_range(most[2], 5400000, 6000000);
 }
 
 /* Calls that do not count would go on for ever, and their number past its column. */
@@ -587,14 +640,24 @@ static void test_document(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_faults),       cmocka_unit_test(test_statuses),
-        cmocka_unit_test(test_bodies),       cmocka_unit_test(test_quoted_words),
-        cmocka_unit_test(test_error_text),   cmocka_unit_test(test_hint_is_kept),
-        cmocka_unit_test(test_price),        cmocka_unit_test(test_decide),
-        cmocka_unit_test(test_decide_500),   cmocka_unit_test(test_decide_calls),
-        cmocka_unit_test(test_decide_reask), cmocka_unit_test(test_decide_ours),
-        cmocka_unit_test(test_delays),       cmocka_unit_test(test_pauses),
-        cmocka_unit_test(test_deadline),     cmocka_unit_test(test_backoff),
+        cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_statuses),
+        cmocka_unit_test(test_bodies),
+        cmocka_unit_test(test_quoted_words),
+        cmocka_unit_test(test_error_text),
+        cmocka_unit_test(test_hint_is_kept),
+        cmocka_unit_test(test_price),
+        cmocka_unit_test(test_decide),
+        cmocka_unit_test(test_decide_500),
+        cmocka_unit_test(test_decide_by_route),
+        cmocka_unit_test(test_delays_of_a_route),
+        cmocka_unit_test(test_decide_calls),
+        cmocka_unit_test(test_decide_reask),
+        cmocka_unit_test(test_decide_ours),
+        cmocka_unit_test(test_delays),
+        cmocka_unit_test(test_pauses),
+        cmocka_unit_test(test_deadline),
+        cmocka_unit_test(test_backoff),
         cmocka_unit_test(test_document),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

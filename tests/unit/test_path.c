@@ -119,6 +119,57 @@ static void test_a_held_endpoint_is_left_alone(void **state)
     world_turn_until_called(w, 2);
 }
 
+/* ---- routes -------------------------------------------------------------------------------- */
+
+static struct cat_route hold = {.model = -1, .retry = {.ambiguous = AMBIGUOUS_HOLD}};
+
+static void route_holds(struct world *w)
+{
+    static char any[] = "*";
+    hold.app = hold.task = any;
+    w->catalogue.routes = &hold;
+    w->catalogue.route_count = 1;
+}
+
+/* Nobody knows what came of its call: it ends, and says so. One that is known to have failed is
+ * called again. */
+static void test_a_job_is_held_by_its_route(void **state)
+{
+    struct world *w = *state;
+    route_holds(w);
+    world_add_record(w, 0);
+    world_turn_until_called(w, 1);
+    world_end_call(w, 0, 408, "");
+    world_turn_until_called(w, 1);
+    world_end_call(w, 0, 504, "");
+    for (int i = 0; i < SHORT_WAIT_US / TURN_US; i++)
+        world_turn(w);
+    assert_int_equal(w->ended, 1);
+    assert_int_equal(w->class, CLASS_HELD);
+    assert_non_null(strstr(w->reason, "holds jobs for review"));
+    assert_non_null(strstr(w->reason, "HTTP 504"));
+    assert_int_equal(w->call_count, 0);
+}
+
+/* Its worker died with the call open: the ledger says so, in the claim's answer. */
+static void test_a_lost_call_is_held_by_its_route(void **state)
+{
+    struct world *w = *state;
+    route_holds(w);
+    world_add_record(w, 0);
+    for (int i = 0; i < 100 && !w->claim_count; i++)
+        (void)path_tick(w->path);
+    assert_int_equal(w->claim_count, 1);
+    struct job *job = w->claims[--w->claim_count];
+    job->claim_answer = CLAIM_UNKNOWN;
+    path_claimed(w->path, job);
+    world_turn(w);
+    assert_int_equal(w->ended, 1);
+    assert_int_equal(w->class, CLASS_HELD);
+    assert_non_null(strstr(w->reason, "a worker died"));
+    assert_int_equal(w->call_count, 0);
+}
+
 /* ---- re-asks: an answer that is none of the labels is complained of, once ------------------ */
 
 static const struct span labels = {"\x92\xa1y\xa1n", 5};
@@ -533,6 +584,8 @@ int main(void)
         TEST(test_a_crowd_makes_room_for_others),
         TEST(test_pulls_ahead_of_a_busy_endpoint),
         TEST(test_a_held_endpoint_is_left_alone),
+        TEST(test_a_job_is_held_by_its_route),
+        TEST(test_a_lost_call_is_held_by_its_route),
         TEST(test_a_reask_complains),
         TEST(test_a_failed_reask_is_sent_as_it_was),
         TEST(test_an_unreadable_reply_is_reasked_once),
