@@ -264,6 +264,43 @@ static const struct opt doctor_opts[] = {
     JSON_OPT,
     END_OPT,
 };
+static const struct opt upkeep_opts[] = {
+    {.name = "only",
+     .type = OPT_LIST,
+     .arg = "ACT",
+     .help = "partitions, drop, calls, progress, workers or records; may stand many times"},
+    {.name = "retention",
+     .type = OPT_TEXT,
+     .arg = "DURATION",
+     .help = "drop what is older: 180d (default: setting retention_days)"},
+    {.name = "kafka-keep",
+     .type = OPT_TEXT,
+     .arg = "DURATION",
+     .help = "keep settled records so long (default: setting kafka_keep_days)"},
+    {.name = "lost-after",
+     .type = OPT_TEXT,
+     .arg = "DURATION",
+     .help = "a call open for longer, whose worker is gone, is lost (default: 1h)"},
+    {.name = "drop-unfinished",
+     .type = OPT_FLAG,
+     .help = "drop also what holds jobs that have not ended, or letters under review"},
+    {.name = "dry-run", .type = OPT_FLAG, .help = "say what would be done, do nothing"},
+    ACTOR_OPT,
+    JSON_OPT,
+    END_OPT,
+};
+static const struct opt rewind_opts[] = {
+    {.name = "to",
+     .type = OPT_TEXT,
+     .arg = "TIME",
+     .help = "2026-11-21T10:43:00Z, or 90m, 24h, 7d ago; or start: all that Kafka has kept"},
+    {.name = "lane", .type = OPT_TEXT, .arg = "LANE", .help = "only this one (default: all)"},
+    {.name = "dry-run", .type = OPT_FLAG, .help = "say what would be done, do nothing"},
+    REASON_OPT,
+    ACTOR_OPT,
+    JSON_OPT,
+    END_OPT,
+};
 static const struct opt explain_opts[] = {
     {.name = "generation",
      .type = OPT_INT,
@@ -465,6 +502,39 @@ const struct cmd cmd_table[] = {
      .help = "Kafka, Postgres, catalogue, endpoints, workers, clocks: a line a check, ok, skipped "
              "(with\nthe reason), warning or error, and its remedy. It changes nothing. Exits 0 "
              "without errors,\n1 with, 3 when neither Kafka nor Postgres answers."},
+    {.name = "upkeep",
+     .args = "",
+     .opts = upkeep_opts,
+     .run = upkeep,
+     .summary = "the daily housekeeping: partitions, retention, Kafka's records, calls left open",
+     .help =
+         "Safe to run at any time, beside workers and another upkeep; with the login of `inferq "
+         "migrate`.\n"
+         "  partitions  makes those of the weeks to come\n"
+         "  drop        drops those older than the retention; one that holds jobs that have not "
+         "ended,\n"
+         "              or dead letters under review, stays, and so do those after it\n"
+         "  calls       closes calls that workers left open for good, as lost\n"
+         "  progress    rolls up the progress rows of batches that rest\n"
+         "  workers     deletes those that are older than any call\n"
+         "  records     deletes from Kafka what is settled and old enough\n"
+         "The settings are rows of inferq.setting: retention_days (0: all is kept), "
+         "kafka_keep_days (7;\nat least the interval between two backups of Postgres), "
+         "partition_days, partitions_ahead.\nOne act that fails leaves the others; the exit code "
+         "is that of the first that failed."},
+    {.name = "rewind",
+     .args = "",
+     .opts = rewind_opts,
+     .run = rewind_group,
+     .summary = "let workers read Kafka again from a time on, after Postgres was restored",
+     .help =
+         "Sets the offsets of the workers' group back to the first records of TIME or later, never "
+         "forward.\nStop all workers first: Kafka refuses while the group has members. What is "
+         "read again and has\nended is settled without a call; what the restored database does "
+         "not know runs.\n"
+         "A record's time is that of its production, and it may have waited: take a TIME before "
+         "the oldest\njob that had not ended when the backup was made. Earlier is always safe, and "
+         "start is safest."},
     {.name = "help",
      .args = "[COMMAND | config]",
      .args_max = 2,

@@ -111,12 +111,14 @@ MANIFESTS = {(m["kind"], m["metadata"]["name"]): m
              for m in yaml.safe_load_all(path.read_text()) if m.get("metadata")}
 WORKER_POD = MANIFESTS["Deployment", "inferq-worker"]["spec"]["template"]
 JOB_POD = MANIFESTS["Job", "inferq-migrate"]["spec"]["template"]
+UPKEEP_POD = MANIFESTS["CronJob", "inferq-upkeep"]["spec"]["jobTemplate"]["spec"]["template"]
+UPKEEP_UNIT = (DEPLOY / "systemd" / "inferq-upkeep.service").read_text()
 SCALED = MANIFESTS["ScaledObject", "inferq-worker"]["spec"]
 KAFKA_CONF = DEPLOY / "compose" / "kafka.conf"
 
 
 def containers():
-    pods = (WORKER_POD, JOB_POD)
+    pods = (WORKER_POD, JOB_POD, UPKEEP_POD)
     return [c for pod in pods for c in pod["spec"].get("initContainers", []) + pod["spec"]["containers"]]
 
 
@@ -207,12 +209,23 @@ def inferq_commands():
     found = {name: s["command"] for name, s in SERVICES.items()
              if s.get("image", "").startswith("${INFERQ_IMAGE") and "command" in s}
     found.update({c["name"]: c["args"] for c in containers() if c["image"] == "inferq"})
+    program, *words = shlex.split(re.search("^ExecStart=(.*)$", UPKEEP_UNIT, re.MULTILINE)[1])
+    assert program == "/usr/bin/inferq"
+    found["inferq-upkeep.service"] = words
     return found
+
+
+def test_the_timer_starts_the_upkeep_and_is_installed():
+    timer = (DEPLOY / "systemd" / "inferq-upkeep.timer").read_text()
+    assert re.search(r"^OnCalendar=", timer, re.MULTILINE) and "Unit=" not in timer, "its namesake"
+    installed = (DEPLOY / "systemd" / "install").read_text()
+    for name in ("inferq-upkeep.service", "inferq-upkeep.timer"):
+        assert f"/usr/lib/systemd/system/{name}" in installed
 
 
 def test_commands_and_flags_exist():
     commands = inferq_commands()
-    assert {words[0] for words in commands.values()} == {"migrate", "topics"}
+    assert {words[0] for words in commands.values()} == {"migrate", "topics", "upkeep"}
     for where, words in commands.items():
         said = help_of("inferq", "help", words[0])
         for flag in [w for w in words if w.startswith("--")]:
