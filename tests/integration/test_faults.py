@@ -56,6 +56,11 @@ CASES = {
     "429 for long": Case("status=429 retry-after=7 times=1", THROTTLED_ONCE),
     "500 once": Case("status=500 times=1", [("server_error", "unknown"), OK]),
     "500 always": Case("status=500", [("server_error", "unknown")] * 2, "dead", "server_error"),
+    "409": Case("status=409 times=1", [("conflict", "estimated"), OK]),
+    "524": Case("status=524 error=text times=1", AMBIGUOUS_ONCE),
+    "empty": Case("answer=empty times=1", [("bad_output", "exact"), OK]),
+    "empty twice": Case("answer=empty", [("bad_output", "exact")] * 2, "dead", "bad_output"),
+    "a model of another name": Case("model-name=somebody-else", [OK]),
     "503": Case("status=503 times=1", [("overloaded", "none"), OK]),
     "529": Case("status=529 times=1", [("overloaded", "none"), OK]),
     "refusal in the message": Case("refusal=message", [("refused", "exact")], "dead", "refused"),
@@ -66,6 +71,9 @@ CASES = {
 }
 
 
+DYING = ("die-reset", "die-hang", "die-close")
+
+
 def slug(name):
     return "f-" + name.replace(" ", "-").replace(",", "")
 
@@ -74,7 +82,8 @@ def slug(name):
 def world(worlds):
     models = [model(slug(name), retry=case.retry, **case.endpoint) for name, case in CASES.items()]
     gone = model("f-gone", base_url="http://127.0.0.1:9")  # the discard port: nobody listens
-    made = worlds(models=[*models, gone])
+    dying = [model(f"f-{fault}", max_in_flight=1, timeout="3s") for fault in DYING]
+    made = worlds(models=[*models, gone, *dying])
     made.start_worker()
     made.batches = {name: made.ask(f"[[sim: {case.sim}]] case {name}", model=slug(name),
                                    batch=slug(name), options=case.options)
@@ -103,6 +112,10 @@ def test_fault(world, name):
         assert result["cost_nusd"] is None, "absent is not zero"
     letters = world.letters(batch)
     assert [x["class"] for x in letters] == ([case.outcome] if case.status == "dead" else [])
+    # The model saw each of these calls, once, and no other.
+    begun = [(line["job"], line["call"]) for line in world.sim.lines("begin")]
+    assert [call for job, call in begun if job == str(calls[0]["job_id"])] == [
+        c["number"] for c in calls]
 
 
 def gaps(world, name):
@@ -136,6 +149,35 @@ def test_a_reply_that_came_whole_counts_even_if_the_connection_is_reset(world):
     batch = world.ask("[[sim: fault=reset-after times=1]] whole", model="m")
     assert world.wait_ended(batch)["succeeded"] == 1
     assert [c["class"] for c in world.calls(batch)] in (["ok"], ["ambiguous", "ok"])
+
+
+def test_a_model_of_another_name_is_told_and_changes_nothing(world):
+    """What an answer calls its model proves no version: it is kept, beside the version that was
+    asked."""
+    batch = world.batches["a model of another name"]
+    assert world.wait_ended(batch, 60)["succeeded"] == 1
+    assert world.rows("SELECT DISTINCT c.model_reported, v.label FROM call c JOIN model_version v"
+                      " USING (model_version_id) WHERE c.batch_id = %s", batch) == [
+        ("somebody-else", slug("a model of another name") + "@1")]
+
+
+@pytest.mark.parametrize("fault", DYING)
+def test_connections_that_die_after_an_error_harm_nobody(world, fault):
+    """One call at a time: were the connection used again, the next job would meet its end. Errors
+    that are the job's own leave nothing behind for its neighbours."""
+    world.connections_die = True
+    texts = [text for i in range(4) for text in (f"[[sim: status=400 fault={fault}]] bad {i}",
+                                                 f"good {i}")]
+    batch = world.ask(*texts, model=f"f-{fault}")
+    counts = world.wait_ended(batch, 60)
+    assert (counts["dead"], counts["succeeded"]) == (4, 4)
+    calls = world.calls(batch)
+    assert {c["class"] for c in calls} <= {"ok", "invalid", "ambiguous"}
+    begun = [(line["job"], line["call"]) for line in world.sim.lines("begin")]
+    mine = [call for call in begun if call[0] in {str(c["job_id"]) for c in calls}]
+    assert len(mine) == len(set(mine)), "a call was sent twice"
+    for i in range(4):  # an error is told once, whatever its connection does afterwards
+        assert [c["class"] for c in world.calls(batch, f"job-{2 * i}")][-1] == "invalid"
 
 
 def test_oversized_and_foreign_replies_die_after_bounded_tries(world):

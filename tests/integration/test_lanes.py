@@ -1,0 +1,74 @@
+"""Neighbours in lanes: what is blocked holds up nobody else. Told by the order of endings and by the
+witness, never by seconds. Apps beside each other are in test_fairness.py, a slow job among fast ones
+in test_span.py."""
+from checks import finish
+from harness import VARIANT, model, wait_for
+from memory import peak_kb
+from tally import LONG
+
+DEAD, HEALTHY = (50_000, 1_000) if LONG else (5_000, 300)
+LANE_JOBS = 500
+GROWTH_KB = 48 << 10  # far below what the crowd would take, were it held in memory
+HIGH, LOW = 2_000, 40
+
+
+def seen(world, batch):
+    """How often the model saw each job of the batch, most often first."""
+    jobs = {str(job): 0 for job, in world.rows("SELECT job_id FROM result WHERE batch_id = %s", batch)}
+    for line in world.sim.lines("begin"):
+        if line["job"] in jobs:
+            jobs[line["job"]] += 1
+    return sorted(jobs.values(), reverse=True)
+
+
+def test_the_jobs_of_a_dead_endpoint_hold_up_nobody_behind_them(lone_world):
+    """They fill the lane many times over. They leave for Postgres and are probed one at a time; those
+    behind them in the lane are served, once each, while not one of them has ended."""
+    gone = model("gone", base_url="http://127.0.0.1:9")  # the discard port: nobody listens
+    world = lone_world(models=[gone], partitions=1, conf={
+        "lane.normal.max_jobs": str(LANE_JOBS), "short_wait": "500ms"})
+    crowd = world.ask(*[f"never {i}" for i in range(DEAD)], model="gone")
+    behind = world.ask(*[f"soon {i}" for i in range(HEALTHY)])
+    worker = world.start_worker()
+    wait_for(lambda: world.value("SELECT count(*) FROM parked") >= 2 * LANE_JOBS, 120,
+             "a part of the crowd in Postgres")
+    early_kb = peak_kb(worker.pid)
+    assert world.wait_ended(behind, 300)["succeeded"] == HEALTHY
+    assert seen(world, behind) == [1] * HEALTHY
+    assert world.counts(crowd)["pending"] == DEAD, "nothing ended of what cannot be called"
+    calls = world.calls(crowd)
+    assert {(c["class"], c["cost_nusd"]) for c in calls} == {("unsent", 0)}
+    assert len(calls) < DEAD / 10, "most of the crowd was never tried"
+    wait_for(lambda: worker.metric("inferq_lag_records", lane="normal") <= 2 * LANE_JOBS, 120,
+             "a lag without the crowd")
+    if VARIANT != "asan":  # which keeps what was freed
+        assert peak_kb(worker.pid) - early_kb < GROWTH_KB
+    world.inferq("batch", "cancel", str(crowd))
+    assert world.wait_ended(crowd, 300)["cancelled"] == DEAD
+    finish(world)
+
+
+def test_the_low_lane_has_its_share_while_the_high_one_never_ends(lone_world):
+    """By weight it would get one dispatch in a thousand; its minimum share is a twentieth."""
+    world = lone_world(models=[model("narrow", max_in_flight=4)], conf={
+        "lane.high.weight": "1000", "lane.low.weight": "1", "lane.low.min_share": "50",
+        "lane.age_boost": "0s"})
+    high = world.ask(*[f"[[sim: latency=5ms]] word {i}" for i in range(HIGH)], model="narrow",
+                     options=("--priority", "high"))
+    low = world.ask(*[f"[[sim: latency=5ms]] text {i}" for i in range(LOW)], model="narrow",
+                    options=("--priority", "low"))
+    world.start_worker()
+    assert world.wait_ended(low, 300)["succeeded"] == LOW
+    # Of the calls from the low lane's first to its last; a twentieth, but for what a batch rounds.
+    [(beside,)] = world.rows(
+        "SELECT count(*) FROM call, (SELECT min(claimed_at) AS first, max(claimed_at) AS last"
+        " FROM call WHERE batch_id = %s) l WHERE batch_id = %s AND claimed_at BETWEEN first AND last",
+        low, high)
+    assert beside > 0, "the high lane had work meanwhile"
+    assert LOW / (LOW + beside) > 0.03, f"{beside} calls of the high lane beside {LOW}"
+    assert world.wait_ended(high, 300)["succeeded"] == HIGH
+    [(after,)] = world.rows(
+        "SELECT count(*) FROM call WHERE batch_id = %s AND claimed_at >"
+        " (SELECT max(claimed_at) FROM call WHERE batch_id = %s)", high, low)
+    assert after > 0, "the high lane's work outlasted the low one's"
+    finish(world)
