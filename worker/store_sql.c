@@ -50,6 +50,11 @@ const char *const store_settings_keep[] = {PLANNER, "SET synchronous_commit = of
             " AND w.fenced"                                                                       \
     }
 
+/* After LOSE: what is open now is live, or its owner was fenced since; then LOSE comes again. Were
+ * only live calls asked for, a fence that commits between the two would leave one open for ever. */
+#define NO_OPEN_CALL \
+    "NOT EXISTS (SELECT FROM inferq.call k WHERE k.job_id = u.job_id AND k.done_at IS NULL)"
+
 const struct pg_stmt store_sql_claim[] = {
     [SQL_CLAIM] = {"claim", CLAIM_HEAD CLAIM_TAIL},
     /* $1 jobs, $2 seconds past the lease */
@@ -83,10 +88,7 @@ const struct pg_stmt store_sql_claim[] = {
          "   FROM inferq.call c LEFT JOIN inferq.worker w ON w.worker_id = c.worker_id"
          "   WHERE c.job_id = u.job_id) k ON true ORDER BY u.job_id"},
     [SQL_LOSE] = LOSE,
-    [SQL_TAKE] =
-        {"take", CLAIM_HEAD
-         " AND NOT EXISTS (SELECT FROM inferq.call k JOIN inferq.worker w USING (worker_id)"
-         "   WHERE k.job_id = u.job_id AND k.done_at IS NULL AND NOT w.fenced)" CLAIM_TAIL},
+    [SQL_TAKE] = {"take", CLAIM_HEAD " AND " NO_OPEN_CALL CLAIM_TAIL},
     /* $1 jobs */
     [SQL_DROP_DONE] = {"drop_done",
                        "DELETE FROM inferq.parked p USING unnest($1::uuid[]) AS u (job_id)"
@@ -188,10 +190,8 @@ const struct pg_stmt store_sql_claim[] = {
     " ELSE coalesce(sum(k.cost_nusd), 0)::int8 END"                  \
     " FROM inferq.call k WHERE k.job_id = u.job_id) END"
 
-/* It yields to a live call elsewhere. */
-#define STORE_YIELDS                                                                   \
-    " OR NOT EXISTS (SELECT FROM inferq.call k JOIN inferq.worker w USING (worker_id)" \
-    "   WHERE k.job_id = u.job_id AND k.done_at IS NULL AND NOT w.fenced)"
+/* It yields to a call elsewhere. */
+#define STORE_YIELDS " OR " NO_OPEN_CALL
 
 #define STORE_DONE                                       \
     " ORDER BY u.job_id ON CONFLICT (job_id) DO NOTHING" \

@@ -128,6 +128,44 @@ static void others_wait_while_a_batch_is_open(void **state)
     assert_false(others_wait("a")); /* never sealed: not for ever */
 }
 
+/* The owner of a job's open call is fenced after LOSE looked and before TAKE does: nothing is
+ * taken, or the call would stay open beside the next one. With LOSE once more it is. */
+static void nothing_is_taken_past_an_open_call(void **state)
+{
+    static char sql[16384];
+    char lose[128], take[512];
+    (void)state;
+    pg_rows_free(scratch_ask(&scratch, "SELECT ensure_partitions()", NULL));
+    scratch_run(&scratch, "INSERT INTO worker (host, pid, build, lease_until)"
+                          " VALUES ('h', 2, 'b', now() - interval '1 h');"
+                          "INSERT INTO call (job_id, batch_id, worker_id, model_version_id,"
+                          " endpoint_id, number, kind) SELECT uuid_floor(extract(epoch FROM"
+                          " now())::int8 * 1000), gen_random_uuid(), 2, 1, 1, 1, 1");
+    struct pg_rows *rows = scratch_ask(&scratch, "SELECT job_id::text FROM call", NULL);
+    struct span id = pg_get_span(rows, 0, 0);
+    (void)snprintf(lose, sizeof lose, "EXECUTE lose ('{%.*s}')", (int)id.n, id.p);
+    (void)snprintf(take, sizeof take,
+                   "EXECUTE take (1, '{%.*s}', '{2}', '{2}', '{%.*s}', '{1}', '{1}', '{1}', '{1}',"
+                   " '{1}', '{f}')",
+                   (int)id.n, id.p, (int)id.n, id.p);
+    pg_rows_free(rows);
+    for (int i = SQL_LOSE; i <= SQL_TAKE; i++) {
+        (void)snprintf(sql, sizeof sql, "PREPARE %s AS %s", store_sql_claim[i].name,
+                       store_sql_claim[i].sql);
+        scratch_run(&scratch, sql);
+    }
+    scratch_run(&scratch, lose);
+    scratch_run(&scratch, "UPDATE worker SET fenced = true WHERE worker_id = 2");
+    rows = scratch_ask(&scratch, take, NULL);
+    assert_int_equal(pg_row_count(rows), 0);
+    pg_rows_free(rows);
+    scratch_run(&scratch, lose);
+    rows = scratch_ask(&scratch, take, NULL);
+    assert_int_equal(pg_row_count(rows), 1);
+    pg_rows_free(rows);
+    assert_int_equal(scratch_int(&scratch, "SELECT count(*) FROM call WHERE done_at IS NULL"), 1);
+}
+
 static int open_scratch(void **state)
 {
     (void)state;
@@ -150,6 +188,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pull_takes_what_was_asked_for),
         cmocka_unit_test(waking_stops_where_it_should),
+        cmocka_unit_test(nothing_is_taken_past_an_open_call),
         cmocka_unit_test(others_wait_while_a_batch_is_open),
     };
     return cmocka_run_group_tests(tests, open_scratch, close_scratch);

@@ -18,12 +18,10 @@ static bool is_fenced(const struct fake_pg *db, int64_t worker_id)
     return w && w->fenced;
 }
 
-/* EXISTS (... call k JOIN worker w ... k.done_at IS NULL AND NOT w.fenced) */
-static bool has_live_call(const struct fake_pg *db, const struct jobid *job_id)
+static bool has_open_call(const struct fake_pg *db, const struct jobid *job_id)
 {
     for (const struct fake_call_row *c = fake_pg_calls(db, job_id); c; c = c->next)
-        if (c->done_at == FAKE_NULL && fake_pg_worker(db, c->worker_id) &&
-            !is_fenced(db, c->worker_id))
+        if (c->done_at == FAKE_NULL)
             return true;
     return false;
 }
@@ -54,7 +52,7 @@ static bool may_claim(const struct fake_pg *db, const struct fake_stmt *s,
 {
     if (p->null)
         return true; /* joins nothing; the insert refuses it */
-    if (fake_pg_result(db, &p->id) || (take && has_live_call(db, &p->id)))
+    if (fake_pg_result(db, &p->id) || (take && has_open_call(db, &p->id)))
         return false;
     return fake_arg_int(s, CLAIM_LAST, p->u) == 1 || !fake_pg_parked(db, &p->id);
 }
@@ -341,7 +339,7 @@ static enum rc store_results(struct fake_txn *t, const struct fake_stmt *s, bool
     for (int u = 0; u < n; u++) {
         struct fake_pick p = pick(s, STORE_RESULT, u);
         if (!fake_arg_null(s, STORE_CALL_NUMBER, u) ||
-            (!called && (p.null || !has_live_call(t->db, &p.id))))
+            (!called && (p.null || !has_open_call(t->db, &p.id))))
             picks[picked++] = p;
     }
     fake_pick_sort(picks, picked);
