@@ -86,9 +86,11 @@ LD_asan     := $(SANITIZE) -static-libubsan
 # Debian 13 names msgpack-c's file msgpack-c.pc.
 MSGPACK_PC := $(shell $(PKG_CONFIG) --exists msgpack 2>/dev/null && echo msgpack || echo msgpack-c)
 PACKAGES := rdkafka libcurl $(MSGPACK_PC) libpq jansson libuv libmicrohttpd libcrypto yaml-0.1
+# Only the libraries: what ncurses asks of the compiler is given already.
+CURSES_LIBS := $(shell $(PKG_CONFIG) --libs ncursesw 2>/dev/null)
 # Empty before `make deps` has run; the compiler then names the header that is missing.
 PC_CFLAGS   := $(shell $(PKG_CONFIG) --cflags $(PACKAGES) 2>/dev/null)
-PC_LIBS     := $(shell $(PKG_CONFIG) --libs $(PACKAGES) 2>/dev/null) -lm
+PC_LIBS     := $(shell $(PKG_CONFIG) --libs $(PACKAGES) 2>/dev/null) $(CURSES_LIBS) -lm
 CMOCKA_LIBS := $(shell $(PKG_CONFIG) --libs cmocka 2>/dev/null)
 
 # _GNU_SOURCE is empty, as a file's own `#define _GNU_SOURCE` is.

@@ -92,6 +92,7 @@ enum rc migrate(struct ctx *ctx, struct err *err);
 enum rc results(struct ctx *ctx, struct err *err);
 enum rc rewind_group(struct ctx *ctx, struct err *err);
 enum rc submit(struct ctx *ctx, struct err *err);
+enum rc top(struct ctx *ctx, struct err *err);
 enum rc topics(struct ctx *ctx, struct err *err);
 enum rc upkeep(struct ctx *ctx, struct err *err);
 enum rc worker_drain(struct ctx *ctx, struct err *err);

@@ -102,6 +102,16 @@ static const struct opt watch_opts[] = {
     {.name = "json", .type = OPT_FLAG, .help = "one JSON object a line, when something changed"},
     END_OPT,
 };
+static const struct opt top_opts[] = {
+    {.name = "interval-ms",
+     .type = OPT_INT,
+     .arg = "MS",
+     .min = 200,
+     .max = 3600000,
+     .help = "how often to look at the most (default: 2000)"},
+    {.name = "once", .type = OPT_FLAG, .help = "one look, as text; no terminal is needed"},
+    END_OPT,
+};
 static const struct opt cancel_opts[] = {ACTOR_OPT, JSON_OPT, END_OPT};
 static const struct opt seal_opts[] = {
     {.name = "total",
@@ -535,6 +545,17 @@ const struct cmd cmd_table[] = {
          "A record's time is that of its production, and it may have waited: take a TIME before "
          "the oldest\njob that had not ended when the backup was made. Earlier is always safe, and "
          "start is safest."},
+    {.name = "top",
+     .args = "",
+     .opts = top_opts,
+     .run = top,
+     .summary = "live view: lanes, rates, errors, cost, endpoints, workers, batches",
+     .help =
+         "Rates are over the last 10 s. LAG is the records of a lane's topic that are not done.\n"
+         "PARKED jobs wait in Postgres, those DUE could run now; each is counted up to 10000 per\n"
+         "endpoint. BATCH lists what has not ended of the 200 newest; LEFT is how long it takes\n"
+         "at this rate. Keys: q ends, p holds the view still and lets it go on, space looks at\n"
+         "once."},
     {.name = "help",
      .args = "[COMMAND | config]",
      .args_max = 2,
