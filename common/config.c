@@ -447,3 +447,54 @@ bool config_kafka_entry(const struct config *c, size_t i, const char **ret_name,
     *ret_value = c->kafka[i].value.text;
     return true;
 }
+
+/* ---- another reading of the same keys ------------------------------------------------------- */
+
+static bool same_value(const struct config_value *a, const struct config_value *b)
+{
+    if (!a->text || !b->text)
+        return a->text == b->text;
+    return strcmp(a->text, b->text) == 0;
+}
+
+bool config_same(const struct config *a, const struct config *b, const char *key)
+{
+    int i;
+    assert(a->keys == b->keys);
+    const struct config_value *value = value_of(a, key, &i);
+    if (a->keys[i].type != CONFIG_TEXT) /* "1m" is "60s" */
+        return value->num == b->values[i].num;
+    return same_value(value, &b->values[i]);
+}
+
+static const struct config_value *kafka_value(const struct config *c, const char *name)
+{
+    for (size_t i = 0; i < c->kafka_count; i++)
+        if (strcmp(c->kafka[i].name, name) == 0)
+            return &c->kafka[i].value;
+    return NULL;
+}
+
+bool config_same_kafka(const struct config *a, const struct config *b)
+{
+    if (a->kafka_count != b->kafka_count)
+        return false;
+    for (size_t i = 0; i < a->kafka_count; i++) {
+        const struct config_value *other = kafka_value(b, a->kafka[i].name);
+        if (!other || !same_value(&a->kafka[i].value, other))
+            return false;
+    }
+    return true;
+}
+
+void config_take_reloadable(struct config *c, struct config *from)
+{
+    assert(c->keys == from->keys);
+    for (size_t i = 0; i < c->key_count; i++) {
+        struct config_value held = c->values[i];
+        if (!c->keys[i].reloadable)
+            continue;
+        c->values[i] = from->values[i];
+        from->values[i] = held;
+    }
+}

@@ -80,6 +80,15 @@ const char *config_origin(const struct config *c, const char *key);
 bool config_kafka_entry(const struct config *c, size_t i, const char **ret_name,
                         const char **ret_value);
 
+/* Whether both have the same value for it, wherever that comes from; both of the same table. */
+bool config_same(const struct config *a, const struct config *b, const char *key);
+/* The same of all kafka.* keys together. */
+bool config_same_kafka(const struct config *a, const struct config *b);
+/* Gives `c` the values that `from` has for the reloadable keys, and `from` those of `c`: no memory
+ * is needed, so it cannot fail. What config_text gave for a reloadable key lives as long as `from`
+ * now; for others nothing changes. */
+void config_take_reloadable(struct config *c, struct config *from);
+
 /* All keys with values and origins, as a file that would load again; secrets (and Kafka's) only as
  * a comment that says "(set)". */
 void config_print(const struct config *c, FILE *out);

@@ -38,6 +38,11 @@ void log_setup(const char *program, enum log_level level, enum log_format format
     atomic_store_explicit(&logger.level, (int)level, memory_order_relaxed);
 }
 
+void log_set_level(enum log_level level)
+{
+    atomic_store_explicit(&logger.level, (int)level, memory_order_relaxed);
+}
+
 bool log_on(enum log_level level)
 {
     return (int)level >= atomic_load_explicit(&logger.level, memory_order_relaxed);

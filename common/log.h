@@ -21,6 +21,7 @@ enum { LOG_LINE_BYTES = 4096 };
 /* Before this: program "inferq", LOG_INFO, LOG_KV. Call it before the first other thread. `program`
  * is copied, at most 31 bytes of it. */
 void log_setup(const char *program, enum log_level level, enum log_format format);
+void log_set_level(enum log_level level); /* at any time, from any thread */
 bool log_on(enum log_level level);
 
 /* A message (a constant of the program) and any number of fields, none included. Values are quoted

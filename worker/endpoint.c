@@ -67,6 +67,16 @@ void endpoint_hold(struct endpoint *e, bool on)
     e->held = on;
 }
 
+bool endpoint_renew(struct endpoint *e, int64_t now_us)
+{
+    bool rests = e->paused_for == CLASS_CREDENTIAL || e->paused_for == CLASS_BILLING;
+    if (!rests || !is_paused(e, now_us))
+        return false;
+    e->paused_until_us = now_us;
+    e->faults = e->doubts = 0;
+    return true;
+}
+
 void endpoint_begin(struct endpoint *e, int64_t now_us)
 {
     e->begun_us = now_us;

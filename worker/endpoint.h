@@ -38,6 +38,9 @@ int64_t endpoint_free_at(const struct endpoint *e, int64_t now_us);
 int64_t endpoint_due_at(const struct endpoint *e, int64_t now_us);
 /* An operator pauses it, or ends that; nothing else about it changes. */
 void endpoint_hold(struct endpoint *e, bool on);
+/* What its pauses for a refused credential or an unpaid bill rested on has changed: one probe may
+ * go at once. True: it was paused for that. */
+bool endpoint_renew(struct endpoint *e, int64_t now_us);
 void endpoint_begin(struct endpoint *e, int64_t now_us);
 /* A call ended with this class and decision. True: the endpoint was paused by it just now. */
 bool endpoint_end(struct endpoint *e, enum class class, const struct decision *d, int64_t now_us,

@@ -146,6 +146,17 @@ enum rc lanes_new(const struct lane_conf *conf, int lane_count, int endpoint_cou
     return RC_OK;
 }
 
+enum rc lanes_configure(struct lanes *l, const struct lane_conf *conf, struct err *err)
+{
+    enum rc rc = check(conf, l->lane_count, l->endpoint_count, err);
+    if (rc != RC_OK)
+        return rc;
+    for (int i = 0; i < l->lane_count; i++)
+        l->lanes[i].conf = conf[i];
+    set_strides(l);
+    return RC_OK;
+}
+
 void lanes_free(struct lanes *l)
 {
     if (!l)

@@ -37,6 +37,9 @@ struct lanes;
 /* returns owned; RC_REJECT: bad configuration. */
 enum rc lanes_new(const struct lane_conf *conf, int lane_count, int endpoint_count,
                   struct lanes **ret_lanes, struct err *err) MUST_CHECK;
+/* Other weights, shares, bounds and boosts for the same lanes, from the next dispatch on; jobs stay
+ * where they are, also beyond a lower bound. RC_REJECT: bad configuration, and nothing changed. */
+enum rc lanes_configure(struct lanes *l, const struct lane_conf *conf, struct err *err) MUST_CHECK;
 void lanes_free(struct lanes *l); /* the jobs must be gone */
 
 /* Uses job->lane, job->endpoint, job->payload_bytes, job->waiting_since_us, and what flows_push

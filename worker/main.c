@@ -32,7 +32,8 @@ static void help(FILE *out)
           "Each setting is a flag (--max_in_flight 512), an environment variable\n"
           "(INFERQ_MAX_IN_FLIGHT), or a line of the file, in this order of precedence.\n"
           "kafka.* settings go to librdkafka under their own names; PG* variables to libpq.\n"
-          "SIGTERM drains and exits 0; a second one gives up calls in flight.\n"
+          "SIGTERM drains and exits 0; a second one gives up calls in flight. SIGHUP takes over\n"
+          "settings that allow it, signature keys and credentials, without a restart.\n"
           "Exit codes: 0 stopped, 2 usage or bad input, 3 a server cannot be reached, 4 broken.\n"
           "\n"
           "Settings:\n",
@@ -71,12 +72,37 @@ static int read_flags(struct config *c, int argc, char **argv, bool *print, stru
     return GO_ON;
 }
 
-static int run(struct config *c, int argc, char **argv)
+struct line {
+    int argc;
+    char **argv;
+};
+
+/* Flags, environment and file, as at the start: for SIGHUP. */
+static enum rc reread(void *arg, struct config **ret_config, struct err *err)
+{
+    const struct line *line = arg;
+    bool print = false;
+    struct config *c = config_new(settings_keys);
+    if (!c)
+        return err_set(err, RC_NOMEM, "no memory for the settings");
+    enum rc rc = read_flags(c, line->argc, line->argv, &print, err) == GO_ON ? RC_OK : RC_REJECT;
+    if (rc == RC_OK)
+        rc = config_load_env(c, err);
+    if (rc == RC_OK)
+        rc = settings_check(c, err);
+    if (rc == RC_OK)
+        *ret_config = c;
+    else
+        config_free(c);
+    return rc;
+}
+
+static int run(struct config *c, struct line *line)
 {
     struct err err = {0};
     bool print = false;
-    int code =
-        failpoints_setup(&err) == RC_OK ? read_flags(c, argc, argv, &print, &err) : EXIT_USAGE;
+    int code = failpoints_setup(&err) == RC_OK ? read_flags(c, line->argc, line->argv, &print, &err)
+                                               : EXIT_USAGE;
     if (code == GO_ON &&
         (config_load_env(c, &err) != RC_OK || (!print && settings_check(c, &err) != RC_OK)))
         code = EXIT_USAGE;
@@ -90,17 +116,19 @@ static int run(struct config *c, int argc, char **argv)
     }
     log_setup("inferq-worker", (enum log_level)config_int(c, "log.level"),
               (enum log_format)config_int(c, "log.format"));
-    return worker_run(c);
+    return worker_run(c, reread, line);
 }
 
 int main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGHUP, SIG_IGN); /* until there is something to reload */
     secret_harden_process();
     struct config *c = config_new(settings_keys);
     if (!c)
         return EXIT_BROKEN;
-    int code = run(c, argc, argv);
+    struct line line = {argc, argv};
+    int code = run(c, &line);
     config_free(c);
     return code;
 }

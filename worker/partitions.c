@@ -12,7 +12,8 @@
 #include "worker/offsets.h"
 
 struct held {
-    struct offsets *offsets; /* NULL: not held */
+    struct offsets *offsets; /* NULL: not held, or frozen */
+    bool frozen;             /* held, and there was no memory for its offsets */
     uint32_t epoch;
     uint64_t newest; /* ticket given last */
 };
@@ -20,6 +21,7 @@ struct held {
 struct partitions {
     struct held *of_lane[LANES_MAX];
     int32_t count[LANES_MAX];
+    int homeless; /* assigned, and there was no memory even for their place: frozen too */
 };
 
 struct partitions *partitions_new(void)
@@ -65,15 +67,17 @@ enum rc partitions_assign(struct partitions *ps, int lane, int32_t partition, ui
 {
     assert(lane >= 0 && lane < LANES_MAX && partition >= 0);
     enum rc rc = make_room(ps, lane, partition, err);
-    if (rc != RC_OK)
+    if (rc != RC_OK) {
+        ps->homeless++;
         return rc;
+    }
     struct offsets *offsets = offsets_new();
-    if (!offsets)
-        return err_set(err, RC_NOMEM, "no memory for the offsets of partition %d", (int)partition);
     struct held *h = &ps->of_lane[lane][partition];
     offsets_free(h->offsets);
-    *h = (struct held){.offsets = offsets, .epoch = epoch};
-    return RC_OK;
+    *h = (struct held){.offsets = offsets, .frozen = !offsets, .epoch = epoch};
+    return offsets ? RC_OK
+                   : err_set(err, RC_NOMEM, "no memory for the offsets of partition %d",
+                             (int)partition);
 }
 
 void partitions_revoke_all(struct partitions *ps)
@@ -82,8 +86,10 @@ void partitions_revoke_all(struct partitions *ps)
         for (int32_t i = 0; i < ps->count[lane]; i++) {
             offsets_free(ps->of_lane[lane][i].offsets);
             ps->of_lane[lane][i].offsets = NULL;
+            ps->of_lane[lane][i].frozen = false;
         }
     }
+    ps->homeless = 0;
 }
 
 enum rc partitions_track(struct partitions *ps, struct job *job, struct err *err)
@@ -96,6 +102,7 @@ enum rc partitions_track(struct partitions *ps, struct job *job, struct err *err
     if (rc == RC_NOMEM) { /* those behind it would carry the watermark past it */
         offsets_free(h->offsets);
         h->offsets = NULL;
+        h->frozen = true;
     }
     if (rc != RC_OK)
         return rc;
@@ -119,6 +126,15 @@ int64_t partitions_behind(const struct partitions *ps, const struct job *job)
 {
     const struct held *h = job->has_ticket ? find(ps, job) : NULL;
     return h ? (int64_t)(h->newest - job->ticket) : 0;
+}
+
+int partitions_frozen(const struct partitions *ps)
+{
+    int frozen = ps->homeless;
+    for (int lane = 0; lane < LANES_MAX; lane++)
+        for (int32_t i = 0; i < ps->count[lane]; i++)
+            frozen += ps->of_lane[lane][i].frozen;
+    return frozen;
 }
 
 int64_t partitions_span(const struct partitions *ps)

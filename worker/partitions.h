@@ -32,6 +32,9 @@ int64_t partitions_finish(struct partitions *ps, struct job *job);
 /* How many records after this job's have been fetched while it holds the watermark back or would;
  * 0 when it has no ticket that counts. */
 int64_t partitions_behind(const struct partitions *ps, const struct job *job);
+/* Held partitions whose watermark stands still, because there was no memory for their offsets: what
+ * is fetched from them is dropped until they are assigned anew. */
+int partitions_frozen(const struct partitions *ps);
 /* The longest span of any partition, in records. */
 int64_t partitions_span(const struct partitions *ps);
 

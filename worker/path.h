@@ -82,6 +82,14 @@ enum rc path_new(const struct path_conf *conf, const struct path_edges *edges,
                  struct path **ret_path, struct err *err) MUST_CHECK;
 void path_free(struct path *p);
 
+/* Other settings, all or none: lanes, ring, and the numbers of `conf`; its catalogue and
+ * takeover_us are not looked at. They hold from the next decision on; nothing that is under way is
+ * touched, so a lower bound is reached as calls end. The ring that was is not used any more when it
+ * returns. RC_REJECT: lanes_configure's. */
+enum rc path_configure(struct path *p, const struct path_conf *conf, struct err *err) MUST_CHECK;
+/* An endpoint has another credential: a pause that the old one brought ends, and a probe goes. */
+void path_renewed(struct path *p, int endpoint);
+
 /* Events. */
 void path_record(struct path *p, const struct record *record);
 void path_assigned(struct path *p, int lane, int32_t partition, uint32_t epoch);
@@ -127,6 +135,9 @@ int path_in_flight(const struct path *p);
 int path_endpoint_in_flight(const struct path *p, int endpoint);
 int64_t path_endpoint_paused_us(const struct path *p, int endpoint); /* left; 0: not paused */
 int64_t path_memory_used(const struct path *p);
+/* Since its batch was made, of the job that has waited longest in this lane; 0: none waits. */
+int64_t path_lane_oldest_us(const struct path *p, int lane);
+int path_partitions_frozen(const struct path *p); /* their watermarks stand still: no memory */
 
 struct parked_row {
     struct jobid job_id;

@@ -58,6 +58,24 @@ enum rc path_new(const struct path_conf *conf, const struct path_edges *edges,
     return rc;
 }
 
+enum rc path_configure(struct path *p, const struct path_conf *conf, struct err *err)
+{
+    enum rc rc = lanes_configure(p->lanes, conf->lanes, err);
+    if (rc != RC_OK)
+        return rc;
+    struct path_conf next = *conf;
+    next.lane_count = p->conf.lane_count;
+    next.catalogue = p->conf.catalogue;
+    next.takeover_us = p->conf.takeover_us;
+    p->conf = next;
+    return RC_OK;
+}
+
+void path_renewed(struct path *p, int endpoint)
+{
+    (void)endpoint_renew(&p->endpoints[endpoint], p->edges.mono_us(p->edges.arg));
+}
+
 static void free_visited(void *arg, struct job *job)
 {
     struct path *p = arg;
@@ -589,4 +607,18 @@ int64_t path_endpoint_paused_us(const struct path *p, int endpoint)
 int64_t path_memory_used(const struct path *p)
 {
     return p->memory_used;
+}
+
+int64_t path_lane_oldest_us(const struct path *p, int lane)
+{
+    const struct job *job = lanes_peek(p->lanes, lane, -1);
+    if (!job)
+        return 0;
+    int64_t waited_us = p->edges.mono_us(p->edges.arg) - job->waiting_since_us;
+    return job->queue_us + job->throttle_us + job->model_us + waited_us;
+}
+
+int path_partitions_frozen(const struct path *p)
+{
+    return partitions_frozen(p->partitions);
 }

@@ -8,6 +8,7 @@
 
 #include "common/job_msg.h"
 #include "worker/lanes.h"
+#include "worker/path.h"
 
 #define SECOND INT64_C(1000000)
 #define MIB (INT64_C(1) << 20)
@@ -16,40 +17,40 @@ enum { KEY_BYTES = 64 };
 
 /* Each lane's keys, with what differs. max_jobs: librdkafka 2.0 takes up to a second to fetch again
  * after a resume, so the half that is left by then has to last as long at full speed. */
-#define LANE(name, weight)                                                                    \
-    {"lane." name ".weight",                                                                  \
-     CONFIG_INT,                                                                              \
-     weight,                                                                                  \
-     1,                                                                                       \
-     1000,                                                                                    \
-     NULL,                                                                                    \
-     false,                                                                                   \
-     false,                                                                                   \
-     "",                                                                                      \
-     "Share of dispatches of this lane beside the others"},                                   \
-        {"lane." name ".min_share",                                                           \
-         CONFIG_INT,                                                                          \
-         "50",                                                                                \
-         0,                                                                                   \
-         333,                                                                                 \
-         NULL,                                                                                \
-         false,                                                                               \
-         false,                                                                               \
-         "permille",                                                                          \
-         "What this lane gets at least while it has jobs"},                                   \
-        {"lane." name ".max_jobs",                                                            \
-         CONFIG_INT,                                                                          \
-         "32000",                                                                             \
-         100,                                                                                 \
-         1000000,                                                                             \
-         NULL,                                                                                \
-         false,                                                                               \
-         false,                                                                               \
-         "jobs",                                                                              \
-         "Jobs held in memory; a full lane pauses its partitions until it is half empty"},    \
-    {                                                                                         \
-        "lane." name ".max_bytes", CONFIG_BYTES, "64MiB", MIB, INT64_MAX, NULL, false, false, \
-            "bytes", "The same bound in bytes of payload"                                     \
+#define LANE(name, weight)                                                                   \
+    {"lane." name ".weight",                                                                 \
+     CONFIG_INT,                                                                             \
+     weight,                                                                                 \
+     1,                                                                                      \
+     1000,                                                                                   \
+     NULL,                                                                                   \
+     true,                                                                                   \
+     false,                                                                                  \
+     "",                                                                                     \
+     "Share of dispatches of this lane beside the others"},                                  \
+        {"lane." name ".min_share",                                                          \
+         CONFIG_INT,                                                                         \
+         "50",                                                                               \
+         0,                                                                                  \
+         333,                                                                                \
+         NULL,                                                                               \
+         true,                                                                               \
+         false,                                                                              \
+         "permille",                                                                         \
+         "What this lane gets at least while it has jobs"},                                  \
+        {"lane." name ".max_jobs",                                                           \
+         CONFIG_INT,                                                                         \
+         "32000",                                                                            \
+         100,                                                                                \
+         1000000,                                                                            \
+         NULL,                                                                               \
+         true,                                                                               \
+         false,                                                                              \
+         "jobs",                                                                             \
+         "Jobs held in memory; a full lane pauses its partitions until it is half empty"},   \
+    {                                                                                        \
+        "lane." name ".max_bytes", CONFIG_BYTES, "64MiB", MIB, INT64_MAX, NULL, true, false, \
+            "bytes", "The same bound in bytes of payload"                                    \
     }
 
 const struct config_key settings_keys[] = {
@@ -63,37 +64,37 @@ const struct config_key settings_keys[] = {
      "Catalogue file: endpoints, models, versions, prices, defaults"},
     {"listen", CONFIG_TEXT, "127.0.0.1:9464", 1, 200, NULL, false, false, "",
      "Address of /metrics, /livez and /readyz; port 0 takes a free one and logs it"},
-    {"log.level", CONFIG_CHOICE, "info", 0, 0, "debug|info|warn|error", false, false, "",
+    {"log.level", CONFIG_CHOICE, "info", 0, 0, "debug|info|warn|error", true, false, "",
      "Lowest level that is logged"},
     {"log.format", CONFIG_CHOICE, "kv", 0, 0, "kv|json", false, false, "",
      "Lines as key=value or as JSON"},
-    {"max_in_flight", CONFIG_INT, "256", 1, 100000, NULL, false, false, "calls",
+    {"max_in_flight", CONFIG_INT, "256", 1, 100000, NULL, true, false, "calls",
      "Model calls at once from this worker, over all endpoints"},
-    {"max_attempts", CONFIG_INT, "5", 1, 100, NULL, false, false, "calls",
+    {"max_attempts", CONFIG_INT, "5", 1, 100, NULL, true, false, "calls",
      "Counted calls of a job that does not say its own number"},
-    {"memory.max_bytes", CONFIG_BYTES, "1GiB", 64 * MIB, INT64_MAX, NULL, false, false, "bytes",
+    {"memory.max_bytes", CONFIG_BYTES, "1GiB", 64 * MIB, INT64_MAX, NULL, true, false, "bytes",
      "The one budget for payloads, requests and replies; reserved before a call starts"},
-    {"reply.max_bytes", CONFIG_BYTES, "1MiB", 4096, 256 * MIB, NULL, false, false, "bytes",
+    {"reply.max_bytes", CONFIG_BYTES, "1MiB", 4096, 256 * MIB, NULL, true, false, "bytes",
      "Largest reply of a model that is accepted"},
-    {"short_wait", CONFIG_DURATION, "5s", 0, 60 * SECOND, NULL, false, false, "",
+    {"short_wait", CONFIG_DURATION, "5s", 0, 60 * SECOND, NULL, true, false, "",
      "Waits up to this stay in memory; longer ones are parked in Postgres"},
-    {"offset.span", CONFIG_INT, "100000", 1000, 10000000, NULL, false, false, "records",
+    {"offset.span", CONFIG_INT, "100000", 1000, 10000000, NULL, true, false, "records",
      "Records that one unfinished job may hold back in its partition; at half of it a running "
      "job's payload is parked"},
-    {"lane.age_boost", CONFIG_DURATION, "10m", 0, 24 * 3600 * SECOND, NULL, false, false, "",
+    {"lane.age_boost", CONFIG_DURATION, "10m", 0, 24 * 3600 * SECOND, NULL, true, false, "",
      "Each such age of a job counts its lane's weight once more for it, up to 8 times; 0: never"},
     LANE("high", "8"),
     LANE("normal", "3"),
     LANE("low", "1"),
-    {"signature.check", CONFIG_CHOICE, "off", 0, 0, "off|require", false, false, "",
+    {"signature.check", CONFIG_CHOICE, "off", 0, 0, "off|require", true, false, "",
      "Whether jobs must carry a valid signature of their app"},
-    {"signature.keys", CONFIG_TEXT, "", 0, 4096, NULL, false, true, "",
+    {"signature.keys", CONFIG_TEXT, "", 0, 4096, NULL, true, true, "",
      "env:NAME or file:PATH with lines `APP KEY-ID:HEX`; needed when signatures are required"},
     {"lease.time", CONFIG_DURATION, "15s", 6 * SECOND, 600 * SECOND, NULL, false, false, "",
      "How long others wait for a silent worker before they may take its jobs"},
     {"lease.heartbeat", CONFIG_DURATION, "3s", SECOND / 2, 60 * SECOND, NULL, false, false, "",
      "How often the lease is renewed"},
-    {"drain.timeout", CONFIG_DURATION, "30s", 0, 3600 * SECOND, NULL, false, false, "",
+    {"drain.timeout", CONFIG_DURATION, "30s", 0, 3600 * SECOND, NULL, true, false, "",
      "After SIGTERM calls in flight may end for so long; then they are given up"},
     {0},
 };
@@ -129,6 +130,21 @@ enum rc settings_check(const struct config *c, struct err *err)
     if (config_int(c, "lease.time") < 4 * config_int(c, "lease.heartbeat"))
         return err_set(err, RC_REJECT, "lease.time must be at least four times lease.heartbeat");
     return lanes_fit(c, err);
+}
+
+void settings_path(const struct config *c, const char *const *lane_names, int lane_count,
+                   struct path_conf *ret)
+{
+    ret->lane_count = lane_count;
+    ret->max_in_flight = (int)config_int(c, "max_in_flight");
+    ret->max_attempts = (int)config_int(c, "max_attempts");
+    ret->memory_bytes = config_int(c, "memory.max_bytes");
+    ret->reply_max_bytes = config_int(c, "reply.max_bytes");
+    ret->short_wait_us = config_int(c, "short_wait");
+    ret->takeover_us = config_int(c, "lease.time") * 3 / 2;
+    ret->offset_span = config_int(c, "offset.span");
+    for (int i = 0; i < lane_count; i++)
+        settings_lane(c, lane_names[i], &ret->lanes[i]);
 }
 
 void settings_lane(const struct config *config, const char *name, struct lane_conf *ret)

@@ -18,4 +18,10 @@ enum rc settings_check(const struct config *c, struct err *err) MUST_CHECK;
 struct lane_conf;
 void settings_lane(const struct config *config, const char *name, struct lane_conf *ret);
 
+/* What the path is to know of them: all of `ret` but its catalogue and its ring. `lane_names` is
+ * borrowed. */
+struct path_conf;
+void settings_path(const struct config *c, const char *const *lane_names, int lane_count,
+                   struct path_conf *ret);
+
 #endif

@@ -265,6 +265,11 @@ int64_t store_parked_due(const struct store *s)
     return s->parked_due;
 }
 
+const struct store_figures *store_figures(const struct store *s)
+{
+    return &s->figures;
+}
+
 size_t store_queued(const struct store *s)
 {
     return s->claims.waiting.count + s->slow.waiting.count + s->ends.waiting.count +
@@ -388,5 +393,6 @@ void store_free(struct store *s)
     pg_params_free(s->lose_params);
     free(s->seen);
     free(s->held);
+    free(s->wakes);
     free(s);
 }

@@ -72,6 +72,9 @@ void store_park(struct store *s, struct job *job);
 void store_bury(struct store *s, struct job *job);
 void store_pull(struct store *s, int32_t wait_key, int priority, int max_rows);
 void store_published(struct store *s, int64_t dead_id, bool ok);
+/* Rows parked for this endpoint because its credential was refused or its bill not paid are due
+ * now: it has another credential. */
+void store_wake(struct store *s, int32_t wait_key);
 /* A batch id was seen in a record: its row is made if nobody has. */
 void store_batch_seen(struct store *s, const struct job_msg *msg, int lane);
 /* Do jobs of other apps stand in the topic of this priority behind this one? One question at a
@@ -91,6 +94,18 @@ int64_t store_lease_left_us(const struct store *s);
 int64_t store_clock_offset_ms(const struct store *s); /* Postgres's clock minus ours */
 int64_t store_parked_due(const struct store *s);
 size_t store_queued(const struct store *s); /* jobs waiting for a statement here */
+
+/* What the store edge has counted, for those who watch. */
+struct store_figures {
+    int64_t fenced; /* times this process was, since it started */
+    int64_t lost;   /* calls of fenced workers that it marked as lost */
+    /* Of the whole fleet, by the one worker that keeps house; 0 in the others. Letters are counted
+     * up to STORE_LETTERS_COUNTED. */
+    int64_t letters_open, letters_unpublished, batches_late;
+};
+enum { STORE_LETTERS_COUNTED = 10000 };
+const struct store_figures *store_figures(const struct store *s);
+
 /* Says good-bye: once true is returned the row says stopped, and store_free may follow. */
 void store_stop(struct store *s, void (*stopped)(void *arg), void *arg);
 

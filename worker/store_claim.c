@@ -192,6 +192,7 @@ static void took(void *arg, const struct pg_answer *answer)
         store_batch_again(b, answer, "take");
         return;
     }
+    s->figures.lost += pg_affected(answer->rows[0]);
     answer_granted(s, b, answer->rows[1]); /* who lost a race asks again */
 }
 

@@ -213,6 +213,8 @@ static void ends_answered(void *arg, const struct pg_answer *answer)
         store_batch_again(b, answer, "store");
         return;
     }
+    if (s->loses)
+        s->figures.lost += pg_affected(answer->rows[0]);
     mark_stored(b, s->ends_with_results ? answer->rows[s->result_step] : NULL);
     int rows = b->row_count;
     store_batch_done(b);
@@ -246,6 +248,7 @@ void store_flush_ends(struct store *s)
         job_ids(s->lose_params, uncalled, uncalls);
         steps[count++] = (struct pg_step){SQL_STORE_LOSE, s->lose_params};
     }
+    s->loses = uncalls > 0;
     s->result_step = count;
     if (endings) {
         pg_params_reset(s->params);

@@ -46,6 +46,11 @@ struct store_pull {
     int priority, max_rows;
 };
 
+struct store_wake {
+    int32_t wait_key;
+    int priority;
+};
+
 struct store_seen {
     struct jobid batch_id;
     char app[JOB_NAME_BYTES_MAX + 1], name[JOB_TEXT_BYTES_MAX + 1];
@@ -69,7 +74,9 @@ struct store {
 
     struct store_pull pulls[STORE_PULLS_MAX];
     int pull_count;
-    int pulling;    /* pulls under way */
+    int pulling;              /* pulls under way */
+    struct store_wake *wakes; /* keys whose rows are to be woken; owned */
+    int wake_count;
     bool pull_lost; /* the answer to one was: rows may be ours without our knowing */
 
     /* the lease */
@@ -85,6 +92,7 @@ struct store {
     bool keeper; /* holds the advisory lock: partitions, roll-up, letters */
     int keeping; /* housekeeping transactions under way */
     bool second_busy, slow_busy, letters_busy, wishes_busy, seen_busy, free_busy, others_busy;
+    bool wake_busy;
     bool wishes_again; /* somebody notified while the look was under way */
     int32_t *held;     /* ids of the endpoints that an operator has paused; owned */
     int held_count;
@@ -93,13 +101,16 @@ struct store {
     int64_t published[STORE_ROWS_MAX];
     int published_count;
     int64_t parked_due;
-    int64_t oldest_live_ms; /* as last heard: older ids have no partition */
+    struct store_figures figures;
+    int64_t next_figures_us; /* as keeper */
+    int64_t oldest_live_ms;  /* as last heard: older ids have no partition */
     struct store_seen *seen;
     int seen_count;
     struct jobid known[STORE_KNOWN_BATCHES];
     void (*stopped)(void *arg);
     void *stopped_arg;
     bool stopping;
+    bool loses;             /* the batch of endings under way begins with SQL_STORE_LOSE */
     bool ends_with_results; /* the batch of endings under way inserts results */
     int result_step;        /* by this step of its transaction */
 };

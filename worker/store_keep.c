@@ -24,9 +24,11 @@ enum {
     SLOW_US = 5 * 1000 * 1000,
     DUE_MAX = 1000,     /* due rows are counted up to this, per key */
     EXPIRED_MAX = 500,  /* parked rows woken by their deadline, a second */
+    WOKEN_MAX = 2000,   /* parked rows woken for their endpoint's sake, a transaction */
     LETTERS_MAX = 200,  /* dead letters on their way to the topic */
     ROLL_UP_ROWS = 200, /* progress rows of a batch before they are rolled up */
     CLOCK_ALERT_MS = 1000,
+    FIGURES_US = 30 * 1000 * 1000, /* how often the keeper counts for those who watch */
 };
 
 static void keep_txn(struct store *s, const struct pg_step *steps, int count, pg_done done,
@@ -68,6 +70,7 @@ static void lease_answered(void *arg, const struct pg_answer *answer)
         FAILPOINT("lease.fenced");
         log_event(LOG_WARN, "this worker was fenced; it goes on under a new id",
                   LF_INT("worker", s->worker_id));
+        s->figures.fenced++;
         s->worker_id = 0;
         s->next_heartbeat_us = 0;
         return;
@@ -168,6 +171,44 @@ static void free_unknown(struct store *s)
     s->pull_lost = false;
     keep_txn(s, &step, 1, freed, &s->free_busy);
     s->pull_lost = !s->free_busy;
+}
+
+static void woken(void *arg, const struct pg_answer *answer)
+{
+    struct store *s = arg;
+    s->wake_busy = false;
+    warn("wake", answer);
+    if (answer->rc == RC_OK && pg_get_int(answer->rows[0], 0, 0) < WOKEN_MAX)
+        s->wake_count--;
+}
+
+/* The last of the list, again and again until none of its rows is left to wake: those that are due
+ * already are not looked at again, so all of it is linear. */
+static void wake_next(struct store *s)
+{
+    if (s->wake_busy || !s->wake_count)
+        return;
+    const struct store_wake *wake = &s->wakes[s->wake_count - 1];
+    pg_params_reset(s->params);
+    pg_add_int(s->params, PG_INT4, wake->wait_key);
+    pg_add_int(s->params, PG_INT2, wake->priority);
+    pg_add_int(s->params, PG_INT8, WOKEN_MAX);
+    struct pg_step step = {SQL_WAKE_KEY, s->params};
+    keep_txn(s, &step, 1, woken, &s->wake_busy);
+}
+
+void store_wake(struct store *s, int32_t wait_key)
+{
+    size_t count = (size_t)(s->wake_count + s->conf.lane_count);
+    struct store_wake *grown = realloc(s->wakes, count * sizeof *grown);
+    if (!grown)
+        return; /* they wake when their pause is over */
+    s->wakes = grown;
+    /* Before those that wait already: the last one's transaction may be under way. */
+    memmove(grown + s->conf.lane_count, grown, (size_t)s->wake_count * sizeof *grown);
+    for (int i = 0; i < s->conf.lane_count; i++)
+        grown[i] = (struct store_wake){.wait_key = wait_key, .priority = i};
+    s->wake_count = (int)count;
 }
 
 static void take_held(struct store *s, const struct pg_rows *rows)
@@ -359,6 +400,31 @@ static void kept(void *arg, const struct pg_answer *answer)
     warn("upkeep", answer);
 }
 
+static void figures_answered(void *arg, const struct pg_answer *answer)
+{
+    struct store *s = arg;
+    warn("figures", answer);
+    if (answer->rc != RC_OK || !s->keeper)
+        return;
+    s->figures.letters_open = pg_get_int(answer->rows[0], 0, 0);
+    s->figures.letters_unpublished = pg_get_int(answer->rows[0], 0, 1);
+    s->figures.batches_late = pg_get_int(answer->rows[0], 0, 2);
+}
+
+/* Two counts of at most so many rows of a partial index, and the batches whose deadline was within
+ * the last week with the few rows of progress that each has. */
+static void count_for_watchers(struct store *s)
+{
+    int64_t now = clock_mono_us();
+    if (now < s->next_figures_us)
+        return;
+    s->next_figures_us = now + FIGURES_US;
+    pg_params_reset(s->params);
+    pg_add_int(s->params, PG_INT8, STORE_LETTERS_COUNTED);
+    struct pg_step step = {SQL_FIGURES, s->params};
+    keep_txn(s, &step, 1, figures_answered, NULL);
+}
+
 static void keep_house(struct store *s)
 {
     if (!s->keeper) {
@@ -372,6 +438,7 @@ static void keep_house(struct store *s)
     pg_add_int(s->params, PG_INT8, ROLL_UP_ROWS);
     struct pg_step roll_up = {SQL_ROLL_UP, s->params};
     keep_txn(s, &roll_up, 1, kept, NULL);
+    count_for_watchers(s);
 }
 
 static void hand_over_letters(struct store *s, const struct pg_rows *r)
@@ -456,6 +523,7 @@ static void on_timer(uv_timer_t *timer)
         renew(s);
     }
     register_batches(s);
+    wake_next(s);
     if (now >= s->next_second_us) {
         s->next_second_us = now + SECOND_US;
         free_unknown(s);
@@ -478,9 +546,11 @@ void store_keep_up(struct store *s)
 
 void store_keep_down(struct store *s)
 {
-    s->keeper = false; /* the lock went with the session */
+    s->keeper = false; /* the lock went with the session, and another counts for those who watch */
+    s->figures.letters_open = s->figures.letters_unpublished = s->figures.batches_late = 0;
+    s->next_figures_us = 0;
     s->renewing = s->second_busy = s->slow_busy = s->letters_busy = s->wishes_busy = false;
-    s->seen_busy = s->wishes_again = s->others_busy = false;
+    s->seen_busy = s->wishes_again = s->others_busy = s->wake_busy = false;
     s->pull_lost = s->pull_lost || s->free_busy;
     s->free_busy = false;
 }

@@ -299,6 +299,16 @@ const struct pg_stmt store_sql_keep[] = {
                           "   AND q.deadline_at IS NOT NULL AND q.deadline_at <= now()"
                           "   AND (q.wait_key <> 0 OR q.next_at > now())"
                           "   ORDER BY q.deadline_at LIMIT $1::int8 FOR UPDATE SKIP LOCKED))"},
+    /* What was parked for want of a good credential or of money (classes 35, 37) is due at once.
+     * $1 wait key, $2 priority, $3 rows; how many that were */
+    [SQL_WAKE_KEY] =
+        {"wake_key",
+         "WITH woken AS (UPDATE inferq.parked p SET next_at = now()"
+         " WHERE p.job_id = ANY (ARRAY(SELECT q.job_id FROM inferq.parked q"
+         "   WHERE q.taken_by IS NULL AND q.wait_key = $1::int4 AND q.priority = $2::int2"
+         "   AND q.next_at > now() AND q.reason IN (35, 37)"
+         "   ORDER BY q.next_at, q.job_id LIMIT $3::int8 FOR UPDATE SKIP LOCKED))"
+         " RETURNING p.job_id) SELECT count(*) AS woken FROM woken"},
     [SQL_CANCELLED] = {"cancelled",
                        "SELECT batch_id FROM inferq.batch WHERE cancel_requested_at IS NOT NULL"
                        " AND cancel_requested_at > now() - interval '90 days'"},
@@ -336,6 +346,19 @@ const struct pg_stmt store_sql_keep[] = {
          " INSERT INTO inferq.progress (batch_id, status, model_version_id, n, cost_nusd, at)"
          " SELECT batch_id, status, model_version_id, sum(n)::int8, sum(cost_nusd)::int8, max(at)"
          " FROM gone GROUP BY batch_id, status, model_version_id, cost_nusd IS NULL"},
+    /* For those who watch the fleet: dead letters that nobody has reviewed, those that are not on
+     * their topic yet (each counted up to $1), and sealed batches that are past their deadline and
+     * have jobs that have not ended. */
+    [SQL_FIGURES] =
+        {"figures",
+         "SELECT (SELECT count(*) FROM (SELECT FROM inferq.dead_letter WHERE state = 1"
+         "   ORDER BY dead_id LIMIT $1::int8) o) AS open,"
+         " (SELECT count(*) FROM (SELECT FROM inferq.dead_letter WHERE published_at IS NULL"
+         "   ORDER BY dead_id LIMIT $1::int8) u) AS unpublished,"
+         " (SELECT count(*) FROM inferq.batch b WHERE b.deadline_at < now()"
+         "   AND b.deadline_at > now() - interval '7 days' AND b.total + b.requeued >"
+         "   (SELECT coalesce(sum(g.n), 0) FROM inferq.progress g"
+         "     WHERE g.batch_id = b.batch_id)) AS late"},
     /* $1 rows */
     [SQL_LETTERS] =
         {"letters",

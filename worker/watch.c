@@ -6,11 +6,16 @@
 
 #include <stdlib.h>
 
+#include "common/clock.h"
+#include "common/hex.h"
 #include "common/log.h"
+#include "worker/process.h"
 
 #ifndef INFERQ_VERSION
 #define INFERQ_VERSION "unknown"
 #endif
+
+enum { CATALOGUE_HEX_DIGITS = 12 };
 
 enum {
     M_FETCHED,
@@ -44,6 +49,25 @@ enum {
     M_KAFKA,
     M_TURN,
     M_BUILD,
+    M_LANE_OLDEST,
+    M_PARTITIONS_FROZEN,
+    M_WASTED,
+    M_LOST,
+    M_FENCED,
+    M_LETTERS_OPEN,
+    M_LETTERS_UNPUBLISHED,
+    M_BATCHES_LATE,
+    M_CATALOGUE,
+    M_CATALOGUE_LOADED,
+    M_RELOAD_OK,
+    M_RELOADED,
+    M_RELOAD_FAILURES,
+    M_RESTART_NEEDED,
+    M_PROCESS_START,
+    M_PROCESS_CPU,
+    M_PROCESS_RESIDENT,
+    M_PROCESS_FDS,
+    M_PROCESS_FDS_MAX,
 };
 
 const struct metric_def watch_defs[] = {
@@ -188,6 +212,98 @@ const struct metric_def watch_defs[] = {
                 metric_seconds_buckets,
                 "Time one turn of the event loop took: everything else waits so long"},
     [M_BUILD] = {"inferq_build_info", METRIC_GAUGE, {"version"}, NULL, "1, labelled by the build"},
+    [M_LANE_OLDEST] =
+        {"inferq_lane_oldest_seconds",
+         METRIC_GAUGE,
+         {"lane"},
+         NULL,
+         "Age, since its batch was made, of the job that has waited longest in a lane; 0: none"},
+    [M_PARTITIONS_FROZEN] =
+        {"inferq_partitions_frozen",
+         METRIC_GAUGE,
+         {0},
+         NULL,
+         "Held partitions that stand still for want of memory until they are assigned anew"},
+    [M_WASTED] = {"inferq_wasted_usd_total",
+                  METRIC_COUNTER,
+                  {"lane"},
+                  NULL,
+                  "Known cost of ended jobs' calls that did not give their result"},
+    [M_LOST] = {"inferq_calls_lost_total",
+                METRIC_COUNTER,
+                {0},
+                NULL,
+                "Calls of workers that were gone, marked as lost by this one: outcome unknown"},
+    [M_FENCED] = {"inferq_fenced_total",
+                  METRIC_COUNTER,
+                  {0},
+                  NULL,
+                  "Times this worker was fenced by another, after a silence longer than its lease"},
+    [M_LETTERS_OPEN] = {"inferq_dead_letters_open",
+                        METRIC_GAUGE,
+                        {0},
+                        NULL,
+                        "Dead letters that nobody has reviewed, up to 10000: fleet-wide, by the "
+                        "worker that keeps house; 0 in the others"},
+    [M_LETTERS_UNPUBLISHED] = {"inferq_dead_letters_unpublished",
+                               METRIC_GAUGE,
+                               {0},
+                               NULL,
+                               "Dead letters not yet on their topic, counted as the open ones"},
+    [M_BATCHES_LATE] = {"inferq_batches_late",
+                        METRIC_GAUGE,
+                        {0},
+                        NULL,
+                        "Sealed batches past their deadline, for a week at most, whose jobs have "
+                        "not all ended; by the worker that keeps house"},
+    [M_CATALOGUE] = {"inferq_catalogue_info",
+                     METRIC_GAUGE,
+                     {"sha256"},
+                     NULL,
+                     "1 for the catalogue file in use, by the first 12 digits of its hash"},
+    [M_CATALOGUE_LOADED] = {"inferq_catalogue_load_timestamp_seconds",
+                            METRIC_GAUGE,
+                            {0},
+                            NULL,
+                            "When that file was read, Unix time"},
+    [M_RELOAD_OK] = {"inferq_config_last_reload_successful",
+                     METRIC_GAUGE,
+                     {0},
+                     NULL,
+                     "1 unless the last SIGHUP found something wrong and changed nothing"},
+    [M_RELOADED] = {"inferq_config_last_reload_success_timestamp_seconds",
+                    METRIC_GAUGE,
+                    {0},
+                    NULL,
+                    "When settings were last taken over, at the start or by SIGHUP, Unix time"},
+    [M_RELOAD_FAILURES] = {"inferq_config_reload_failures_total",
+                           METRIC_COUNTER,
+                           {0},
+                           NULL,
+                           "Reloads that changed nothing because something was wrong"},
+    [M_RESTART_NEEDED] = {"inferq_config_restart_needed",
+                          METRIC_GAUGE,
+                          {0},
+                          NULL,
+                          "Settings that have changed and hold after a restart only"},
+    [M_PROCESS_START] = {"process_start_time_seconds",
+                         METRIC_GAUGE,
+                         {0},
+                         NULL,
+                         "When the process started, Unix time"},
+    [M_PROCESS_CPU] = {"process_cpu_seconds_total",
+                       METRIC_COUNTER,
+                       {0},
+                       NULL,
+                       "CPU time of the process, user and system"},
+    [M_PROCESS_RESIDENT] = {"process_resident_memory_bytes",
+                            METRIC_GAUGE,
+                            {0},
+                            NULL,
+                            "Memory of the process that is in RAM"},
+    [M_PROCESS_FDS] = {"process_open_fds", METRIC_GAUGE, {0}, NULL, "File descriptors in use"},
+    [M_PROCESS_FDS_MAX] =
+        {"process_max_fds", METRIC_GAUGE, {0}, NULL, "File descriptors that there may be"},
     {0},
 };
 
@@ -206,15 +322,41 @@ struct watch {
     const char *const *lanes;
     int lane_count;
     struct metric_series *fetched[LANES_MAX], *queue[LANES_MAX], *job_seconds[LANES_MAX];
-    struct metric_series *succeeded[LANES_MAX];
+    struct metric_series *succeeded[LANES_MAX], *wasted[LANES_MAX];
     struct metric_series *turn;
     struct endpoint_series *endpoints; /* by the catalogue's index */
     struct version_series *versions;
 };
 
-static void build_info(struct watch *w)
+static void set(struct watch *w, int def, const char *label, double value)
 {
-    metric_set(metrics_series(w->metrics, M_BUILD, INFERQ_VERSION, NULL, NULL), 1);
+    metric_set(metrics_series(w->metrics, def, label, NULL, NULL), value);
+}
+
+/* A counter that somebody else counts. */
+static void count_up_to(struct watch *w, int def, double total)
+{
+    struct metric_series *series = metrics_series(w->metrics, def, NULL, NULL, NULL);
+    if (total > metric_value(series))
+        metric_add(series, total - metric_value(series));
+}
+
+/* What does not change while it runs. */
+static void start_info(struct watch *w)
+{
+    struct process_facts process;
+    process_facts(&process);
+    set(w, M_BUILD, INFERQ_VERSION, 1);
+    set(w, M_PROCESS_START, NULL, process.started_s);
+}
+
+static void catalogue_info(struct watch *w)
+{
+    char hex[2 * sizeof w->catalogue->sha256 + 1];
+    hex_encode(w->catalogue->sha256, sizeof w->catalogue->sha256, hex);
+    hex[CATALOGUE_HEX_DIGITS] = '\0';
+    set(w, M_CATALOGUE, hex, 1);
+    set(w, M_CATALOGUE_LOADED, NULL, (double)clock_wall_ms() / 1e3);
 }
 
 struct watch *watch_new(const struct catalogue *catalogue, const char *const *lane_names,
@@ -237,9 +379,12 @@ struct watch *watch_new(const struct catalogue *catalogue, const char *const *la
         w->fetched[i] = metrics_series(w->metrics, M_FETCHED, lane_names[i], NULL, NULL);
         w->queue[i] = metrics_series(w->metrics, M_QUEUE_SECONDS, lane_names[i], NULL, NULL);
         w->job_seconds[i] = metrics_series(w->metrics, M_JOB_SECONDS, lane_names[i], NULL, NULL);
+        w->wasted[i] = metrics_series(w->metrics, M_WASTED, lane_names[i], NULL, NULL);
     }
     w->turn = metrics_series(w->metrics, M_TURN, NULL, NULL, NULL);
-    build_info(w);
+    start_info(w);
+    catalogue_info(w);
+    watch_reload(w, true, 0);
     return w;
 }
 
@@ -313,6 +458,14 @@ static void call_ended(struct watch *w, const struct job *job)
                   LF_INT("curl", o->curl_code), LF_INT("attempts", job->attempts));
 }
 
+/* What its calls cost beside the one that gave the result; an unknown cost counts nowhere. */
+static void waste(struct watch *w, const struct job *job)
+{
+    int64_t result_nusd = job->verdict_call && job->call ? job->call->outcome.cost_nusd : 0;
+    if (job->spent_nusd > result_nusd && result_nusd >= 0)
+        metric_add(w->wasted[job->lane], (double)(job->spent_nusd - result_nusd) / 1e9);
+}
+
 static void ended(struct watch *w, const struct job *job, int64_t now_us)
 {
     const char *lane = w->lanes[job->lane], *status = status_name((int)job->status);
@@ -323,6 +476,7 @@ static void ended(struct watch *w, const struct job *job, int64_t now_us)
         count(w, M_ENDED, lane, status, class);
     metric_observe(w->job_seconds[job->lane], (double)(now_us - job->fetched_us) / 1e6);
     metric_observe(w->queue[job->lane], (double)job->queue_us / 1e6);
+    waste(w, job);
     if (job->status == STATUS_DEAD)
         log_event(LOG_WARN, "job died", LF_ID("job", &job->msg.job_id), LF_STR("class", class),
                   LF_INT("attempts", job->attempts), LF_STR("lane", lane),
@@ -384,9 +538,15 @@ void watch_letter(struct watch *w, bool published)
     count(w, M_LETTERS, published ? "written" : "again", NULL, NULL);
 }
 
-static void set(struct watch *w, int def, const char *label, double value)
+void watch_reload(struct watch *w, bool taken, int restart_needed)
 {
-    metric_set(metrics_series(w->metrics, def, label, NULL, NULL), value);
+    set(w, M_RELOAD_OK, NULL, taken);
+    if (!taken) {
+        count(w, M_RELOAD_FAILURES, NULL, NULL, NULL);
+        return;
+    }
+    set(w, M_RELOADED, NULL, (double)clock_wall_ms() / 1e3);
+    set(w, M_RESTART_NEEDED, NULL, restart_needed);
 }
 
 static void refresh_path(struct watch *w, const struct path *path)
@@ -402,14 +562,37 @@ static void refresh_path(struct watch *w, const struct path *path)
     for (int i = 0; i < w->lane_count; i++) {
         set(w, M_LANE_JOBS, w->lanes[i], (double)path_lane_jobs(path, i));
         set(w, M_LANE_PAUSED, w->lanes[i], path_lane_paused(path, i));
+        set(w, M_LANE_OLDEST, w->lanes[i], (double)path_lane_oldest_us(path, i) / 1e6);
     }
     set(w, M_IN_FLIGHT, NULL, path_in_flight(path));
     set(w, M_MEMORY, NULL, (double)path_memory_used(path));
+    set(w, M_PARTITIONS_FROZEN, NULL, path_partitions_frozen(path));
+}
+
+static void refresh_process(struct watch *w)
+{
+    struct process_facts process;
+    process_facts(&process);
+    count_up_to(w, M_PROCESS_CPU, process.cpu_s);
+    set(w, M_PROCESS_RESIDENT, NULL, (double)process.resident_bytes);
+    set(w, M_PROCESS_FDS, NULL, (double)process.open_descriptors);
+    set(w, M_PROCESS_FDS_MAX, NULL, (double)process.descriptors_max);
+}
+
+static void refresh_store(struct watch *w, const struct store_figures *figures)
+{
+    count_up_to(w, M_FENCED, (double)figures->fenced);
+    count_up_to(w, M_LOST, (double)figures->lost);
+    set(w, M_LETTERS_OPEN, NULL, (double)figures->letters_open);
+    set(w, M_LETTERS_UNPUBLISHED, NULL, (double)figures->letters_unpublished);
+    set(w, M_BATCHES_LATE, NULL, (double)figures->batches_late);
 }
 
 void watch_refresh(struct watch *w, const struct watch_gauges *g)
 {
     refresh_path(w, g->path);
+    refresh_process(w);
+    refresh_store(w, g->store);
     for (int i = 0; i < w->lane_count; i++)
         if (g->lag[i] >= 0)
             set(w, M_LAG, w->lanes[i], (double)g->lag[i]);

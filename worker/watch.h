@@ -7,6 +7,7 @@
 #include "common/catalogue.h"
 #include "common/metrics.h"
 #include "worker/path.h"
+#include "worker/store.h"
 
 struct watch;
 
@@ -21,10 +22,13 @@ void watch_sight(struct watch *w, enum path_sight what, const struct job *job, i
 /* One turn of the loop took so long (CPU and callbacks, without waiting). */
 void watch_turn(struct watch *w, int64_t turn_us);
 void watch_letter(struct watch *w, bool published);
+/* SIGHUP was served; so many changed settings wait for a restart. */
+void watch_reload(struct watch *w, bool taken, int restart_needed);
 
 /* Gauges, refreshed before they are read. */
 struct watch_gauges {
     const struct path *path;
+    const struct store_figures *store;
     int64_t lag[LANES_MAX]; /* -1: not known */
     int64_t parked_due, lease_left_us, clock_offset_ms, worker_id;
     size_t store_queued;

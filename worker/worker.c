@@ -4,7 +4,8 @@
  * Happy path: the catalogue is applied, the edges are made, the loop turns; after every turn the
  * path is told that time has passed and the store edge sends what was handed to it. SIGTERM: intake
  * stops, what waits is let go, calls in flight end (drain.timeout at most), results are stored, the
- * worker's row says stopped, exit 0. A second SIGTERM gives up the calls in flight. Postgres or
+ * worker's row says stopped, exit 0. A second SIGTERM gives up the calls in flight. SIGHUP reads
+ * settings, keys and credentials anew, or says why not and changes nothing. Postgres or
  * Kafka away while running: work waits, nothing is lost. At start Postgres must answer, because the
  * catalogue's rows are needed before any call.
  */
@@ -31,8 +32,10 @@
 #include "worker/ops.h"
 #include "worker/path.h"
 #include "worker/process.h"
+#include "worker/reload.h"
 #include "worker/settings.h"
 #include "worker/store.h"
+#include "worker/targets.h"
 #include "worker/turns.h"
 #include "worker/watch.h"
 
@@ -45,7 +48,6 @@ enum {
     NAME_BYTES = 256,
     CLOSE_KAFKA_MS = 10 * 1000,
     ABORT_WAIT_US = 10 * 1000 * 1000, /* after the drain's time: for stores of aborted calls */
-    SECRETS_BYTES_MAX = 1 << 20,
 };
 
 static const char *const lane_names[LANES] = {"high", "normal", "low"};
@@ -53,17 +55,18 @@ static const char *const lane_names[LANES] = {"high", "normal", "low"};
 enum phase { RUNNING, DRAINING, ABORTING, STOPPING, STOPPED };
 
 struct worker {
-    const struct config *config;
+    struct config *config;
+    worker_reread reread;
+    void *reread_arg;
     uv_loop_t loop;
     uv_prepare_t before_wait;
     uv_timer_t timer;
-    uv_signal_t sigterm, sigint;
+    uv_signal_t sigterm, sigint, sighup;
 
     char topics[LANES][NAME_BYTES], dead_topic[NAME_BYTES], host[NAME_BYTES];
     const char *topic_list[LANES];
     struct catalogue *catalogue;
-    struct secret **secrets;      /* per endpoint; NULL entries allowed */
-    struct http_target **targets; /* per endpoint */
+    struct targets *targets;
     struct sign_ring *ring;
     int64_t oldest_live_ms; /* at start; the store edge tells of changes */
 
@@ -143,10 +146,13 @@ static void edge_others_wait(void *arg, int lane, const struct job *job)
 static enum rc edge_call(void *arg, struct job *job, struct err *err)
 {
     struct worker *w = arg;
-    job->call->http.target = w->targets[job->endpoint];
     if (FAILPOINT_FAILS("call.start", job->msg.custom_id))
         return err_set(err, RC_NOMEM, "a failpoint");
-    return http_start(w->http, &job->call->http, err);
+    targets_take(w->targets, job->endpoint, &job->call->http);
+    enum rc rc = http_start(w->http, &job->call->http, err);
+    if (rc != RC_OK)
+        targets_done(w->targets, job->endpoint, &job->call->http);
+    return rc;
 }
 
 static void edge_abort(void *arg, struct job *job)
@@ -156,7 +162,7 @@ static void edge_abort(void *arg, struct job *job)
 
 static void edge_scrub(void *arg, int endpoint, char *text, size_t n)
 {
-    secret_scrub(((struct worker *)arg)->secrets[endpoint], text, n);
+    targets_scrub(((struct worker *)arg)->targets, endpoint, text, n);
 }
 
 static uint64_t edge_random(void *arg)
@@ -329,7 +335,8 @@ static void on_called(void *arg, struct http_call *call)
     struct worker *w = arg;
     struct job *job = call->arg;
     turns_called(&w->turns, call->done_us - call->started_us);
-    hide_credential(w->secrets[job->endpoint], call);
+    hide_credential(targets_credential(w->targets, job->endpoint, call), call);
+    targets_done(w->targets, job->endpoint, call);
     path_called(w->path, job);
 }
 
@@ -375,6 +382,7 @@ static void on_before_wait(uv_prepare_t *handle)
     if (w->phase != RUNNING)
         step_shutdown(w, now);
     store_flush(w->store);
+    targets_sweep(w->targets);
     if (w->phase != RUNNING && next > w->drain_until_us)
         next = w->drain_until_us;
     if (next != INT64_MAX) {
@@ -411,6 +419,35 @@ static void on_signal(uv_signal_t *handle, int signum)
     }
 }
 
+/* Settings, keys and credentials anew: see reload.h. */
+static void on_sighup(uv_signal_t *handle, int signum)
+{
+    struct worker *w = handle->data;
+    struct config *next = NULL;
+    struct err err = {0};
+    int restart = 0;
+    (void)signum;
+    struct reload reload = {
+        .config = w->config,
+        .ring = &w->ring,
+        .path = w->path,
+        .store = w->store,
+        .targets = w->targets,
+        .catalogue = w->catalogue,
+        .lane_names = lane_names,
+        .lane_count = LANES,
+    };
+    enum rc rc = w->reread(w->reread_arg, &next, &err);
+    if (rc == RC_OK)
+        rc = reload_take(&reload, next, &restart, &err);
+    config_free(next);
+    watch_reload(w->watch, rc == RC_OK, restart);
+    if (rc == RC_OK)
+        log_event(LOG_INFO, "reloaded", LF_INT("restart_needed_for", restart));
+    else
+        log_event(LOG_ERROR, "not reloaded; everything stays as it was", LF_STR("why", err.text));
+}
+
 /* ---- /metrics, /readyz
  * ---------------------------------------------------------------------------- */
 
@@ -419,6 +456,7 @@ static void before_metrics(void *arg)
     struct worker *w = arg;
     struct watch_gauges gauges = {
         .path = w->path,
+        .store = store_figures(w->store),
         .parked_due = store_parked_due(w->store),
         .lease_left_us = store_lease_left_us(w->store),
         .clock_offset_ms = store_clock_offset_ms(w->store),
@@ -501,45 +539,6 @@ static enum rc load_catalogue(struct worker *w, struct err *err)
     return rc;
 }
 
-static enum rc load_keys(struct worker *w, struct err *err)
-{
-    if (config_int(w->config, "signature.check") != SIGNATURE_REQUIRE)
-        return RC_OK;
-    struct secret *keys = NULL;
-    enum rc rc = secret_load(config_text(w->config, "signature.keys"), &keys, err);
-    if (rc == RC_OK)
-        rc = sign_ring_parse(secret_value(keys), &w->ring, err);
-    secret_free(keys);
-    return rc == RC_OK ? rc : err_prefix(err, rc, "signature.keys");
-}
-
-static enum rc make_targets(struct worker *w, struct err *err)
-{
-    const struct catalogue *cat = w->catalogue;
-    w->secrets = calloc((size_t)cat->endpoint_count + 1, sizeof(struct secret *));
-    w->targets = calloc((size_t)cat->endpoint_count + 1, sizeof(struct http_target *));
-    enum rc rc = w->secrets && w->targets ? RC_OK : err_set(err, RC_NOMEM, "no memory");
-    for (int i = 0; i < cat->endpoint_count && rc == RC_OK; i++) {
-        const struct cat_endpoint *e = &cat->endpoints[i];
-        if (e->credential[0])
-            rc = secret_load(e->credential, &w->secrets[i], err);
-        struct http_target_conf conf = {
-            .base_url = e->base_url,
-            .credential = w->secrets[i],
-            .ca_file = e->ca_file,
-            .timeout_us = e->timeout_us,
-            .connect_timeout_us = e->connect_timeout_us,
-            .send_ids = e->send_ids,
-            .idempotency_key = e->idempotency_key,
-        };
-        if (rc == RC_OK)
-            rc = http_target_new(w->http, &conf, &w->targets[i], err);
-        if (rc != RC_OK)
-            err_prefix(err, rc, "endpoint %s", e->name);
-    }
-    return rc;
-}
-
 static enum rc make_http(struct worker *w, struct err *err)
 {
     struct http_conf conf = {
@@ -549,7 +548,7 @@ static enum rc make_http(struct worker *w, struct err *err)
         .arg = w,
     };
     enum rc rc = http_new(&w->loop, &conf, &w->http, err);
-    return rc == RC_OK ? make_targets(w, err) : rc;
+    return rc == RC_OK ? targets_new(w->http, w->catalogue, &w->targets, err) : rc;
 }
 
 static enum rc make_store(struct worker *w, struct err *err)
@@ -588,20 +587,8 @@ static enum rc make_store(struct worker *w, struct err *err)
 
 static enum rc make_path(struct worker *w, struct err *err)
 {
-    struct path_conf conf = {
-        .lane_count = LANES,
-        .catalogue = w->catalogue,
-        .ring = w->ring,
-        .max_in_flight = (int)config_int(w->config, "max_in_flight"),
-        .max_attempts = (int)config_int(w->config, "max_attempts"),
-        .memory_bytes = config_int(w->config, "memory.max_bytes"),
-        .reply_max_bytes = config_int(w->config, "reply.max_bytes"),
-        .short_wait_us = config_int(w->config, "short_wait"),
-        .takeover_us = config_int(w->config, "lease.time") * 3 / 2,
-        .offset_span = config_int(w->config, "offset.span"),
-    };
-    for (int i = 0; i < LANES; i++)
-        settings_lane(w->config, lane_names[i], &conf.lanes[i]);
+    struct path_conf conf = {.catalogue = w->catalogue, .ring = w->ring};
+    settings_path(w->config, lane_names, LANES, &conf);
     struct path_edges edges = {
         .arg = w,
         .pause_lane = edge_pause_lane,
@@ -673,7 +660,8 @@ static void make_loop(struct worker *w)
     uv_timer_init(&w->loop, &w->timer);
     uv_signal_init(&w->loop, &w->sigterm);
     uv_signal_init(&w->loop, &w->sigint);
-    w->before_wait.data = w->timer.data = w->sigterm.data = w->sigint.data = w;
+    uv_signal_init(&w->loop, &w->sighup);
+    w->before_wait.data = w->timer.data = w->sigterm.data = w->sigint.data = w->sighup.data = w;
 }
 
 static void start_loop(struct worker *w)
@@ -681,6 +669,7 @@ static void start_loop(struct worker *w)
     uv_prepare_start(&w->before_wait, on_before_wait);
     uv_signal_start(&w->sigterm, on_signal, SIGTERM);
     uv_signal_start(&w->sigint, on_signal, SIGINT);
+    uv_signal_start(&w->sighup, on_sighup, SIGHUP);
 }
 
 /* In the order in which each needs the others. */
@@ -689,7 +678,7 @@ static enum rc make_all(struct worker *w, struct err *err)
     name_things(w);
     enum rc rc = process_descriptors(config_int(w->config, "max_in_flight"), err);
     if (rc == RC_OK)
-        rc = load_keys(w, err);
+        rc = reload_ring(w->config, &w->ring, err);
     if (rc == RC_OK)
         rc = load_catalogue(w, err);
     if (rc != RC_OK)
@@ -726,28 +715,24 @@ static void unmake(struct worker *w)
     ops_free(w->ops);
     consumer_free(w->consumer, CLOSE_KAFKA_MS);
     letters_free(w->letters);
-    for (int i = 0; w->targets && i < w->catalogue->endpoint_count; i++)
-        http_target_free(w->targets[i]);
+    targets_free(w->targets);
     http_free(w->http);
     store_free(w->store);
     uv_close((uv_handle_t *)&w->before_wait, NULL);
     uv_close((uv_handle_t *)&w->timer, NULL);
     uv_close((uv_handle_t *)&w->sigterm, NULL);
     uv_close((uv_handle_t *)&w->sigint, NULL);
+    uv_close((uv_handle_t *)&w->sighup, NULL);
     uv_run(&w->loop, UV_RUN_DEFAULT);
     if (uv_loop_close(&w->loop) != 0)
         uv_walk(&w->loop, close_handle, NULL);
     path_free(w->path);
-    for (int i = 0; w->secrets && i < w->catalogue->endpoint_count; i++)
-        secret_free(w->secrets[i]);
-    free(w->targets);
-    free(w->secrets);
     sign_ring_free(w->ring);
     watch_free(w->watch);
     catalogue_free(w->catalogue);
 }
 
-int worker_run(const struct config *config)
+int worker_run(struct config *config, worker_reread reread, void *reread_arg)
 {
     struct worker *w = calloc(1, sizeof *w);
     struct err err = {0};
@@ -758,6 +743,8 @@ int worker_run(const struct config *config)
         return EXIT_BROKEN;
     }
     w->config = config;
+    w->reread = reread;
+    w->reread_arg = reread_arg;
     w->turns.loop = &w->loop;
     make_loop(w);
     enum rc rc = make_all(w, &err);

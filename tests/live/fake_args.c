@@ -45,6 +45,7 @@ static const struct {
     {"free_taken", ""},
     {"due", "l"},
     {"wake_expired", "E"},
+    {"wake_key", "KRl"},
     {"cancelled", ""},
     {"held", ""},
     {"others_wait", "gTZ"},
@@ -53,6 +54,7 @@ static const struct {
     {"partitions", ""},
     {"oldest_live", ""},
     {"roll_up", "r"},
+    {"figures", "l"},
     {"letters", "l"},
     {"published", "D"},
 };

@@ -493,6 +493,8 @@ static const struct {
     {2, 2, {"elect"}},
     {3, 2, {"partitions", "oldest_live"}},
     {3, 3, {"roll_up"}},
+    {3, 3, {"figures"}},
+    {3, 3, {"wake_key"}},
     {3, 4, {"letters", "published"}},
 };
 enum { MOVES = sizeof moves / sizeof moves[0] };

@@ -34,6 +34,7 @@ static const struct fake_verb verbs[] = {
     {"free_taken", "", fake_run_free_taken},
     {"due", "l", fake_run_due},
     {"wake_expired", "l", fake_run_wake_expired},
+    {"wake_key", "isl", fake_run_wake_key},
     {"cancelled", "", fake_run_cancelled},
     {"held", "", fake_run_held},
     {"others_wait", "stz", fake_run_others_wait},
@@ -42,6 +43,7 @@ static const struct fake_verb verbs[] = {
     {"partitions", "", fake_run_partitions},
     {"oldest_live", "", fake_run_oldest_live},
     {"roll_up", "l", fake_run_roll_up},
+    {"figures", "l", fake_run_figures},
     {"letters", "l", fake_run_letters},
     {"published", "L", fake_run_published},
 };

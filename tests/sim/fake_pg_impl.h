@@ -173,6 +173,7 @@ FAKE_RUN(fence_dead);
 FAKE_RUN(free_taken);
 FAKE_RUN(due);
 FAKE_RUN(wake_expired);
+FAKE_RUN(wake_key);
 FAKE_RUN(cancelled);
 FAKE_RUN(held);
 FAKE_RUN(others_wait);
@@ -181,6 +182,7 @@ FAKE_RUN(elect);
 FAKE_RUN(partitions);
 FAKE_RUN(oldest_live);
 FAKE_RUN(roll_up);
+FAKE_RUN(figures);
 FAKE_RUN(letters);
 FAKE_RUN(published);
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/codes.h"
 #include "tests/sim/fake_pg_impl.h"
 
 FAKE_RUN(drop_done)
@@ -239,6 +240,29 @@ FAKE_RUN(wake_expired)
     return rc;
 }
 
+FAKE_RUN(wake_key)
+{
+    static const struct fake_field field = {"woken", PG_INT8};
+    int64_t key = fake_arg_int(s, 1, 0), priority = fake_arg_int(s, 2, 0), limit = 0;
+    int wanted = 0, woken = 0;
+    struct want *wants = new_wants(t->db);
+    for (int i = 0; i < fake_pg_count(t->db, FAKE_PARKED); i++) {
+        const struct fake_parked_row *p = fake_pg_parked_at(t->db, i);
+        if (p->taken_by == FAKE_NULL && p->wait_key == key && p->priority == priority &&
+            p->next_at > t->now_us && (p->reason == CLASS_CREDENTIAL || p->reason == CLASS_BILLING))
+            wants[wanted++] = (struct want){{p->next_at}, p};
+    }
+    sort_wants(wants, wanted);
+    enum rc rc = fake_limit(t, fake_arg_int(s, 3, 0), &limit);
+    for (; woken < wanted && woken < limit && rc == RC_OK; woken++) {
+        struct fake_parked_row *row = fake_change(t->db, FAKE_PARKED, wants[woken].row);
+        row->next_at = t->now_us;
+    }
+    *ret = fake_rows_new(&field, 1);
+    fake_rows_int(*ret, 0, 0, woken);
+    return rc;
+}
+
 /* ---- whom parked rows belong to ------------------------------------------------------------- */
 
 static void free_row(struct fake_txn *t, const struct fake_parked_row *p)
@@ -350,6 +374,25 @@ FAKE_RUN(letters)
         if (letter->published_at == FAKE_NULL)
             letters_row(letter, *ret, row++);
     }
+    return rc;
+}
+
+/* No statement of a worker gives a batch a deadline, so none is late. */
+FAKE_RUN(figures)
+{
+    static const struct fake_field fields[] = {
+        {"open", PG_INT8}, {"unpublished", PG_INT8}, {"late", PG_INT8}};
+    int64_t limit = 0, open = 0, unpublished = 0;
+    enum rc rc = fake_limit(t, fake_arg_int(s, 1, 0), &limit);
+    for (int i = 0; i < fake_pg_count(t->db, FAKE_LETTER) && rc == RC_OK; i++) {
+        const struct fake_letter_row *letter = fake_pg_letter_at(t->db, i);
+        open += letter->state == DEAD_OPEN && open < limit;
+        unpublished += letter->published_at == FAKE_NULL && unpublished < limit;
+    }
+    *ret = fake_rows_new(fields, 3);
+    fake_rows_int(*ret, 0, 0, open);
+    fake_rows_int(*ret, 0, 1, unpublished);
+    fake_rows_int(*ret, 0, 2, 0);
     return rc;
 }
 

@@ -100,6 +100,21 @@ static void drain(struct sim *s, struct sim_worker *w, const struct plan_fault *
         sim_worker_again(s, w->slot, f->for_us + s->plan->drain_us);
 }
 
+/* Between two turns, as SIGHUP is served. */
+static void reload(struct sim *s, struct sim_worker *w, uint64_t draw)
+{
+    if (w->phase != SIM_RUNNING)
+        return;
+    TELL(s, w, "takes over other settings");
+    s->running = w;
+    sim_worker_reload(w, draw);
+    s->running = NULL;
+    if (w->dying)
+        sim_worker_crash(w);
+    else
+        sim_worker_turn(w);
+}
+
 static void of_worker(struct sim *s, struct sim_worker *w, struct plan_fault *f)
 {
     uint64_t draw = draw_mix(s->plan->seed, 0x6661756c74, (uint64_t)f->at_us, 0);
@@ -126,6 +141,9 @@ static void of_worker(struct sim *s, struct sim_worker *w, struct plan_fault *f)
         break;
     case FAULT_DRAIN:
         drain(s, w, f);
+        break;
+    case FAULT_RELOAD:
+        reload(s, w, draw);
         break;
     case FAULT_PG_CUT:
     case FAULT_PG_CUT_REPLY:
@@ -243,7 +261,7 @@ static void of_all(struct sim *s, struct plan_fault *f)
 
 static bool is_of_worker(enum fault_kind kind)
 {
-    return (kind <= FAULT_DRAIN) || kind == FAULT_PG_CUT || kind == FAULT_PG_CUT_REPLY ||
+    return (kind <= FAULT_RELOAD) || kind == FAULT_PG_CUT || kind == FAULT_PG_CUT_REPLY ||
            kind == FAULT_PG_SILENT || kind == FAULT_PG_STUCK || kind == FAULT_COMMIT_LOST;
 }
 

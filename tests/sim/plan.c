@@ -21,6 +21,7 @@ static const char *const fault_names[FAULT_KINDS] = {
     [FAULT_TERM] = "stop",
     [FAULT_TERM_TWICE] = "stop_abort",
     [FAULT_DRAIN] = "drain",
+    [FAULT_RELOAD] = "reload",
     [FAULT_START] = "start",
     [FAULT_PG_CUT] = "pg_cut",
     [FAULT_PG_CUT_REPLY] = "pg_reply_lost",

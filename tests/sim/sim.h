@@ -296,6 +296,8 @@ void sim_pg_run(struct sim *s, const char *statement);
 void sim_worker_start(struct sim_worker *w);
 void sim_worker_crash(struct sim_worker *w);
 void sim_worker_term(struct sim_worker *w);
+/* Settings that `draw` says are put in force, and an endpoint has another credential. */
+void sim_worker_reload(struct sim_worker *w, uint64_t draw);
 void sim_worker_again(struct sim *s, int slot, int64_t in_us);
 int64_t sim_worker_mono(const struct sim_worker *w);
 int64_t sim_worker_boot(const struct sim_worker *w);

@@ -8,6 +8,7 @@
  *
  * Replaced at link time: libuv's timer of store_keep.c, and path_move, to see the arrows taken.
  */
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -308,12 +309,12 @@ static void on_publish(void *arg, const struct store_letter *letter)
 
 /* ---- making ----------------------------------------------------------------------------- */
 
-static enum rc make_path(struct sim_worker *w, struct err *err)
+static void settings(const struct sim_worker *w, struct path_conf *conf)
 {
     static const char *const lane_names[PLAN_LANES] = {"high", "normal", "low"};
     static const int weights[PLAN_LANES] = {8, 3, 1};
     const struct plan *plan = w->sim->plan;
-    struct path_conf conf = {
+    *conf = (struct path_conf){
         .lane_count = PLAN_LANES,
         .catalogue = &w->sim->catalogue,
         .ring = w->sim->ring,
@@ -326,7 +327,7 @@ static enum rc make_path(struct sim_worker *w, struct err *err)
         .offset_span = plan->offset_span,
     };
     for (int i = 0; i < PLAN_LANES; i++)
-        conf.lanes[i] = (struct lane_conf){
+        conf->lanes[i] = (struct lane_conf){
             .name = lane_names[i],
             .weight = weights[i],
             .min_share_permille = 50,
@@ -334,6 +335,12 @@ static enum rc make_path(struct sim_worker *w, struct err *err)
             .max_bytes = 1 << 20,
             .age_boost_us = 10 * INT64_C(1000000),
         };
+}
+
+static enum rc make_path(struct sim_worker *w, struct err *err)
+{
+    struct path_conf conf;
+    settings(w, &conf);
     struct path_edges edges = {
         .arg = w,
         .pause_lane = edge_pause_lane,
@@ -448,6 +455,27 @@ void sim_worker_crash(struct sim_worker *w)
     w->sim->counts->crashes++;
     sim_pg_freeze(w);
     end_life(w);
+}
+
+void sim_worker_reload(struct sim_worker *w, uint64_t draw)
+{
+    static const int64_t short_waits_us[] = {0, 1000000, 5000000};
+    struct path_conf conf;
+    struct err err = {0};
+    settings(w, &conf);
+    conf.max_in_flight = 1 + (int)(draw % (uint64_t)(2 * conf.max_in_flight));
+    conf.short_wait_us = short_waits_us[draw / 64 % 3];
+    conf.offset_span += (int64_t)(draw / 256 % 50);
+    for (int i = 0; i < PLAN_LANES; i++) {
+        conf.lanes[i].weight = 1 + (int)(draw >> (8 * i) & 15);
+        conf.lanes[i].max_jobs = 1 + (size_t)(draw >> (4 * i) & 31);
+    }
+    enum rc rc = path_configure(w->path, &conf, &err);
+    assert(rc == RC_OK);
+    (void)rc;
+    int endpoint = (int)(draw / 4096 % (uint64_t)w->sim->catalogue.endpoint_count);
+    path_renewed(w->path, endpoint);
+    store_wake(w->store, w->sim->catalogue.endpoints[endpoint].db_id);
 }
 
 /* A first SIGTERM drains; a second one gives calls up. */

@@ -394,6 +394,43 @@ static char *printed(const struct config *c)
     return text;
 }
 
+/* A second reading of the same table: what differs, and the reloadable keys change sides. */
+static void test_reload(void **state)
+{
+    (void)state;
+    struct config *a = config_new(keys), *b = config_new(keys);
+    assert_int_equal(config_set(a, "endpoint.url", "http://a", NULL), RC_OK);
+    assert_int_equal(config_set(b, "endpoint.url", "http://b", NULL), RC_OK);
+    assert_int_equal(config_set(a, "drain", "60s", NULL), RC_OK);
+    assert_int_equal(config_set(b, "drain", "1m", NULL), RC_OK);
+    assert_int_equal(config_set(b, "endpoint.max-in-flight", "7", NULL), RC_OK);
+    assert_false(config_same(a, b, "endpoint.url"));
+    assert_true(config_same(a, b, "drain")); /* the same time, written otherwise */
+    assert_true(config_same(a, b, "note"));
+    assert_false(config_same(a, b, "endpoint.max-in-flight"));
+
+    assert_true(config_same_kafka(a, b));
+    assert_int_equal(config_set(a, "kafka.client.id", "x", NULL), RC_OK);
+    assert_false(config_same_kafka(a, b));
+    assert_int_equal(config_set(b, "kafka.group.id", "x", NULL), RC_OK);
+    assert_false(config_same_kafka(a, b));
+    assert_int_equal(config_set(a, "kafka.group.id", "x", NULL), RC_OK);
+    assert_int_equal(config_set(b, "kafka.client.id", "y", NULL), RC_OK);
+    assert_false(config_same_kafka(a, b));
+    assert_int_equal(config_set(b, "kafka.client.id", "x", NULL), RC_OK);
+    assert_true(config_same_kafka(a, b));
+
+    const char *url = config_text(a, "endpoint.url");
+    config_take_reloadable(a, b);
+    assert_int_equal(config_int(a, "endpoint.max-in-flight"), 7);
+    assert_string_equal(config_origin(a, "endpoint.max-in-flight"), "flag");
+    assert_int_equal(config_int(b, "endpoint.max-in-flight"), 64);
+    assert_ptr_equal(config_text(a, "endpoint.url"), url); /* others may hold on to it */
+    config_free(b);
+    assert_string_equal(url, "http://a");
+    config_free(a);
+}
+
 static void test_print(void **state)
 {
     (void)state;
@@ -467,7 +504,8 @@ int main(void)
         cmocka_unit_test(test_bad_values),  cmocka_unit_test(test_file),
         cmocka_unit_test(test_bad_files),   cmocka_unit_test(test_kafka_cap),
         cmocka_unit_test(test_environment), cmocka_unit_test(test_precedence),
-        cmocka_unit_test(test_print),       cmocka_unit_test(test_reference),
+        cmocka_unit_test(test_reload),      cmocka_unit_test(test_print),
+        cmocka_unit_test(test_reference),
     };
     return cmocka_run_group_tests(tests, make_file, remove_file);
 }

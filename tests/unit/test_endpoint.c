@@ -65,6 +65,36 @@ static void test_hold(void **state)
     assert_false(endpoint_can_run(&e, 10));
 }
 
+/* Another credential: what the old one paused is probed at once; other pauses run their course. */
+static void test_renewed(void **state)
+{
+    (void)state;
+    static const enum class classes[] = {CLASS_CREDENTIAL, CLASS_BILLING};
+    struct decision long_pause = {.pause_us = 60 * S};
+    struct endpoint e;
+    for (size_t i = 0; i < COUNT(classes); i++) {
+        endpoint_init(&e, 2);
+        assert_false(endpoint_renew(&e, 5)); /* it is not paused */
+        endpoint_begin(&e, 0);
+        endpoint_begin(&e, 0);
+        assert_true(endpoint_end(&e, classes[i], &long_pause, 10, 1));
+        assert_false(endpoint_end(&e, classes[i], &long_pause, 10, 1));
+        assert_false(endpoint_can_run(&e, 20));
+        assert_true(endpoint_renew(&e, 20));
+        assert_true(endpoint_can_run(&e, 20));
+        endpoint_begin(&e, 20);
+        assert_false(endpoint_can_run(&e, 20)); /* one probe alone */
+        assert_false(endpoint_end(&e, CLASS_OK, &nothing, 30, 1));
+        assert_true(endpoint_can_run(&e, 30));
+        assert_false(endpoint_renew(&e, 30));
+    }
+    endpoint_init(&e, 2);
+    endpoint_begin(&e, 0);
+    assert_true(endpoint_end(&e, CLASS_OVERLOADED, &long_pause, 10, 1));
+    assert_false(endpoint_renew(&e, 20));
+    assert_false(endpoint_can_run(&e, 20));
+}
+
 /* Which classes pause at the first sight, after DOUBTS in a row, or never. */
 static void test_classes(void **state)
 {
@@ -244,15 +274,11 @@ static void test_single_fault_is_cheap(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_concurrency),
-        cmocka_unit_test(test_hold),
-        cmocka_unit_test(test_classes),
-        cmocka_unit_test(test_our_own_trouble),
-        cmocka_unit_test(test_pause_and_probe),
-        cmocka_unit_test(test_backoff_grows),
-        cmocka_unit_test(test_server_s_wish),
-        cmocka_unit_test(test_calls_from_before),
-        cmocka_unit_test(test_single_fault_is_cheap),
+        cmocka_unit_test(test_concurrency),       cmocka_unit_test(test_hold),
+        cmocka_unit_test(test_renewed),           cmocka_unit_test(test_classes),
+        cmocka_unit_test(test_our_own_trouble),   cmocka_unit_test(test_pause_and_probe),
+        cmocka_unit_test(test_backoff_grows),     cmocka_unit_test(test_server_s_wish),
+        cmocka_unit_test(test_calls_from_before), cmocka_unit_test(test_single_fault_is_cheap),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -317,6 +317,35 @@ static void test_full(void **state)
     done(l);
 }
 
+/* Jobs stay where they are; the next dispatches go by the new shares and bounds. */
+static void test_configure(void **state)
+{
+    (void)state;
+    struct lanes *l = make(three, 3, 1);
+    struct blocked b = {0};
+    struct job jobs[60];
+    struct err err = {0};
+    int turns[3] = {0};
+    for (int i = 0; i < 60; i++)
+        push(l, &jobs[i], i % 3, 0, i);
+    struct lane_conf other[] = {{"high", 10, 0, 10, 1 << 30, 0},
+                                {"normal", 10, 0, 50, 1 << 30, 0},
+                                {"low", 80, 0, 50, 1 << 30, 0}};
+    struct lane_conf bad[] = {other[0], other[1], {"low", 0, 0, 50, 1 << 30, 0}};
+    assert_int_equal(lanes_configure(l, bad, &err), RC_REJECT);
+    assert_non_null(strstr(err.text, "low"));
+    assert_false(lanes_full(l, 0)); /* nothing of it holds */
+    assert_int_equal(lanes_configure(l, other, &err), RC_OK);
+    assert_true(lanes_full(l, 0)); /* 20 jobs, 10 are the bound: they stay */
+    assert_false(lanes_full(l, 1));
+    assert_int_equal(lanes_jobs(l, 0), 20);
+    for (int i = 0; i < 1000; i++)
+        turns[turn(l, &b)]++;
+    assert_in_range(turns[2], 790, 810);
+    assert_in_range(turns[0], 90, 110);
+    done(l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -329,6 +358,7 @@ int main(void)
         cmocka_unit_test(test_busy_endpoint_keeps_shares),
         cmocka_unit_test(test_looking),
         cmocka_unit_test(test_full),
+        cmocka_unit_test(test_configure),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

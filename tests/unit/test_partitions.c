@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
+#include "tests/unit/no_memory.h"
 #include "worker/job.h"
 #include "worker/partitions.h"
 
@@ -57,6 +58,35 @@ static void test_watermarks(void **state)
     partitions_free(NULL);
 }
 
+/* Whatever allocation fails: the partition does not move, is counted, and a new assignment mends
+ * it. */
+static void test_frozen(void **state)
+{
+    (void)state;
+    bool failed = true;
+    for (int n = 0; failed; n++) {
+        struct partitions *ps = partitions_new();
+        struct job job = job_at(0, 2, 1, 5);
+        assert_non_null(ps);
+        no_memory_at(n);
+        bool assigned = partitions_assign(ps, 0, 2, 1, NULL) == RC_OK;
+        bool tracked = assigned && partitions_track(ps, &job, NULL) == RC_OK;
+        failed = no_memory_over();
+        assert_int_equal(tracked, !failed);
+        assert_int_equal(partitions_frozen(ps), failed);
+        struct job later = job_at(0, 2, 1, 6);
+        if (failed)
+            assert_int_not_equal(partitions_track(ps, &later, NULL), RC_OK);
+        partitions_revoke_all(ps);
+        assert_int_equal(partitions_frozen(ps), 0);
+        assign(ps, 0, 2, 2);
+        assert_int_equal(partitions_frozen(ps), 0);
+        job = track(ps, 0, 2, 2, 5);
+        assert_int_equal(partitions_finish(ps, &job), 6);
+        partitions_free(ps);
+    }
+}
+
 static void test_refuses(void **state)
 {
     (void)state;
@@ -103,6 +133,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_watermarks),
         cmocka_unit_test(test_refuses),
+        cmocka_unit_test(test_frozen),
         cmocka_unit_test(test_epochs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
