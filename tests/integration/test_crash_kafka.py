@@ -91,6 +91,12 @@ def losses(worker):
     return len(re.findall(r"kafka partitions revoked.*lost=yes", worker.log()))
 
 
+def holds(worker):
+    """It has partitions: the last that its log says of them is not that they went."""
+    said = re.findall(r'msg="kafka partitions (assigned|revoked)"', worker.log())
+    return bool(said) and said[-1] == "assigned"
+
+
 def goes_on_alone(world, jobs):
     """Workers end so many more jobs with what they hold."""
     goal = world.value("SELECT count(*) FROM result") + jobs
@@ -99,7 +105,8 @@ def goes_on_alone(world, jobs):
 
 
 def kafka_stops(world):
-    """Until every member's session is over."""
+    """Until every member's session is over; each must have one, and partitions to lose."""
+    wait_for(lambda: all(map(holds, world.workers)), 60, "partitions with every member")
     before = [losses(worker) for worker in world.workers]
     stack("pause", "kafka")
     try:
