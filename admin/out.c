@@ -12,8 +12,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/streams.h"
+
 void out_setup(void)
 {
+    streams_fill();
     (void)signal(SIGPIPE, SIG_IGN);
     if (!setlocale(LC_CTYPE, "C.UTF-8")) /* only for wcwidth; the formats stay plain */
         (void)setlocale(LC_CTYPE, "");

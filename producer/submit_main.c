@@ -10,6 +10,7 @@
 
 #include "common/log.h"
 #include "common/secret.h"
+#include "common/streams.h"
 #include "producer/say.h"
 #include "producer/stopper.h"
 #include "producer/submit.h"
@@ -55,6 +56,7 @@ int main(int argc, char **argv)
     struct submit_args args;
     struct err err = {0};
     int status = 0;
+    streams_fill();
     secret_harden_process();
     /* librdkafka's threads free what this one allocates; many arenas would only hold on to it. */
     (void)mallopt(M_ARENA_MAX, ARENAS);

@@ -9,6 +9,7 @@
 #include "common/failpoint.h"
 #include "common/log.h"
 #include "common/secret.h"
+#include "common/streams.h"
 #include "worker/failpoints.h"
 #include "worker/settings.h"
 #include "worker/worker.h"
@@ -121,6 +122,7 @@ static int run(struct config *c, struct line *line)
 
 int main(int argc, char **argv)
 {
+    streams_fill();
     signal(SIGPIPE, SIG_IGN);
     signal(SIGHUP, SIG_IGN); /* until there is something to reload */
     secret_harden_process();

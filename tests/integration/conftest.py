@@ -13,12 +13,15 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # With INFERQ_SPREAD=1 (make test) the suite is spread over its two builds: the sanitizers watch all of
 # it but what asks only Postgres or measures; the optimised build, whose timing is another, goes
-# through the crashes, the stand-in for Kafka, the plans and the bulk of submit.
+# through the crashes, the stand-in for Kafka, the plans, the bulk of submit, and all commands with
+# wrong things.
 ON_RELEASE = {"test_kill.py", "test_crash_kafka.py", "test_crash_limits.py", "test_crash_postgres.py",
               "test_crash_process.py", "test_plans.py", "test_mock.py", "test_bench.py",
-              "test_secrets.py", "test_shell.py", "test_submit.py"}
+              "test_secrets.py", "test_shell.py", "test_submit.py", "test_admin_doctor.py",
+              "test_admin_wrong.py"}
 NOT_ON_ASAN = {"test_crash_kafka.py", "test_crash_limits.py", "test_crash_postgres.py", "test_plans.py",
-               "test_mock.py", "test_bench.py", "test_secrets.py", "test_shell.py"}
+               "test_mock.py", "test_bench.py", "test_secrets.py", "test_shell.py",
+               "test_admin_doctor.py", "test_admin_wrong.py"}
 
 
 def pytest_collection_modifyitems(config, items):
