@@ -40,6 +40,8 @@ struct exam {
     struct kafka_look *kafka;
     struct doctor_endpoint *endpoints;
     bool postgres; /* answers */
+    bool schema;   /* and has inferq's */
+    bool usage;    /* and this login may look into it */
     struct err kafka_why, postgres_why, endpoints_why;
     bool endpoints_known;
 };
@@ -80,8 +82,24 @@ static void ask_kafka(struct exam *x)
         rc = kafka_producer_ping(producer, PING_MS, err);
     if (rc == RC_OK)
         rc = look_at_topics(x, producer, err);
-    kafka_producer_free(producer, 0);
+    if (!x->kafka || !x->kafka->unanswered)
+        kafka_producer_free(producer, 0);
     x->facts.kafka = rc == RC_OK ? x->kafka : NULL;
+}
+
+/* The catalogue tells it to logins without any right on it, too. */
+static bool has_schema(struct exam *x)
+{
+    struct err ignored;
+    struct doctor_answers answers = {0};
+    bool has = doctor_ask_rows(x->ctx,
+                               "SELECT nspname::text, '', has_schema_privilege(oid, 'USAGE')::int"
+                               "::bigint, 0::bigint FROM pg_namespace WHERE nspname = 'inferq'",
+                               NULL, &answers, &ignored) == RC_OK &&
+               answers.count > 0;
+    x->usage = has && answers.rows[0].a;
+    doctor_answers_done(&answers);
+    return has;
 }
 
 static void ask_postgres(struct exam *x)
@@ -92,7 +110,10 @@ static void ask_postgres(struct exam *x)
         rc = pgc_script(x->ctx->conn, "SET statement_timeout = '10s'; SET lock_timeout = '5s'",
                         &x->postgres_why);
     x->postgres = rc == RC_OK;
-    if (x->postgres)
+    if (!x->postgres)
+        return;
+    x->schema = has_schema(x);
+    if (x->schema)
         (void)!doctor_ask_fleet(x->ctx, &x->facts, &ignored);
 }
 
@@ -149,11 +170,22 @@ static bool needs_postgres(const struct doctor_check *check)
            strcmp(check->id, "clock.postgres") == 0 || strcmp(check->id, "catalogue.applied") == 0;
 }
 
+/* What could be asked, but means nothing without the schema. */
+static bool needs_schema(const struct doctor_check *check)
+{
+    return strcmp(check->id, "pg.login") == 0 || strcmp(check->id, "pg.roles") == 0 ||
+           strcmp(check->id, "pg.partition_count") == 0;
+}
+
 /* Why a question got no answer. */
 static void say_unasked(struct exam *x, enum rc rc, const struct err *err)
 {
     const char *state = x->postgres ? pgc_sqlstate(x->ctx->conn) : "";
-    if (strcmp(state, "42501") == 0)
+    if (*state && x->schema && !x->usage)
+        doctor_say(&x->says, DOCTOR_SKIPPED,
+                   "not allowed to ask: this login may not use schema "
+                   "inferq; grant it inferq_operator");
+    else if (strcmp(state, "42501") == 0)
         doctor_say(&x->says, DOCTOR_SKIPPED,
                    "not allowed to ask: %s; grant this login "
                    "inferq_operator",
@@ -181,6 +213,10 @@ static bool out_of_reach(struct exam *x, const struct doctor_check *check)
             doctor_say(&x->says, DOCTOR_ERROR, "%s", x->postgres_why.text);
         else
             doctor_say(&x->says, DOCTOR_SKIPPED, "not looked at: Postgres cannot be reached");
+    } else if (needs_schema(check) && !x->schema) {
+        doctor_say(&x->says, DOCTOR_SKIPPED,
+                   "not looked at: the schema is missing: see "
+                   "pg.migrations");
     } else if (starts(check->id, "endpoint.") && !check->sql && !x->endpoints_known) {
         doctor_say(&x->says, DOCTOR_SKIPPED, "not looked at: %s", x->endpoints_why.text);
     } else {

@@ -143,7 +143,7 @@ const struct doctor_check doctor_settings_checks[] = {
      "ALTER SYSTEM SET autovacuum = on; SELECT pg_reload_conf()",
      "SELECT name, '', 0::bigint, 0::bigint FROM pg_settings "
      "WHERE name IN ('autovacuum', 'track_counts') AND setting = 'off' UNION ALL "
-     "SELECT c.oid::regclass::text, '', 1::bigint, 0::bigint FROM pg_class c "
+     "SELECT 'inferq.' || quote_ident(c.relname), '', 1::bigint, 0::bigint FROM pg_class c "
      "JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = 'inferq' "
      "WHERE c.relkind = 'r' AND EXISTS (SELECT FROM pg_options_to_table(c.reloptions) "
      "WHERE option_name = 'autovacuum_enabled' AND NOT option_value::bool) ORDER BY 3, 1 LIMIT 20",

@@ -18,7 +18,13 @@
 #include "common/clock.h"
 #include "common/kafka_producer_internal.h"
 
-enum { REASON_BYTES = 200, COORDINATOR_WAIT_MS = 5000, AGAIN_MS = 200 };
+enum {
+    REASON_BYTES = 200,
+    REQUEST_MS = 5000, /* for an answer; the next ones, once there was none: */
+    REQUEST_AGAIN_MS = 1000,
+    COORDINATOR_WAIT_MS = 5000,
+    AGAIN_MS = 200,
+};
 
 struct asking {
     struct kafka_producer *p;
@@ -31,6 +37,13 @@ static int left_ms(const struct asking *a)
 {
     int64_t ms = (a->until_us - clock_mono_us()) / 1000;
     return ms < 1 ? 1 : (int)ms;
+}
+
+/* A broker may drop what it does not know, and librdkafka asks again. */
+static int request_ms(const struct asking *a)
+{
+    int ms = left_ms(a), most = a->look->unanswered ? REQUEST_AGAIN_MS : REQUEST_MS;
+    return ms < most ? ms : most;
 }
 
 /* ---- answers ------------------------------------------------------------------------------ */
@@ -69,10 +82,11 @@ static bool note(struct kafka_answer *answer, const char *request, rd_kafka_resp
 static rd_kafka_event_t *wait_for(struct asking *a, rd_kafka_queue_t *queue, const char *request,
                                   struct kafka_answer *answer)
 {
-    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, left_ms(a) + 500);
+    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, request_ms(a) + 500);
     rd_kafka_resp_err_t code = event ? rd_kafka_event_error(event) : RD_KAFKA_RESP_ERR__TIMED_OUT;
     if (note(answer, request, code, event ? rd_kafka_event_error_string(event) : NULL))
         return event;
+    a->look->unanswered = a->look->unanswered || answer->how == KAFKA_NO_ANSWER;
     if (event)
         rd_kafka_event_destroy(event);
     return NULL;
@@ -82,8 +96,8 @@ static rd_kafka_AdminOptions_t *options_for(struct asking *a, rd_kafka_admin_op_
 {
     char why[128];
     rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(a->p->rk, op);
-    /* Cannot fail: left_ms is in the range. */
-    (void)rd_kafka_AdminOptions_set_request_timeout(options, left_ms(a), why, sizeof why);
+    /* Cannot fail: request_ms is in the range. */
+    (void)rd_kafka_AdminOptions_set_request_timeout(options, request_ms(a), why, sizeof why);
     return options;
 }
 

@@ -1,4 +1,5 @@
-"""What an operator, or an accident, does to Kafka itself: topics and groups' offsets are deleted.
+"""What an operator, or an accident, does to Kafka itself: topics are made with settings of their own
+or deleted, records are deleted, groups' offsets are set or deleted.
 
 Through librdkafka's admin interface, as kafka_read.py reads through its consumer. Each function returns
 once the broker has answered, and raises Refused with the broker's word where it would not.
@@ -13,9 +14,13 @@ for _name in ("rd_kafka_DeleteTopic_new", "rd_kafka_DeleteGroup_new", "rd_kafka_
               "rd_kafka_DeleteConsumerGroupOffsets_new", "rd_kafka_queue_poll",
               "rd_kafka_event_DeleteTopics_result", "rd_kafka_event_DeleteGroups_result",
               "rd_kafka_event_DeleteConsumerGroupOffsets_result",
-              "rd_kafka_group_result_error", "rd_kafka_group_result_partitions"):
+              "rd_kafka_group_result_error", "rd_kafka_group_result_partitions",
+              "rd_kafka_NewTopic_new", "rd_kafka_event_CreateTopics_result",
+              "rd_kafka_DeleteRecords_new", "rd_kafka_event_DeleteRecords_result",
+              "rd_kafka_DeleteRecords_result_offsets"):
     getattr(_LIB, _name).restype = ctypes.c_void_p
-for _name in ("rd_kafka_DeleteTopics_result_topics", "rd_kafka_DeleteGroups_result_groups",
+for _name in ("rd_kafka_DeleteTopics_result_topics", "rd_kafka_CreateTopics_result_topics",
+              "rd_kafka_DeleteGroups_result_groups",
               "rd_kafka_DeleteConsumerGroupOffsets_result_groups"):
     getattr(_LIB, _name).restype = ctypes.POINTER(ctypes.c_void_p)
 
@@ -100,3 +105,74 @@ def delete_offsets(group, topic, partitions):
     request = _LIB.rd_kafka_DeleteConsumerGroupOffsets_new(group.encode(), wanted)
     _LIB.rd_kafka_topic_partition_list_destroy(wanted)
     _admin(OFFSETS, request, _judge_group)
+
+
+def _ask(send, request, judge):
+    """One admin request that is no deletion of topics or groups; `judge` looks at its event."""
+    client = _consumer()
+    queue = ctypes.c_void_p(_LIB.rd_kafka_queue_new(client))
+    getattr(_LIB, send)(client, (ctypes.c_void_p * 1)(request), ctypes.c_size_t(1), None, queue)
+    event = ctypes.c_void_p(_LIB.rd_kafka_queue_poll(queue, WAIT_MS))
+    try:
+        if not event:
+            raise Refused("no answer")
+        _check(_LIB.rd_kafka_event_error(event))
+        judge(event)
+    finally:
+        if event:
+            _LIB.rd_kafka_event_destroy(event)
+        _LIB.rd_kafka_queue_destroy(queue)
+        _LIB.rd_kafka_destroy(client)
+
+
+def create_topic(topic, partitions=1, **settings):
+    """`settings`: the topic's, with dots written as underscores."""
+    why = ctypes.create_string_buffer(256)
+    request = _LIB.rd_kafka_NewTopic_new(topic.encode(), partitions, -1, why, 256)
+    for name, value in settings.items():
+        _LIB.rd_kafka_NewTopic_set_config(ctypes.c_void_p(request),
+                                          name.replace("_", ".").encode(), str(value).encode())
+
+    def judge(event):
+        count = ctypes.c_size_t()
+        result = ctypes.c_void_p(_LIB.rd_kafka_event_CreateTopics_result(event))
+        found = _LIB.rd_kafka_CreateTopics_result_topics(result, ctypes.byref(count))
+        _check(_LIB.rd_kafka_topic_result_error(ctypes.c_void_p(found[0])))
+
+    _ask("rd_kafka_CreateTopics", request, judge)
+    _LIB.rd_kafka_NewTopic_destroy(ctypes.c_void_p(request))
+
+
+def _place(topic, partition, offset):
+    """A list of one partition at an offset; to be destroyed."""
+    places = ctypes.c_void_p(_LIB.rd_kafka_topic_partition_list_new(1))
+    _LIB.rd_kafka_topic_partition_list_add(places, topic.encode(), partition)
+    _check(_LIB.rd_kafka_topic_partition_list_set_offset(places, topic.encode(), partition,
+                                                         ctypes.c_int64(offset)))
+    return places
+
+
+def delete_records(topic, partition, before):
+    """Those below the offset `before`."""
+    places = _place(topic, partition, before)
+    request = _LIB.rd_kafka_DeleteRecords_new(places)
+    _LIB.rd_kafka_topic_partition_list_destroy(places)
+
+    def judge(event):
+        result = ctypes.c_void_p(_LIB.rd_kafka_event_DeleteRecords_result(event))
+        offsets = _LIB.rd_kafka_DeleteRecords_result_offsets(result)
+        _check(ctypes.cast(offsets, ctypes.POINTER(_PartitionList)).contents.elements[0].err)
+
+    _ask("rd_kafka_DeleteRecords", request, judge)
+    _LIB.rd_kafka_DeleteRecords_destroy(ctypes.c_void_p(request))
+
+
+def commit(group, topic, partition, offset):
+    """What a member of the group would have committed; whatever the log holds."""
+    client = _consumer(group)
+    places = _place(topic, partition, offset)
+    try:
+        _check(_LIB.rd_kafka_commit(client, places, 0))
+    finally:
+        _LIB.rd_kafka_topic_partition_list_destroy(places)
+        _LIB.rd_kafka_destroy(client)

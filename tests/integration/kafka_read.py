@@ -52,10 +52,10 @@ def _check(code, what):
         raise RuntimeError(f"{what}: {_LIB.rd_kafka_err2str(code).decode()}")
 
 
-def _consumer():
+def _consumer(group="tests"):
     conf = ctypes.c_void_p(_LIB.rd_kafka_conf_new())
     why = ctypes.create_string_buffer(256)
-    settings = {"bootstrap.servers": os.environ["KAFKA_BOOTSTRAP_SERVERS"], "group.id": "tests",
+    settings = {"bootstrap.servers": os.environ["KAFKA_BOOTSTRAP_SERVERS"], "group.id": group,
                 "enable.auto.commit": "false", "enable.partition.eof": "true", "log_level": "0"}
     for name, value in settings.items():
         if _LIB.rd_kafka_conf_set(conf, name.encode(), value.encode(), why, 256) != 0:
