@@ -487,8 +487,7 @@ static bool claimed(struct path *p, struct job *job)
 /* ---- CALL: the request is with the HTTP edge ------------------------------------------------- *
  * Dies here: outcome unknown. The ledger row stays open until the worker is fenced; then it says
  * `lost` with estimated and upper cost, counts as an attempt, and the job is called again, held or
- * given up, as its route says. While
- * this worker renews its lease nobody else calls. */
+ * given up, as its route says. While this worker renews its lease nobody else calls. */
 
 static enum rc write_request(struct job *job, struct err *err)
 {
