@@ -199,7 +199,7 @@ static void wake_next(struct store *s)
 
 void store_wake(struct store *s, int32_t wait_key)
 {
-    size_t count = (size_t)(s->wake_count + s->conf.lane_count);
+    size_t count = (size_t)s->wake_count + (size_t)s->conf.lane_count;
     struct store_wake *grown = realloc(s->wakes, count * sizeof *grown);
     if (!grown)
         return; /* they wake when their pause is over */

@@ -715,7 +715,6 @@ static void unmake(struct worker *w)
     ops_free(w->ops);
     consumer_free(w->consumer, CLOSE_KAFKA_MS);
     letters_free(w->letters);
-    targets_free(w->targets);
     http_free(w->http);
     store_free(w->store);
     uv_close((uv_handle_t *)&w->before_wait, NULL);
@@ -727,6 +726,7 @@ static void unmake(struct worker *w)
     if (uv_loop_close(&w->loop) != 0)
         uv_walk(&w->loop, close_handle, NULL);
     path_free(w->path);
+    targets_free(w->targets); /* after the loop: a call that ends in it asks for its own */
     sign_ring_free(w->ring);
     watch_free(w->watch);
     catalogue_free(w->catalogue);
