@@ -125,6 +125,10 @@ bool path_park(struct path *p, struct job *job, int32_t key, enum class reason, 
     job->park_reason = reason;
     job->retry_at_us = next_us;
     job->throttle_us += p->edges.mono_us(p->edges.arg) - job->waiting_since_us;
+    if (key && !job->from_parked) {
+        p->parking[job->endpoint].rows++;
+        p->parking[job->endpoint].missed++;
+    }
     path_move(p, job, JOB_PARK);
     deadlines_clear(p->due, job);
     if (!job->parking) /* else it is in the edge's queue already: its answer hands it over again */
@@ -320,7 +324,7 @@ static bool park_if_long(struct path *p, struct job *job, int64_t now)
     int64_t model_at = p->model_paused[job->mv->index];
     if (p->in_state[JOB_PARK].count >= PARKING_MAX)
         return false;
-    if (endpoint_free_at(e, now) - now > p->conf.short_wait_us) {
+    if (endpoint_free_at(e, now) - now > p->conf.short_wait_us && path_may_park(p, job)) {
         path_park(p, job, job->endpoint_id, e->paused_for, endpoint_due_at(e, now));
         return true;
     }

@@ -44,6 +44,8 @@ struct path_edges {
                                                   it runs (job->parking), it then stays ours */
     void (*bury)(void *arg, struct job *job);  /* -> path_buried */
     void (*pull)(void *arg, int32_t wait_key, int priority, int max_rows); /* -> path_pulled ... */
+    /* How many rows wait in `parked` for this key, counted up to `most`? -> path_parked_count */
+    void (*count_parked)(void *arg, int32_t wait_key, int64_t most);
     /* Do other apps' jobs stand in this lane's topic behind this one? -> path_others_wait, if so */
     void (*others_wait)(void *arg, int lane, const struct job *job);
 
@@ -72,6 +74,7 @@ struct path_conf {
     int64_t short_wait_us;        /* waits up to this stay in memory */
     int64_t takeover_us;          /* a job that is live elsewhere is looked at again after: when its
                                      owner, if dead, can be fenced */
+    int64_t parked_max;           /* jobs that wait in `parked` for one endpoint, roughly */
     int64_t offset_span;          /* records a job may hold back: at half of it a running job's
                                      payload is parked */
 };
@@ -112,6 +115,9 @@ void path_cancelled(struct path *p, const struct jobid *batch_id);
  */
 void path_held(struct path *p, const int32_t *endpoint_ids, int count);
 void path_oldest_live(struct path *p, int64_t oldest_live_ms);
+/* So many rows wait for this key. True: with that its endpoint's parking has become full, or has
+ * room again. */
+bool path_parked_count(struct path *p, int32_t wait_key, int64_t rows);
 /* Behind the app that fills this lane there wait others' jobs. */
 void path_others_wait(struct path *p, int lane);
 
@@ -133,6 +139,7 @@ size_t path_lane_jobs(const struct path *p, int lane);
 bool path_lane_paused(const struct path *p, int lane);
 int path_in_flight(const struct path *p);
 int path_endpoint_in_flight(const struct path *p, int endpoint);
+bool path_parking_full(const struct path *p, int endpoint);
 int64_t path_endpoint_paused_us(const struct path *p, int endpoint); /* left; 0: not paused */
 int64_t path_memory_used(const struct path *p);
 /* Since its batch was made, of the job that has waited longest in this lane; 0: none waits. */

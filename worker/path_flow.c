@@ -15,6 +15,7 @@ enum {
     BEHIND_CHECK_US = 100 * 1000,     /* how often spans are looked at */
     PULL_MAX = 500,                   /* rows of one pull */
     OTHERS_ASK_US = 5 * 1000 * 1000,
+    PARKED_LOOK_US = 5 * 1000 * 1000, /* how often rows of `parked` are counted, at most */
     BUSY_WAITS = 6, /* short waits after which a busy endpoint's jobs make room for others */
 };
 
@@ -24,8 +25,9 @@ static enum rc make_endpoints(struct path *p, struct err *err)
 {
     const struct catalogue *cat = p->conf.catalogue;
     p->endpoints = calloc((size_t)cat->endpoint_count + 1, sizeof *p->endpoints);
+    p->parking = calloc((size_t)cat->endpoint_count + 1, sizeof *p->parking);
     p->model_paused = calloc((size_t)cat->version_count + 1, sizeof *p->model_paused);
-    if (!p->endpoints || !p->model_paused)
+    if (!p->endpoints || !p->model_paused || !p->parking)
         return err_set(err, RC_NOMEM, "no memory for the endpoints");
     for (int i = 0; i < cat->endpoint_count; i++)
         endpoint_init(&p->endpoints[i], cat->endpoints[i].max_in_flight);
@@ -102,6 +104,7 @@ void path_free(struct path *p)
     free(p->cancelled);
     free(p->model_paused);
     free(p->endpoints);
+    free(p->parking);
     free(p);
 }
 
@@ -399,14 +402,66 @@ void path_revoke(struct path *p, bool lost)
 
 /* ---- time ------------------------------------------------------------------------------------ */
 
-/* Jobs whose endpoint is paused for long leave for `parked`, a bounded number at a time. */
+/* ---- how much may wait in Postgres? --------------------------------------------------------- */
+
+bool path_parking_full(const struct path *p, int endpoint)
+{
+    return p->parking[endpoint].rows >= p->conf.parked_max;
+}
+
+bool path_may_park(const struct path *p, const struct job *job)
+{
+    return job->from_parked || !path_parking_full(p, job->endpoint);
+}
+
+bool path_parked_count(struct path *p, int32_t wait_key, int64_t rows)
+{
+    bool changed = false;
+    for (int i = 0; i < p->conf.catalogue->endpoint_count; i++) {
+        struct parking *k = &p->parking[i];
+        if (p->conf.catalogue->endpoints[i].db_id != wait_key)
+            continue;
+        k->counted = rows;
+        k->rows = rows + k->missed;
+        changed = k->told_full != path_parking_full(p, i);
+        k->told_full = path_parking_full(p, i);
+    }
+    return changed;
+}
+
+/* Rows that a count may or may not find. */
+static int64_t on_the_way(const struct path *p, int endpoint)
+{
+    int64_t jobs = 0;
+    for (const struct job *job = p->in_state[JOB_PARK].head; job; job = job->next)
+        jobs += job->endpoint == endpoint && job->park_key && !job->from_parked;
+    return jobs;
+}
+
+/* The other workers park, too, and pulls make room: what was sent there is counted anew now and
+ * then, and what is full until it is not. Between two looks the fleet may go beyond. */
+static void count_parked(struct path *p, int64_t now)
+{
+    for (int i = 0; i < p->conf.catalogue->endpoint_count; i++) {
+        struct parking *k = &p->parking[i];
+        if (now < k->look_at_us || (k->rows == k->counted && !path_parking_full(p, i)))
+            continue;
+        k->look_at_us = now + PARKED_LOOK_US;
+        k->missed = on_the_way(p, i);
+        p->edges.count_parked(p->edges.arg, p->conf.catalogue->endpoints[i].db_id,
+                              p->conf.parked_max);
+    }
+}
+
+/* Jobs whose endpoint is paused for long leave for `parked`, a bounded number at a time. Where that
+ * is full they stay: their lane fills, and Kafka keeps the rest. */
 static void park_paused(struct path *p, int64_t now)
 {
     for (int i = 0; i < p->conf.catalogue->endpoint_count; i++) {
         struct job *job;
         while (endpoint_free_at(&p->endpoints[i], now) - now > p->conf.short_wait_us &&
                p->in_state[JOB_PARK].count < PARKING_MAX &&
-               (job = lanes_peek(p->lanes, -1, i)) != NULL)
+               (job = lanes_peek(p->lanes, -1, i)) != NULL && path_may_park(p, job))
             path_advance(p, job);
     }
 }
@@ -422,7 +477,7 @@ static void park_stuck(struct path *p, int lane, int endpoint, int64_t now)
     bool works = now - p->endpoints[endpoint].begun_us <= short_us;
     struct job *job;
     while (p->in_state[JOB_PARK].count < PARKING_MAX &&
-           (job = lanes_peek(p->lanes, lane, endpoint)) != NULL) {
+           (job = lanes_peek(p->lanes, lane, endpoint)) != NULL && path_may_park(p, job)) {
         int64_t waited_us = now - job->waiting_since_us;
         bool in_the_way = neighbours && waited_us > (works ? BUSY_WAITS * short_us : short_us);
         bool holds_back = partitions_behind(p->partitions, job) > half && waited_us > short_us;
@@ -446,8 +501,8 @@ static void park_crowd(struct path *p, int lane, int64_t now)
         p->lane[lane].ask_at_us = now + OTHERS_ASK_US;
         p->edges.others_wait(p->edges.arg, lane, job);
     }
-    while (job && now < p->lane[lane].crowd_until_us && p->in_state[JOB_PARK].count < PARKING_MAX &&
-           lanes_full(p->lanes, lane)) {
+    while (job && path_may_park(p, job) && now < p->lane[lane].crowd_until_us &&
+           p->in_state[JOB_PARK].count < PARKING_MAX && lanes_full(p->lanes, lane)) {
         path_park(p, job, job->endpoint_id, CLASS_NONE, now);
         job = lanes_crowd(p->lanes, lane);
     }
@@ -533,6 +588,7 @@ int64_t path_tick(struct path *p)
     if (now >= p->next_behind_check_us) {
         p->next_behind_check_us = now + BEHIND_CHECK_US;
         park_behind(p, now);
+        count_parked(p, now);
     }
     path_dispatch(p);
     pause_full_lanes(p, now);

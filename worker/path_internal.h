@@ -17,6 +17,15 @@ enum { PARKING_MAX = 2000 /* jobs on their way to `parked` at once */ };
 
 struct outspec;
 
+/* The rows of `parked` that wait for one endpoint. */
+struct parking {
+    int64_t rows;    /* as last counted, and those sent by this worker that it may have missed */
+    int64_t counted; /* what the last count said */
+    int64_t missed;  /* sent since it was asked for, or on their way then */
+    int64_t look_at_us;
+    bool told_full; /* by the last count */
+};
+
 struct path {
     struct path_conf conf;
     struct path_edges edges;
@@ -24,6 +33,7 @@ struct path {
     struct lanes *lanes;
     struct endpoint *endpoints; /* one per endpoint of the catalogue */
     int64_t *model_paused;      /* per model version: no calls before; its endpoint has it not */
+    struct parking *parking;    /* per endpoint */
     struct partitions *partitions;
     struct deadlines *due;
     struct jobtable *table;
@@ -58,6 +68,9 @@ void path_leave(struct path *p, struct job *job, bool done);
 void path_forget(struct path *p, struct job *job);
 /* Sends a waiting job to `parked`, to be looked at again at `next_us` (monotonic). Always false. */
 bool path_park(struct path *p, struct job *job, int32_t key, enum class reason, int64_t next_us);
+/* Is there room in `parked` beside those that wait for its endpoint? Who has a row there has its
+ * place. */
+bool path_may_park(const struct path *p, const struct job *job);
 /* Puts a job in RETRY or WAIT to sleep until `due_us`. */
 void path_wait_until(struct path *p, struct job *job, int64_t due_us);
 /* A job in RETRY or WAIT is due. True: path_advance is to follow; false: an edge has it now. */

@@ -78,6 +78,8 @@ const struct config_key settings_keys[] = {
      "Largest reply of a model that is accepted"},
     {"short_wait", CONFIG_DURATION, "5s", 0, 60 * SECOND, NULL, true, false, "",
      "Waits up to this stay in memory; longer ones are parked in Postgres"},
+    {"parked.max_jobs", CONFIG_INT, "1000000", 100, 1000000000, NULL, true, false, "jobs",
+     "Parked jobs that wait for one endpoint; beyond it their lanes block"},
     {"offset.span", CONFIG_INT, "100000", 1000, 10000000, NULL, true, false, "records",
      "Records that one unfinished job may hold back in its partition; at half of it a running "
      "job's payload is parked"},
@@ -142,6 +144,7 @@ void settings_path(const struct config *c, const char *const *lane_names, int la
     ret->reply_max_bytes = config_int(c, "reply.max_bytes");
     ret->short_wait_us = config_int(c, "short_wait");
     ret->takeover_us = config_int(c, "lease.time") * 3 / 2;
+    ret->parked_max = config_int(c, "parked.max_jobs");
     ret->offset_span = config_int(c, "offset.span");
     for (int i = 0; i < lane_count; i++)
         settings_lane(c, lane_names[i], &ret->lanes[i]);

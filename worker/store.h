@@ -56,6 +56,7 @@ struct store_conf {
     void (*held)(void *arg, const int32_t *endpoint_ids, int count);
     void (*drain)(void *arg); /* this worker is to leave; told again and again */
     void (*oldest_live)(void *arg, int64_t oldest_live_ms);
+    void (*parked_count)(void *arg, int32_t wait_key, int64_t rows);
     void (*others_wait)(void *arg, int lane); /* what store_others_wait asked is so */
     /* A dead letter to publish; the answer is store_published. */
     void (*publish)(void *arg, const struct store_letter *letter);
@@ -79,6 +80,9 @@ void store_wake(struct store *s, int32_t wait_key);
 void store_batch_seen(struct store *s, const struct job_msg *msg, int lane);
 /* Do jobs of other apps stand in the topic of this priority behind this one? One question at a
  * time; more are dropped. */
+/* Counts the rows that wait for this key, up to `most`; conf.parked_count tells. One at a time: a
+ * question meanwhile is not heard. */
+void store_count_parked(struct store *s, int32_t wait_key, int64_t most);
 void store_others_wait(struct store *s, int priority, const struct job *job);
 
 /* Sends what was handed over: called after every turn of the loop. */

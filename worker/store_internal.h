@@ -74,6 +74,8 @@ struct store {
 
     struct store_pull pulls[STORE_PULLS_MAX];
     int pull_count;
+    int32_t counted_key; /* while count_busy */
+    bool count_busy;
     int pulling;              /* pulls under way */
     struct store_wake *wakes; /* keys whose rows are to be woken; owned */
     int wake_count;

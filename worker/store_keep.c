@@ -253,6 +253,30 @@ static void look_for_wishes(struct store *s)
         keep_txn(s, steps, 2, wishes_answered, &s->wishes_busy);
 }
 
+/* ---- how many are parked?
+ * ----------------------------------------------------------------------- */
+
+static void count_answered(void *arg, const struct pg_answer *answer)
+{
+    struct store *s = arg;
+    s->count_busy = false;
+    warn("count", answer);
+    if (answer->rc == RC_OK)
+        s->conf.parked_count(s->conf.arg, s->counted_key, pg_get_int(answer->rows[0], 0, 0));
+}
+
+void store_count_parked(struct store *s, int32_t wait_key, int64_t most)
+{
+    if (s->count_busy)
+        return;
+    s->counted_key = wait_key;
+    pg_params_reset(s->params);
+    pg_add_int(s->params, PG_INT4, wait_key);
+    pg_add_int(s->params, PG_INT8, most);
+    struct pg_step step = {SQL_PARKED_COUNT, s->params};
+    keep_txn(s, &step, 1, count_answered, &s->count_busy);
+}
+
 /* ---- who waits behind a crowd?
  * ------------------------------------------------------------------- */
 
@@ -550,7 +574,7 @@ void store_keep_down(struct store *s)
     s->figures.letters_open = s->figures.letters_unpublished = s->figures.batches_late = 0;
     s->next_figures_us = 0;
     s->renewing = s->second_busy = s->slow_busy = s->letters_busy = s->wishes_busy = false;
-    s->seen_busy = s->wishes_again = s->others_busy = s->wake_busy = false;
+    s->seen_busy = s->wishes_again = s->others_busy = s->count_busy = s->wake_busy = false;
     s->pull_lost = s->pull_lost || s->free_busy;
     s->free_busy = false;
 }

@@ -317,6 +317,10 @@ const struct pg_stmt store_sql_keep[] = {
                           "   SELECT FROM inferq.endpoint_pause p"
                           "   WHERE p.name = e.name AND p.version IN (0, e.version))"
                           " ORDER BY e.endpoint_id"},
+    /* $1 key, $2 rows at most: an index-only walk, of so many entries at most */
+    [SQL_PARKED_COUNT] = {"parked_count", "SELECT count(*) FROM (SELECT FROM inferq.parked p"
+                                          "   WHERE p.taken_by IS NULL AND p.wait_key = $1::int4"
+                                          "   LIMIT $2::int8) c"},
     /* $1 priority, $2 app, $3 time: were jobs of another app put into the topic after it, and
      * are not all done yet? A sealed batch's came before its sealing; one that nobody seals counts
      * for an hour. Of the newest thousand batches. */

@@ -39,6 +39,7 @@ enum {
     M_LAG,
     M_ENDPOINT_IN_FLIGHT,
     M_ENDPOINT_PAUSED,
+    M_PARKING_FULL,
     M_IN_FLIGHT,
     M_MEMORY,
     M_PARKED_DUE,
@@ -173,6 +174,11 @@ const struct metric_def watch_defs[] = {
          {"endpoint"},
          NULL,
          "How long an endpoint stays paused yet; 0: it is not; 3600: until an operator resumes it"},
+    [M_PARKING_FULL] = {"inferq_parking_full",
+                        METRIC_GAUGE,
+                        {"endpoint"},
+                        NULL,
+                        "1 while parked.max_jobs jobs wait in Postgres for an endpoint"},
     [M_IN_FLIGHT] =
         {"inferq_calls_in_flight", METRIC_GAUGE, {0}, NULL, "Calls claimed or in flight"},
     [M_MEMORY] = {"inferq_memory_reserved_bytes",
@@ -557,6 +563,7 @@ static void refresh_path(struct watch *w, const struct path *path)
     for (int i = 0; i < w->catalogue->endpoint_count; i++) {
         const char *name = w->catalogue->endpoints[i].name;
         set(w, M_ENDPOINT_IN_FLIGHT, name, path_endpoint_in_flight(path, i));
+        set(w, M_PARKING_FULL, name, path_parking_full(path, i));
         set(w, M_ENDPOINT_PAUSED, name, (double)path_endpoint_paused_us(path, i) / 1e6);
     }
     for (int i = 0; i < w->lane_count; i++) {

@@ -138,6 +138,11 @@ static void edge_pull(void *arg, int32_t wait_key, int priority, int max_rows)
     store_pull(((struct worker *)arg)->store, wait_key, priority, max_rows);
 }
 
+static void edge_count_parked(void *arg, int32_t wait_key, int64_t most)
+{
+    store_count_parked(((struct worker *)arg)->store, wait_key, most);
+}
+
 static void edge_others_wait(void *arg, int lane, const struct job *job)
 {
     store_others_wait(((struct worker *)arg)->store, lane, job);
@@ -281,6 +286,21 @@ static void on_due(void *arg, int32_t wait_key, int priority, int64_t rows)
 static void on_cancelled(void *arg, const struct jobid *batch_id)
 {
     path_cancelled(((struct worker *)arg)->path, batch_id);
+}
+
+static void on_parked_count(void *arg, int32_t wait_key, int64_t rows)
+{
+    struct worker *w = arg;
+    if (!path_parked_count(w->path, wait_key, rows))
+        return;
+    for (int i = 0; i < w->catalogue->endpoint_count; i++) {
+        bool full = path_parking_full(w->path, i);
+        if (w->catalogue->endpoints[i].db_id == wait_key)
+            log_event(full ? LOG_WARN : LOG_INFO,
+                      full ? "parking is full: lanes with jobs of the endpoint will block"
+                           : "parking has room again",
+                      LF_STR("endpoint", w->catalogue->endpoints[i].name), LF_INT("counted", rows));
+    }
 }
 
 static void on_others_wait(void *arg, int lane)
@@ -578,6 +598,7 @@ static enum rc make_store(struct worker *w, struct err *err)
         .cancelled = on_cancelled,
         .held = on_held,
         .others_wait = on_others_wait,
+        .parked_count = on_parked_count,
         .drain = on_drain,
         .oldest_live = on_oldest_live,
         .publish = on_publish,
@@ -601,6 +622,7 @@ static enum rc make_path(struct worker *w, struct err *err)
         .bury = edge_bury,
         .pull = edge_pull,
         .others_wait = edge_others_wait,
+        .count_parked = edge_count_parked,
         .call = edge_call,
         .abort = edge_abort,
         .scrub = edge_scrub,

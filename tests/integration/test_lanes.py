@@ -10,6 +10,7 @@ DEAD, HEALTHY = (50_000, 1_000) if LONG else (5_000, 300)
 LANE_JOBS = 500
 GROWTH_KB = 48 << 10  # far below what the crowd would take, were it held in memory
 HIGH, LOW = 2_000, 40
+PARKED, CROWD, NEIGHBOURS = 100, 1_500, 60
 
 
 def seen(world, batch):
@@ -71,4 +72,31 @@ def test_the_low_lane_has_its_share_while_the_high_one_never_ends(lone_world):
         "SELECT count(*) FROM call WHERE batch_id = %s AND claimed_at >"
         " (SELECT max(claimed_at) FROM call WHERE batch_id = %s)", high, low)
     assert after > 0, "the high lane's work outlasted the low one's"
+    finish(world)
+
+
+def test_a_lane_blocks_when_no_more_of_its_jobs_may_be_parked(lone_world):
+    """An endpoint is paused, and its jobs fill Postgres up to the cap, and then their lane. Who is in
+    the lane beside them is served. With room again everything goes on, and nothing is lost."""
+    world = lone_world(models=[model("away"), model("near", max_in_flight=2)], partitions=1, conf={
+        "parked.max_jobs": str(PARKED), "lane.normal.max_jobs": str(LANE_JOBS)})
+    worker = world.start_worker()
+    world.inferq("endpoint", "pause", "at-away", "--reason", "a test")
+    wait_for(lambda: worker.metric("inferq_endpoint_paused_seconds", endpoint="at-away") > 0,
+             what="the worker's knowledge of it")
+    beside = world.ask(*[f"[[sim: latency=20ms]] near {i}" for i in range(NEIGHBOURS)], model="near")
+    crowd = world.ask(*[f"away {i}" for i in range(CROWD)], model="away")
+    wait_for(lambda: worker.metric("inferq_parking_full", endpoint="at-away") == 1, 60,
+             "parking that is full")
+    wait_for(lambda: worker.metric("inferq_lane_paused", lane="normal") == 1, 60, "a lane that blocks")
+    assert world.wait_ended(beside, 60)["succeeded"] == NEIGHBOURS
+    wait_for(lambda: worker.logged("parking is full"), what="a line in the log")
+    assert worker.log().count("parking is full") == 1
+    assert world.value("SELECT count(*) FROM parked") == PARKED
+    assert world.counts(crowd)["pending"] == CROWD and world.calls(crowd) == []
+    assert worker.metric("inferq_parking_full", endpoint="at-near") == 0
+    world.inferq("endpoint", "resume", "at-away")
+    assert world.wait_ended(crowd, 120)["succeeded"] == CROWD
+    assert seen(world, crowd) == [1] * CROWD
+    wait_for(lambda: worker.metric("inferq_parking_full", endpoint="at-away") == 0, what="room again")
     finish(world)

@@ -18,7 +18,7 @@ TABLES = ("result", "call", "parked", "dead_letter", "worker", "batch", "progres
 # Read an index in its order up to a LIMIT; a partial index of the few rows that it holds (workers
 # alive, batches cancelled, parked rows taken); or on purpose all (the roll-up, by one worker now and then).
 WITHOUT_CONDITION = {"due", "letters", "fence_dead", "cancelled", "free_taken", "roll_up",
-                     "figures"}
+                     "figures", "others_wait"}
 
 
 def fill(cursor):

@@ -49,6 +49,7 @@ static const struct {
     {"cancelled", ""},
     {"held", ""},
     {"others_wait", "gTZ"},
+    {"parked_count", "gl"},
     {"batch_seen", "BTTtt?M"},
     {"elect", ""},
     {"partitions", ""},

@@ -489,6 +489,7 @@ static const struct {
     {3, 3, {"held"}},
     {3, 2, {"cancelled", "held"}},
     {3, 3, {"others_wait"}},
+    {3, 3, {"parked_count"}},
     {3, 2, {"elect"}},
     {2, 2, {"elect"}},
     {3, 2, {"partitions", "oldest_live"}},

@@ -38,6 +38,7 @@ static const struct fake_verb verbs[] = {
     {"cancelled", "", fake_run_cancelled},
     {"held", "", fake_run_held},
     {"others_wait", "stz", fake_run_others_wait},
+    {"parked_count", "il", fake_run_parked_count},
     {"batch_seen", "UTTTTSL", fake_run_batch_seen},
     {"elect", "", fake_run_elect},
     {"partitions", "", fake_run_partitions},

@@ -177,6 +177,7 @@ FAKE_RUN(wake_key);
 FAKE_RUN(cancelled);
 FAKE_RUN(held);
 FAKE_RUN(others_wait);
+FAKE_RUN(parked_count);
 FAKE_RUN(batch_seen);
 FAKE_RUN(elect);
 FAKE_RUN(partitions);

@@ -218,6 +218,20 @@ FAKE_RUN(due)
     return rc;
 }
 
+FAKE_RUN(parked_count)
+{
+    static const struct fake_field field = {"count", PG_INT8};
+    int64_t limit = 0, count = 0;
+    enum rc rc = fake_limit(t, fake_arg_int(s, 2, 0), &limit);
+    for (int i = 0; i < fake_pg_count(t->db, FAKE_PARKED) && rc == RC_OK; i++) {
+        const struct fake_parked_row *p = fake_pg_parked_at(t->db, i);
+        count += p->taken_by == FAKE_NULL && p->wait_key == fake_arg_int(s, 1, 0) && count < limit;
+    }
+    *ret = fake_rows_new(&field, 1);
+    fake_rows_int(*ret, 0, 0, count);
+    return rc;
+}
+
 FAKE_RUN(wake_expired)
 {
     (void)ret;

@@ -276,6 +276,7 @@ void plan_draw(struct plan *p, uint64_t seed, int jobs)
     draw_records(p, &d);
     draw_faults(p, &d);
     draw_routes(p, &d);
+    p->parked_max = ONE_OF(&d, 1, 3, 10, 1000000, 1000000, 1000000);
 }
 
 int plan_jobs_on(const struct plan *p)

@@ -133,7 +133,7 @@ struct plan {
     /* settings of the workers */
     int max_in_flight, endpoint_in_flight, max_attempts, lane_jobs;
     int64_t lease_us, heartbeat_us, short_wait_us, offset_span, drain_us, timeout_us;
-    int64_t reply_max_bytes, memory_bytes;
+    int64_t reply_max_bytes, memory_bytes, parked_max;
     bool signatures;                                     /* are asked for */
     struct plan_route of_model[PLAN_ENDPOINTS], of_app2; /* the app's goes before the model's */
     int trouble_permille; /* calls that go wrong for no planned reason, while faults last */

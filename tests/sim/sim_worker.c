@@ -174,6 +174,11 @@ static void edge_pull(void *arg, int32_t wait_key, int priority, int max_rows)
     store_pull(((struct sim_worker *)arg)->store, wait_key, priority, max_rows);
 }
 
+static void edge_count_parked(void *arg, int32_t wait_key, int64_t most)
+{
+    store_count_parked(((struct sim_worker *)arg)->store, wait_key, most);
+}
+
 static void edge_others_wait(void *arg, int lane, const struct job *job)
 {
     store_others_wait(((struct sim_worker *)arg)->store, lane, job);
@@ -270,6 +275,11 @@ static void on_cancelled(void *arg, const struct jobid *batch_id)
     path_cancelled(((struct sim_worker *)arg)->path, batch_id);
 }
 
+static void on_parked_count(void *arg, int32_t wait_key, int64_t rows)
+{
+    (void)path_parked_count(((struct sim_worker *)arg)->path, wait_key, rows);
+}
+
 static void on_others_wait(void *arg, int lane)
 {
     path_others_wait(((struct sim_worker *)arg)->path, lane);
@@ -324,6 +334,7 @@ static void settings(const struct sim_worker *w, struct path_conf *conf)
         .reply_max_bytes = plan->reply_max_bytes,
         .short_wait_us = plan->short_wait_us,
         .takeover_us = plan->lease_us * 3 / 2,
+        .parked_max = plan->parked_max,
         .offset_span = plan->offset_span,
     };
     for (int i = 0; i < PLAN_LANES; i++)
@@ -353,6 +364,7 @@ static enum rc make_path(struct sim_worker *w, struct err *err)
         .bury = edge_bury,
         .pull = edge_pull,
         .others_wait = edge_others_wait,
+        .count_parked = edge_count_parked,
         .call = edge_call,
         .abort = edge_abort,
         .scrub = edge_scrub,
@@ -393,6 +405,7 @@ static enum rc make_store(struct sim_worker *w, struct err *err)
         .cancelled = on_cancelled,
         .held = on_held,
         .others_wait = on_others_wait,
+        .parked_count = on_parked_count,
         .drain = on_drain,
         .oldest_live = on_oldest_live,
         .publish = on_publish,

@@ -14,6 +14,14 @@
 
 /* ---- edges -------------------------------------------------------------------------------- */
 
+static void count_parked(void *arg, int32_t wait_key, int64_t most)
+{
+    struct world *w = arg;
+    (void)most;
+    w->counts_asked++;
+    w->count_key = wait_key;
+}
+
 static void others_wait(void *arg, int lane, const struct job *job)
 {
     struct world *w = arg;
@@ -180,6 +188,7 @@ enum rc world_make_path(struct world *w, struct err *err)
                              .reply_max_bytes = 1 << 20,
                              .short_wait_us = SHORT_WAIT_US,
                              .takeover_us = 20 * SECOND_US,
+                             .parked_max = PARKED_JOBS,
                              .offset_span = 100000};
     conf.lanes[0] = (struct lane_conf){
         .name = "normal", .weight = 1, .max_jobs = LANE_JOBS, .max_bytes = 64 << 20};
@@ -194,6 +203,7 @@ enum rc world_make_path(struct world *w, struct err *err)
                                .bury = bury,
                                .pull = pull,
                                .others_wait = others_wait,
+                               .count_parked = count_parked,
                                .call = call,
                                .abort = give_up,
                                .scrub = scrub,

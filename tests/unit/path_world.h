@@ -19,6 +19,7 @@ enum {
     SHORT_WAIT_US = 5 * SECOND_US,
     LANE_JOBS = 200,
     JOBS_MAX = 400,
+    PARKED_JOBS = 300, /* for one endpoint */
 };
 #define WALL_MS INT64_C(1763726400000)
 
@@ -40,6 +41,8 @@ struct world {
     enum validation validation; /* of the last to end */
     enum class class;           /* so */
     char reason[128];           /* so; cut */
+    int counts_asked;           /* how often rows of `parked` were to be counted */
+    int32_t count_key;          /* the last time for this key */
     int others_asked;           /* whether other apps' jobs wait behind the lane's */
     bool others_wait;           /* the answer, at once */
 };

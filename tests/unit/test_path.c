@@ -119,6 +119,38 @@ static void test_a_held_endpoint_is_left_alone(void **state)
     world_turn_until_called(w, 2);
 }
 
+/* ---- parking is capped ---------------------------------------------------------------------- */
+
+/* An endpoint that an operator holds: its jobs leave for Postgres up to the cap, and then fill the
+ * lane. Who counts the rows says when there is room again. */
+static void test_parking_is_full(void **state)
+{
+    struct world *w = *state;
+    static const int32_t held[] = {1};
+    path_held(w->path, held, 1);
+    for (int i = 0; i < 5; i++)
+        world_add_record(w, 0);
+    world_turn(w);
+    world_turn(w);
+    assert_int_equal(w->parked, 5);
+    assert_int_equal(w->counts_asked, 1);
+    assert_int_equal(w->count_key, 1);
+    assert_true(path_parked_count(w->path, 1, PARKED_JOBS)); /* others had parked, too */
+    assert_false(path_parked_count(w->path, 1, PARKED_JOBS));
+    assert_true(path_parking_full(w->path, 0));
+    assert_false(path_parking_full(w->path, 1));
+    world_fill_lane(w);
+    world_turn(w);
+    assert_int_equal(w->parked, 5);
+    assert_int_equal(path_lane_jobs(w->path, 0), LANE_JOBS);
+    assert_true(path_parked_count(w->path, 1, PARKED_JOBS - 3));
+    for (int i = 0; i < 3; i++)
+        world_turn(w);
+    assert_int_equal(w->parked, 5 + 3); /* what there was room for */
+    assert_true(path_parking_full(w->path, 0));
+    assert_int_equal(path_lane_jobs(w->path, 0), LANE_JOBS - 3);
+}
+
 /* ---- routes -------------------------------------------------------------------------------- */
 
 static struct cat_route hold = {.model = -1, .retry = {.ambiguous = AMBIGUOUS_HOLD}};
@@ -584,6 +616,7 @@ int main(void)
         TEST(test_a_crowd_makes_room_for_others),
         TEST(test_pulls_ahead_of_a_busy_endpoint),
         TEST(test_a_held_endpoint_is_left_alone),
+        TEST(test_parking_is_full),
         TEST(test_a_job_is_held_by_its_route),
         TEST(test_a_lost_call_is_held_by_its_route),
         TEST(test_a_reask_complains),
