@@ -91,6 +91,7 @@ enum rc help(struct ctx *ctx, struct err *err);
 enum rc migrate(struct ctx *ctx, struct err *err);
 enum rc results(struct ctx *ctx, struct err *err);
 enum rc rewind_group(struct ctx *ctx, struct err *err);
+enum rc skip_jobs(struct ctx *ctx, struct err *err);
 enum rc submit(struct ctx *ctx, struct err *err);
 enum rc top(struct ctx *ctx, struct err *err);
 enum rc topics(struct ctx *ctx, struct err *err);

@@ -299,6 +299,7 @@ static const struct opt upkeep_opts[] = {
     JSON_OPT,
     END_OPT,
 };
+static const struct opt skip_opts[] = {REASON_OPT, ACTOR_OPT, JSON_OPT, END_OPT};
 static const struct opt rewind_opts[] = {
     {.name = "to",
      .type = OPT_TEXT,
@@ -532,6 +533,17 @@ const struct cmd cmd_table[] = {
          "kafka_keep_days (7;\nat least the interval between two backups of Postgres), "
          "partition_days, partitions_ahead.\nOne act that fails leaves the others; the exit code "
          "is that of the first that failed."},
+    {.name = "skip",
+     .args = "JOB...",
+     .args_min = 1,
+     .args_max = -1,
+     .opts = skip_opts,
+     .run = skip_jobs,
+     .summary = "leave jobs out: they end dead before their next call, wherever they wait",
+     .help = "JOB is a job id. Such as one that crashes its workers: they read what is skipped "
+             "before they\ncall for anything. It ends dead, of class skipped; its letter holds the "
+             "request, for\n`inferq dead requeue`. A call in flight ends by itself, and its answer "
+             "counts. Exits 1 when some\nhad ended already, 2 when all had."},
     {.name = "rewind",
      .args = "",
      .opts = rewind_opts,

@@ -28,6 +28,7 @@ const char *why_class(int class_code)
         {CLASS_HELD,
          "what became of a call is not known, and its route holds such jobs for review"},
         {CLASS_GIVEN_UP, "what became of a call is not known, and its route gives such jobs up"},
+        {CLASS_SKIPPED, "an operator left it out (inferq skip)"},
         {CLASS_UNSENT, "the endpoint could not be reached; nothing was sent"},
         {CLASS_TLS_CONFIG, "the endpoint's certificate was not accepted"},
         {CLASS_AMBIGUOUS, "the request was sent and no whole answer came back"},

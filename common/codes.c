@@ -30,6 +30,7 @@ static const char *const class_names[] = {
     [CLASS_MODEL_NOT_LIVE] = "model_not_live",
     [CLASS_HELD] = "held",
     [CLASS_GIVEN_UP] = "given_up",
+    [CLASS_SKIPPED] = "skipped",
     [CLASS_UNSENT] = "unsent",
     [CLASS_TLS_CONFIG] = "tls_config",
     [CLASS_AMBIGUOUS] = "ambiguous",

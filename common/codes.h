@@ -36,6 +36,7 @@ enum class {
     /* decided by the job's route, because nobody knows what became of a call */
     CLASS_HELD = 24,     /* a person is to look before it is called again */
     CLASS_GIVEN_UP = 25, /* nobody needs to: its letter is discarded at once */
+    CLASS_SKIPPED = 26,  /* an operator left it out */
     /* outcomes of a call */
     CLASS_UNSENT = 30,     /* resolve, connect, TLS handshake failed */
     CLASS_TLS_CONFIG = 31, /* certificate or CA wrong */

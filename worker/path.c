@@ -198,10 +198,10 @@ static bool fetched(struct path *p, struct job *job)
 /* ---- ADMIT: may it run at all? --------------------------------------------------------------- *
  * Dies here: as FETCHED. */
 
-static bool is_cancelled(const struct path *p, const struct jobid *batch_id)
+static bool is_cancelled(const struct path *p, const struct jobid *id)
 {
     for (size_t i = 0; i < p->cancelled_count; i++)
-        if (jobid_eq(&p->cancelled[i], batch_id))
+        if (jobid_eq(&p->cancelled[i], id))
             return true;
     return false;
 }
@@ -215,6 +215,10 @@ static bool ended_by_time_or_hand(struct path *p, struct job *job)
     }
     if (is_cancelled(p, &job->msg.batch_id)) {
         verdict(p, job, STATUS_CANCELLED, CLASS_CANCELLED, NULL);
+        return true;
+    }
+    if (is_cancelled(p, &job->msg.job_id)) {
+        verdict(p, job, STATUS_DEAD, CLASS_SKIPPED, "an operator left it out (inferq skip)");
         return true;
     }
     if (job->msg.deadline_ms && p->edges.wall_ms(p->edges.arg) >= job->msg.deadline_ms) {

@@ -110,7 +110,8 @@ struct parked_row;
 void path_pulled(struct path *p, const struct parked_row *row);
 /* So many rows of (wait_key, priority) are due: the path pulls what it has room for. */
 void path_due(struct path *p, int32_t wait_key, int priority, int64_t rows);
-void path_cancelled(struct path *p, const struct jobid *batch_id);
+/* A batch that is cancelled, or a job that is skipped. */
+void path_cancelled(struct path *p, const struct jobid *id);
 /* All endpoints that an operator has paused, by id: they get no calls, their jobs wait in Postgres.
  */
 void path_held(struct path *p, const int32_t *endpoint_ids, int count);

@@ -316,16 +316,16 @@ void path_buried(struct path *p, struct job *job)
     path_leave(p, job, true);
 }
 
-void path_cancelled(struct path *p, const struct jobid *batch_id)
+void path_cancelled(struct path *p, const struct jobid *id)
 {
     for (size_t i = 0; i < p->cancelled_count; i++)
-        if (jobid_eq(&p->cancelled[i], batch_id))
+        if (jobid_eq(&p->cancelled[i], id))
             return;
     struct jobid *grown = realloc(p->cancelled, (p->cancelled_count + 1) * sizeof *grown);
     if (!grown)
         return; /* the store edge tells it again at its next look */
     p->cancelled = grown;
-    p->cancelled[p->cancelled_count++] = *batch_id;
+    p->cancelled[p->cancelled_count++] = *id;
 }
 
 void path_held(struct path *p, const int32_t *endpoint_ids, int count)

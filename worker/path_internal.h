@@ -38,7 +38,7 @@ struct path {
     struct deadlines *due;
     struct jobtable *table;
     struct call_pool calls;
-    struct jobid *cancelled; /* batches */
+    struct jobid *cancelled; /* batches, and single jobs that are skipped */
     size_t cancelled_count;
     struct buf spec_key; /* the output spec compiled last: batches ask for the same one */
     struct outspec *spec;

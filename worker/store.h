@@ -51,7 +51,7 @@ struct store_conf {
     void (*buried)(void *arg, struct job *job);
     void (*pulled)(void *arg, const struct parked_row *row);
     void (*due)(void *arg, int32_t wait_key, int priority, int64_t rows);
-    void (*cancelled)(void *arg, const struct jobid *batch_id);
+    void (*cancelled)(void *arg, const struct jobid *id); /* a batch, or a job that is skipped */
     /* All endpoints that an operator has paused, by id; told again and again. */
     void (*held)(void *arg, const int32_t *endpoint_ids, int count);
     void (*drain)(void *arg); /* this worker is to leave; told again and again */

@@ -43,6 +43,7 @@ static const struct row rows[] = {
     {"class", 20, "model_not_live"},
     {"class", 24, "held"},
     {"class", 25, "given_up"},
+    {"class", 26, "skipped"},
     {"class", 30, "unsent"},
     {"class", 31, "tls_config"},
     {"class", 32, "ambiguous"},
