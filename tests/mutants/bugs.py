@@ -37,7 +37,7 @@ BUGS = [
         "    if (next >= 0)\n"
         "        p->edges.store_offset(p->edges.arg, job->lane, job->partition, job->epoch, next);\n"
         "    p->edges.store(p->edges.arg, job);\n"
-        "    return false;\n}\n\n/* No job can be made", 200),
+        "    return false;\n}\n\n/* No job can be made", 200, unit_tests_see_it=True),
     Bug("watermark-passes-what-was-let-go", "G3: a revoked job's record counts as done", FLOW,
         "        path_leave(p, job, false);\n}\n\nstatic void drop_list",
         "        path_leave(p, job, true);\n}\n\nstatic void drop_list", 200),
@@ -48,14 +48,14 @@ BUGS = [
         "    int64_t next = partitions_finish(p->partitions, job);\n"
         "    if (next >= 0)\n"
         "        p->edges.store_offset(p->edges.arg, job->lane, job->partition, job->epoch, next);\n",
-        200),
+        200, unit_tests_see_it=True),
     Bug("buried-before-its-letter", "G3: a record that is no job is passed without a letter", PATH,
         "    path_move(p, job, JOB_BURY);\n    p->edges.bury(p->edges.arg, job);\n",
         "    path_move(p, job, JOB_BURY);\n"
         "    int64_t next = partitions_finish(p->partitions, job);\n"
         "    if (next >= 0)\n"
         "        p->edges.store_offset(p->edges.arg, job->lane, job->partition, job->epoch, next);\n"
-        "    p->edges.bury(p->edges.arg, job);\n", 1000),
+        "    p->edges.bury(p->edges.arg, job);\n", 1000, unit_tests_see_it=True),
 
     # ---- the lease and the fence ----
     Bug("byte-without-a-lease", "G4: the lease is not looked at before the first byte", STORE,
@@ -94,10 +94,11 @@ BUGS = [
     Bug("lost-answer-means-stored", "G3: an ending whose transaction was cut off counts as stored",
         END,
         "    if (answer->rc != RC_OK) {\n        store_batch_again(b, answer, \"store\");\n"
-        "        return;\n    }\n    mark_stored",
+        "        return;\n    }\n    if (s->loses)",
         "    if (answer->rc != RC_OK && answer->sqlstate[0]) {\n"
         "        store_batch_again(b, answer, \"store\");\n        return;\n    }\n"
-        "    if (answer->rc != RC_OK)\n        s->ends_with_results = false;\n    mark_stored", 500),
+        "    if (answer->rc != RC_OK)\n        s->loses = s->ends_with_results = false;\n"
+        "    if (s->loses)", 500),
     Bug("outcome-not-stored", "LV: the outcome of a call that ends its job is left out", END,
         "        if (job->outcome_open)\n            called[calls++] = job;",
         "        if (job->outcome_open && job->status == STATUS_NONE)\n"

@@ -611,7 +611,7 @@ static void test_backoff(void **state)
 /* ---- what people read ---------------------------------------------------------------------------
  */
 
-/* Every row of the table in schemas/errors.md, in order, is the row that the code has. */
+/* Every row of the first table in schemas/errors.md, in order, is the row that the code has. */
 static void test_document(void **state)
 {
     (void)state;
@@ -621,6 +621,8 @@ static void test_document(void **state)
     assert_non_null(f);
     while (fgets(line, sizeof line, f)) {
         struct outcome_row row;
+        if (rows && line[0] == '\n')
+            break;
         if (strncmp(line, "| ", 2) != 0 || !strncmp(line, "| Signal |", 10))
             continue;
         if (!outcome_row(rows++, &row))
