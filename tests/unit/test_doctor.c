@@ -361,6 +361,7 @@ static void test_workers(void **state)
            "worker drain");
     facts.row_count = 0;
     expect("catalogue.file", &facts, DOCTOR_SKIPPED, "--catalogue", NULL);
+    facts = (struct doctor_facts){0};
 }
 
 /* ---- endpoints ---------------------------------------------------------------------------- */
@@ -404,6 +405,7 @@ static void test_endpoints(void **state)
     expect("endpoint.credential", &facts, DOCTOR_OK, "", NULL);
     (void)snprintf(e.credential_why, sizeof e.credential_why, "env:KEY is not set");
     expect("endpoint.credential", &facts, DOCTOR_ERROR, "eu@1: env:KEY is not set", "variable");
+    facts = (struct doctor_facts){0};
 }
 
 int main(void)
