@@ -212,7 +212,7 @@ static enum rc read_committed(struct kafka_producer *p, const char *group,
         const rd_kafka_group_result_t **groups = rd_kafka_ListConsumerGroupOffsets_result_groups(
             rd_kafka_event_ListConsumerGroupOffsets_result(event), &count);
         rc = take_group(p, groups, count, what, &found, err);
-        if (rc == RC_OK)
+        if (rc == RC_OK && found)
             rc = take_committed(p, parts, found, err);
         rd_kafka_event_destroy(event);
     }
@@ -334,7 +334,7 @@ static enum rc take_moved(struct kafka_producer *p, struct kafka_parts *parts,
     const rd_kafka_group_result_t **groups =
         rd_kafka_AlterConsumerGroupOffsets_result_groups(event, &count);
     enum rc rc = take_group(p, groups, count, "the group's offsets are not moved", &list, err);
-    if (rc != RC_OK || take_answers(parts, list, false) == 0)
+    if (rc != RC_OK || !list || take_answers(parts, list, false) == 0)
         return rc;
     for (int i = 0; i < parts->count; i++)
         if (parts->all[i].why[0])
