@@ -192,6 +192,7 @@ class Siege:
         self.rng = random.Random(tally.SEED)
         self.bulk, self.odd = Bulk(world), Odd(world)
         self.killed = []
+        self.company = None  # for the last of them: a worker that is to live
         self.odd_at = self.bulk_at = self.killing_s = 0.0
 
     def feed(self, victims):
@@ -232,6 +233,8 @@ class Siege:
                 tally.fault(f"killed at {victim.name}")
             if len(living) <= until_left:
                 return True
+            if all(victim.name in ASIDE for victim in living) and not self.company:
+                self.company = self.world.start_worker()  # letters are of jobs, which those have not
             for victim in living:
                 victim.provoke(self.world)
             self.feed(living)
