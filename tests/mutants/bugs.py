@@ -119,7 +119,7 @@ BUGS = [
     Bug("memory-not-asked", "G8: calls start without room in the byte budget", PATH,
         "           p->memory_used + CALL_OVERHEAD_BYTES + JOB_MSG_BYTES_MAX + p->conf."
         "reply_max_bytes <=\n               p->conf.memory_bytes;",
-        "           true;", 6000),
+        "           true;", 1000),
     Bug("slot-kept", "LV: a claim that was not granted keeps its endpoint's slot", PATH,
         "        endpoint_cancel(&p->endpoints[job->endpoint]);\n", "        ;\n", 1000,
         unit_tests_see_it=True),

@@ -127,7 +127,8 @@ static void draw_settings(struct plan *p, struct dice *d)
     p->offset_span = ONE_OF(d, 2, 4, 8, 20, 1000);
     p->drain_us = ONE_OF(d, 0, 2 * SECOND, 30 * SECOND);
     p->timeout_us = ONE_OF(d, 3 * SECOND, 8 * SECOND, 30 * SECOND, 90 * SECOND);
-    p->reply_max_bytes = ONE_OF(d, 4096, 65536, 1 << 20);
+    p->reply_max_bytes =
+        ONE_OF(d, 4096, 65536, 4 << 20); /* some calls alone may break the budget */
     int64_t one_call = (24 << 10) + (8 << 20) + p->reply_max_bytes;
     int64_t records = 3 * INT64_C(400) << 10;
     p->memory_bytes = one_call + records + (chance(d, 300) ? range(d, 0, 40) << 10 : 64 << 20);
