@@ -490,6 +490,7 @@ static void judge(struct actor *a)
     pg_add_int(a->params[0], PG_INT8, 0);
     pg_add_int(a->params[1], PG_INT8, a->worker_id);
     pg_array(a->params[1], PG_INT2);
+    pg_array(a->params[1], PG_INT2);
     struct pg_step steps[] = {{SQL_FENCE, a->params[0]}, {SQL_FACTS, a->params[1]}};
     a->claim_busy = true;
     send_txn(a->claim, steps, 2, judged, a);
