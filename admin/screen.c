@@ -8,9 +8,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <term.h>
 #include <unistd.h>
 
 #include "common/clock.h"
+
+#undef lines /* of term.h: a capability of terminals */
 
 static const int ending[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
 enum { ENDING = sizeof ending / sizeof *ending, SLICE_MS = 200 };
@@ -29,6 +32,16 @@ static void on_signal(int signum)
     ended = 1;
 }
 
+/* Asked first: newterm forgets what it allocated for a kind that it then does not know. */
+static bool is_known_terminal(void)
+{
+    int status = 0;
+    bool known = setupterm(NULL, STDOUT_FILENO, &status) == OK;
+    if (known)
+        (void)del_curterm(cur_term);
+    return known;
+}
+
 enum rc screen_new(struct screen **ret_screen, struct err *err)
 {
     const char *no_color = getenv("NO_COLOR");
@@ -38,7 +51,7 @@ enum rc screen_new(struct screen **ret_screen, struct err *err)
     if (!s)
         return err_set(err, RC_NOMEM, "no memory for the screen");
     s->plain = no_color && *no_color;
-    s->terminal = newterm(NULL, stdout, stdin);
+    s->terminal = is_known_terminal() ? newterm(NULL, stdout, stdin) : NULL;
     if (!s->terminal) {
         const char *kind = getenv("TERM");
         free(s);
