@@ -205,11 +205,11 @@ void path_due(struct path *p, int32_t wait_key, int priority, int64_t rows)
 {
     int lane = lane_of_topic(p, priority);
     int64_t now = p->edges.mono_us(p->edges.arg);
-    size_t cap = p->conf.lanes[lane].max_jobs;
+    size_t half = (p->conf.lanes[lane].max_jobs + 1) / 2; /* a lane of one job pulls, too */
     size_t waiting = lanes_jobs(p->lanes, lane);
-    if (p->draining || p->revoking || waiting >= cap / 2)
+    if (p->draining || p->revoking || waiting >= half)
         return;
-    size_t room = cap / 2 - waiting;
+    size_t room = half - waiting;
     for (int i = 0; i < p->conf.catalogue->endpoint_count; i++) {
         const struct endpoint *e = &p->endpoints[i];
         if (p->conf.catalogue->endpoints[i].db_id != wait_key)
