@@ -97,6 +97,11 @@ def aside(world):
     return f"{world.name}-aside"
 
 
+def keeps_house(worker):
+    """It was elected: it alone publishes letters, until it ends."""
+    return "keeps house for the fleet" in worker.log()
+
+
 # ---- victims -------------------------------------------------------------------------------------
 
 
@@ -233,8 +238,7 @@ class Siege:
                 tally.fault(f"killed at {victim.name}")
             if len(living) <= until_left:
                 return True
-            if all(victim.name in ASIDE for victim in living) and not self.company:
-                self.company = self.world.start_worker()  # letters are of jobs, which those have not
+            self.keep_company(living)
             for victim in living:
                 victim.provoke(self.world)
             self.feed(living)
@@ -246,6 +250,16 @@ class Siege:
             left = {v.name: v.hits()[v.name] for v in living}
             raise Late(f"alive, and so often there: {left}; {late}") from None
         return living
+
+    def keep_company(self, living):
+        """Letters are of jobs, and the last victims have none: while one of those keeps the house, a
+        worker that is to live makes some. It must not become the keeper, whom they wait to be."""
+        if self.company and keeps_house(self.company):
+            self.company.stop()
+            self.company = None
+        if (not self.company and all(victim.name in ASIDE for victim in living)
+                and any(keeps_house(victim.worker) for victim in living)):
+            self.company = self.world.start_worker()
 
 
 def report(siege, started, capsys):
