@@ -168,8 +168,11 @@ static bool fetched(struct path *p, struct job *job)
 {
     struct err err = {0};
     int class = CLASS_NONE;
-    if (job_msg_decode(job->payload, job->payload_bytes, &job->msg, &class, &err) != RC_OK)
+    struct jobid row_id = job->msg.job_id;
+    if (job_msg_decode(job->payload, job->payload_bytes, &job->msg, &class, &err) != RC_OK) {
+        job->msg.job_id = row_id;
         return bury(p, job, (enum class) class, err.text);
+    }
     if (!job_msg_id_matches(&job->msg))
         return bury(p, job, CLASS_FORGED_ID,
                     "the job id does not follow from app, batch, custom_id and generation");

@@ -182,6 +182,7 @@ void path_pulled(struct path *p, const struct parked_row *row)
     if (!job)
         return; /* taken, and freed when this worker stops or is fenced */
     job->from_parked = true;
+    job->msg.job_id = row->job_id; /* also of bytes that are no job: its letter replaces the row */
     job->lane = lane_of_topic(p, row->priority);
     job->partition = row->partition;
     job->offset = row->offset;

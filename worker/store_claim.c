@@ -513,6 +513,12 @@ void store_flush_buries(struct store *s)
                                     : b->rows[i]->reason));
     coordinates(s, p, b->rows, b->row_count);
     payloads(p, b->rows, b->row_count);
+    pg_array(p, PG_UUID); /* whose row in `parked` the letter replaces */
+    for (int i = 0; i < b->row_count; i++)
+        if (b->rows[i]->from_parked)
+            pg_elem_uuid(p, &b->rows[i]->msg.job_id);
+        else
+            pg_elem_null(p);
     struct pg_step step = {SQL_BURY, p};
     (void)send(s, s->claim_conn, &step, 1, buries_answered, b);
     FAILPOINT("bury.sent");

@@ -143,7 +143,9 @@ const struct pg_stmt store_sql_claim[] = {
     /* arrays $1 source .. $9 headers */
     [SQL_BURY] =
         {"bury",
-         "INSERT INTO inferq.dead_letter (source, class, reason, topic, partition, record_offset,"
+         "WITH moved AS (DELETE FROM inferq.parked p USING unnest($10::uuid[]) u (job_id)"
+         " WHERE p.job_id = u.job_id)"
+         " INSERT INTO inferq.dead_letter (source, class, reason, topic, partition, record_offset,"
          " record_at, payload, headers)"
          " SELECT * FROM unnest($1::bytea[], $2::int2[], $3::text[], $4::text[], $5::int4[],"
          " $6::int8[], $7::timestamptz[], $8::bytea[], $9::bytea[])"

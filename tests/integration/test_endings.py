@@ -109,6 +109,23 @@ def test_a_verdict_yields_to_a_call_elsewhere(lone_world):
     check(world, crashed=True)
 
 
+def test_a_parked_row_that_is_no_job_becomes_a_letter_and_is_gone(lone_world):
+    """By the time it is pulled its bytes are broken, or its app's key is revoked: the letter takes
+    the row's place, or whoever comes next would pull it again, and for ever."""
+    world = lone_world(models=[model("away")])
+    world.start_worker()
+    batch = world.ask(*texts(3, "status=429 retry-after=3600"), model="away")
+    wait_for(lambda: world.value("SELECT count(*) FROM parked WHERE taken_by IS NULL") == 3,
+             what="three parked jobs")
+    whole, *_ = [bytes(row[0]) for row in world.rows("SELECT payload FROM parked ORDER BY job_id")]
+    world.rows("UPDATE parked SET payload = CASE WHEN payload = %s THEN substr(payload, 1, 9)"
+               " ELSE substr(payload, 1, length(payload) - 9) END, wait_key = 0, next_at = now()", whole)
+    wait_for(lambda: world.value("SELECT count(*) FROM parked") == 0, what="nothing parked")
+    letters = world.rows("SELECT class, payload FROM dead_letter WHERE job_id IS NULL")
+    assert len(letters) == 3 and whole[:9] in [bytes(payload) for _, payload in letters]
+    assert world.results(batch) == {}
+
+
 def test_a_job_that_names_no_known_model_dies_with_the_reason(world):
     batch = world.ask("which model?", model="unheard-of")
     assert world.wait_ended(batch)["dead"] == 1

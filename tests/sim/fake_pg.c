@@ -22,7 +22,7 @@ static const struct fake_verb verbs[] = {
     {"drop_done", "U", fake_run_drop_done},
     {"park", "lUULZBISSSSLLLSTILZYY", fake_run_park},
     {"pull", "lisl", fake_run_pull},
-    {"bury", "YSTTILZYY", fake_run_bury},
+    {"bury", "YSTTILZYYU", fake_run_bury},
     {"store", "UUZLLLLLIIIIIISSSSSSTTTTTTTTTTYUYUISSTTTTTTTILZYY", fake_run_store},
     {"store_called", "UUZLLLLLIIIIIISSSSSSTTTTTTTTTTY", fake_run_store_called},
     {"outcome", "USLSSLLIIIISSTTT", fake_run_outcome},

@@ -338,6 +338,12 @@ FAKE_RUN(bury)
         letter->state = 1;
         rc = fake_letter_insert(t, letter);
     }
+    for (int u = 0; u < fake_unnest(s, COLUMNS + 1, COLUMNS + 1) && rc == RC_OK; u++) {
+        struct jobid id = fake_arg_id(s, COLUMNS + 1, u);
+        const struct fake_parked_row *parked = fake_pg_parked(t->db, &id);
+        if (parked)
+            fake_delete(t->db, FAKE_PARKED, parked);
+    }
     return rc;
 }
 
