@@ -57,6 +57,11 @@ BUGS = [
         "        p->edges.store_offset(p->edges.arg, job->lane, job->partition, job->epoch, next);\n"
         "    p->edges.bury(p->edges.arg, job);\n", 1000, unit_tests_see_it=True),
 
+    # ---- an operator's hand ----
+    Bug("paused-endpoint-is-called", "HD: calls begin at an endpoint that an operator has paused",
+        "worker/endpoint.c", "    return !e->held && e->in_flight", "    return e->in_flight", 200,
+        unit_tests_see_it=True),
+
     # ---- the lease and the fence ----
     Bug("byte-without-a-lease", "G4: the lease is not looked at before the first byte", STORE,
         "    return worker_id == s->worker_id && store_lease_left_us(s) > s->conf.lease_margin_us;",

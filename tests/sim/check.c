@@ -15,9 +15,12 @@
  *   G6  the model sees each (job, number) once
  *   G8  memory within the budget
  *   ON  no call after one of which nobody knows what came, where the job's route says so; such a
- * job is held, its letter open, or given up, its letter discarded RE  the model was told what was
- * wrong before a job dies of its answer, or nothing more could be LV  faults over, everything comes
- * to rest
+ *       job is held, its letter open, or given up, its letter discarded
+ *   RE  the model was told what was wrong before a job dies of its answer, or nothing more could be
+ *   LV  faults over, everything comes to rest
+ *
+ * HD, that nothing is begun at an endpoint known to be paused, is asked where the path hands a job
+ * over (sim_worker.c).
  */
 #include <stdio.h>
 #include <string.h>

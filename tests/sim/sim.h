@@ -153,6 +153,7 @@ struct sim_worker {
     int64_t turn_us;        /* how long turns take at most */
     int64_t turn_at_us;     /* when the loop's turn ends, on the world's clock */
     int64_t came_us;
+    int64_t told_held_us[PLAN_ENDPOINTS]; /* by its own clock: it knows them paused; 0: not */
     uint64_t draws;
     /* its clocks */
     int64_t clock_base_us, slept_us, wall_off_us;

@@ -147,6 +147,10 @@ static bool edge_may_claim(void *arg)
 static void edge_claim(void *arg, struct job *job)
 {
     struct sim_worker *w = arg;
+    int64_t held_us = job->begun ? w->told_held_us[job->endpoint_id - 1] : 0;
+    if (held_us && job->dispatched_us >= held_us)
+        sim_break(w->sim, "HD", "worker %s begins a call at endpoint %d, which it knows paused",
+                  w->name, job->endpoint_id - 1);
     if (job->in_table)
         store_batch_seen(w->store, &job->msg, job->lane);
     store_claim(w->store, job);
@@ -287,7 +291,17 @@ static void on_others_wait(void *arg, int lane)
 
 static void on_held(void *arg, const int32_t *endpoint_ids, int count)
 {
-    path_held(((struct sim_worker *)arg)->path, endpoint_ids, count);
+    struct sim_worker *w = arg;
+    for (int i = 0; i < PLAN_ENDPOINTS; i++) {
+        bool held = false;
+        for (int k = 0; k < count; k++)
+            held |= endpoint_ids[k] == i + 1;
+        if (!held)
+            w->told_held_us[i] = 0;
+        else if (!w->told_held_us[i])
+            w->told_held_us[i] = sim_worker_mono(w) + 1;
+    }
+    path_held(w->path, endpoint_ids, count);
 }
 
 static void on_drain(void *arg)
@@ -443,6 +457,7 @@ void sim_worker_start(struct sim_worker *w)
     w->ppm = (int)sim_range(draw >> 20, -10000, 10000); /* a bad quartz: 1 % */
     w->wall_off_us = sim_range(draw >> 40, -400000, 400000);
     w->slept_us = 0;
+    memset(w->told_held_us, 0, sizeof w->told_held_us);
     w->turn_us = (draw >> 12) % 4 ? TURN_US : NAP_US; /* as if it had thousands of long calls */
     (void)snprintf(w->name, sizeof w->name, "worker %d.%u", w->slot, (unsigned)w->life);
     TELL(s, w, "starts");
