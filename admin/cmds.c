@@ -299,7 +299,26 @@ static const struct opt upkeep_opts[] = {
     JSON_OPT,
     END_OPT,
 };
-static const struct opt skip_opts[] = {REASON_OPT, ACTOR_OPT, JSON_OPT, END_OPT};
+static const struct opt skip_opts[] = {
+    {.name = "topic", .type = OPT_TEXT, .arg = "TOPIC", .help = "of one record: its topic"},
+    {.name = "partition",
+     .type = OPT_INT,
+     .arg = "N",
+     .min = 0,
+     .max = INT32_MAX,
+     .help = "of one record: its partition"},
+    {.name = "offset",
+     .type = OPT_INT,
+     .arg = "N",
+     .min = 0,
+     .max = INT64_MAX,
+     .help = "of one record: its offset"},
+    {.name = "dry-run", .type = OPT_FLAG, .help = "say what would be done, do nothing"},
+    REASON_OPT,
+    ACTOR_OPT,
+    JSON_OPT,
+    END_OPT,
+};
 static const struct opt rewind_opts[] = {
     {.name = "to",
      .type = OPT_TEXT,
@@ -534,8 +553,7 @@ const struct cmd cmd_table[] = {
          "partition_days, partitions_ahead.\nOne act that fails leaves the others; the exit code "
          "is that of the first that failed."},
     {.name = "skip",
-     .args = "JOB...",
-     .args_min = 1,
+     .args = "[JOB...]",
      .args_max = -1,
      .opts = skip_opts,
      .run = skip_jobs,
@@ -543,7 +561,11 @@ const struct cmd cmd_table[] = {
      .help = "JOB is a job id. Such as one that crashes its workers: they read what is skipped "
              "before they\ncall for anything. It ends dead, of class skipped; its letter holds the "
              "request, for\n`inferq dead requeue`. A call in flight ends by itself, and its answer "
-             "counts. Exits 1 when some\nhad ended already, 2 when all had."},
+             "counts. Exits 1 when some\nhad ended already, 2 when all had.\n"
+             "A record that crashes whoever decodes it is named by its place instead: --topic, "
+             "--partition\nand --offset. Workers pass over it undecoded, and its letter holds its "
+             "bytes: a job that is in it\ndoes not end. Submit it again once the fault is "
+             "mended."},
     {.name = "rewind",
      .args = "",
      .opts = rewind_opts,

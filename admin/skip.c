@@ -1,6 +1,6 @@
 /*
- * skip.c - `inferq skip`: jobs that are to be left out, such as one that crashes whoever calls for
- * it, or one whose answer nobody wants any more.
+ * skip.c - `inferq skip JOB...`: jobs that are to be left out, such as one that crashes whoever
+ * calls for it, or one whose answer nobody wants any more.
  *
  * One transaction: the rows of job_skip, which workers read when they start and every few seconds,
  * the parked rows made due, so that a worker picks them up, the audit rows, and the notification at
@@ -10,11 +10,12 @@
  *
  * A job whose record no worker has read yet is not in any table: its id is taken on trust.
  */
+#include "admin/skip.h"
+
 #include <inttypes.h>
 #include <string.h>
 
 #include "admin/audit.h"
-#include "admin/cmd.h"
 #include "admin/out.h"
 #include "common/jobid.h"
 
@@ -23,11 +24,27 @@ enum { REASON_BYTES_MAX = 4096 };
 static const struct table_col cols[] = {
     {"job_id", "JOB", 0}, {"state", "STATE", 0}, {"was", "WAS", 0}, {0}};
 
+enum rc skip_check_reason(const struct opts *o, struct err *err)
+{
+    if (strlen(opts_text(o, "reason", "")) > REASON_BYTES_MAX)
+        return err_set(err, RC_REJECT, "--reason: at most %d bytes", REASON_BYTES_MAX);
+    return RC_OK;
+}
+
+enum rc skip_notify(struct ctx *ctx, struct err *err)
+{
+    return ctx_exec(ctx, "SELECT pg_notify('inferq_cancel', '')::text", NULL, NULL, err);
+}
+
 static enum rc read_ids(const struct opts *o, struct pg_params *p, struct err *err)
 {
     struct jobid id;
-    if (strlen(opts_text(o, "reason", "")) > REASON_BYTES_MAX)
-        return err_set(err, RC_REJECT, "--reason: at most %d bytes", REASON_BYTES_MAX);
+    enum rc rc = skip_check_reason(o, err);
+    if (rc != RC_OK)
+        return rc;
+    if (o->arg_count == 0)
+        return err_set(err, RC_REJECT,
+                       "JOB... is missing, or --topic, --partition and --offset; --help says more");
     pg_array(p, PG_UUID);
     for (int i = 0; i < o->arg_count; i++) {
         if (!jobid_parse(o->args[i], &id))
@@ -82,16 +99,18 @@ static enum rc one(struct ctx *ctx, const struct pg_rows *rows, int row, struct 
     char text[ID_TEXT_BYTES];
     struct jobid id = pg_get_uuid(rows, row, 0);
     bool ended = pg_get_bool(rows, row, 2), again = pg_get_bool(rows, row, 3);
+    bool dry_run = opts_set(&ctx->opts, "dry-run"), asks = !ended && !again && !dry_run;
     enum rc rc = RC_OK;
     jobid_text(&id, text);
-    if (!ended && !again)
+    if (asks)
         rc = insert(ctx, &id, err);
-    if (rc == RC_OK && !ended && !again)
+    if (rc == RC_OK && asks)
         rc = audit(ctx, "skip", text, opts_text(&ctx->opts, "reason", ""), err);
     table_id(t, &id);
-    table_text(t, ended   ? SPAN_LIT("has ended")
-                  : again ? SPAN_LIT("asked already")
-                          : SPAN_LIT("asked"));
+    table_text(t, ended     ? SPAN_LIT("has ended")
+                  : again   ? SPAN_LIT("asked already")
+                  : dry_run ? SPAN_LIT("would ask")
+                            : SPAN_LIT("asked"));
     table_text(t, pg_get_span(rows, row, 1));
     *refused += ended;
     return rc;
@@ -103,9 +122,7 @@ static enum rc tell(struct ctx *ctx, const struct pg_params *ids, struct err *er
                           "UPDATE parked SET next_at = least(next_at, now()), wait_key = 0"
                           " WHERE job_id = ANY ($1)",
                           ids, NULL, err);
-    if (rc == RC_OK)
-        rc = ctx_exec(ctx, "SELECT pg_notify('inferq_cancel', '')::text", NULL, NULL, err);
-    return rc;
+    return rc == RC_OK ? skip_notify(ctx, err) : rc;
 }
 
 static enum rc skip_all(struct ctx *ctx, const struct pg_params *ids, struct table *t, int *refused,
@@ -118,7 +135,7 @@ static enum rc skip_all(struct ctx *ctx, const struct pg_params *ids, struct tab
     rc = look(ctx, ids, &rows, err);
     for (int i = 0; rc == RC_OK && i < pg_row_count(rows); i++)
         rc = one(ctx, rows, i, t, refused, err);
-    if (rc == RC_OK)
+    if (rc == RC_OK && !opts_set(&ctx->opts, "dry-run"))
         rc = tell(ctx, ids, err);
     pg_rows_free(rows);
     return ctx_end(ctx, rc, err);
@@ -127,6 +144,9 @@ static enum rc skip_all(struct ctx *ctx, const struct pg_params *ids, struct tab
 enum rc skip_jobs(struct ctx *ctx, struct err *err)
 {
     int refused = 0;
+    if (opts_set(&ctx->opts, "topic") || opts_set(&ctx->opts, "partition") ||
+        opts_set(&ctx->opts, "offset"))
+        return skip_record(ctx, err);
     struct table *t = table_new(cols);
     struct pg_params *ids = pg_params_new();
     enum rc rc = cmd_have(t && ids ? t : NULL, err);

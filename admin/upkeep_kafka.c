@@ -4,7 +4,8 @@
  *
  * Below the group's committed offset every record's job has ended or waits in Postgres. They are
  * kept for some days nevertheless (kafka_keep_days): should Postgres be restored from a backup,
- * `inferq rewind` reads them again. So a record leaves when it is below both.
+ * `inferq rewind` reads them again. So a record leaves when it is below both, and where it was
+ * skipped by its place, that is forgotten.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -73,6 +74,50 @@ static enum rc trim(struct upkeep *u, struct kafka_producer *producer, struct ka
     return rc == RC_OK ? first_refusal(parts, err) : rc;
 }
 
+/* Rows of `inferq skip --topic ...` whose record is gone, or was of a topic that was made anew. As
+ * long as Kafka holds the record, a rewind may bring it to a worker again. */
+static enum rc forget_skips(struct upkeep *u, const struct kafka_parts *parts, struct err *err)
+{
+#define GONE                                                                                  \
+    "FROM record_skip s WHERE starts_with(s.topic, $5) AND NOT EXISTS (SELECT FROM"           \
+    " unnest($1::text[], $2::int4[], $3::int8[], $4::int8[]) p (topic, partition, low, high)" \
+    " WHERE p.topic = s.topic AND p.partition = s.partition AND s.record_offset >= p.low"     \
+    " AND s.record_offset < p.high)"
+    char lanes[KAFKA_TOPIC_BYTES];
+    struct pg_rows *rows = NULL;
+    struct pg_params *p = pg_params_new();
+    enum rc rc = cmd_have(p, err);
+    if (rc != RC_OK)
+        return rc;
+    (void)snprintf(lanes, sizeof lanes, "%s.jobs.", config_text(u->ctx->config, "prefix"));
+    pg_array(p, PG_TEXT);
+    for (int i = 0; i < parts->count; i++)
+        pg_elem_span(p, span_of(parts->all[i].topic));
+    pg_array(p, PG_INT4);
+    for (int i = 0; i < parts->count; i++)
+        pg_elem_int(p, parts->all[i].partition);
+    pg_array(p, PG_INT8);
+    for (int i = 0; i < parts->count; i++)
+        pg_elem_int(p, parts->all[i].low);
+    pg_array(p, PG_INT8);
+    for (int i = 0; i < parts->count; i++)
+        pg_elem_int(p, parts->all[i].high);
+    pg_add_text(p, span_of(lanes));
+    rc = ctx_exec(u->ctx,
+                  u->dry_run ? "SELECT count(*) " GONE
+                             : "WITH gone AS (DELETE " GONE " RETURNING 1)"
+                               " SELECT count(*) FROM gone",
+                  p, &rows, err);
+    int64_t count = rc == RC_OK ? pg_get_int(rows, 0, 0) : 0;
+    pg_rows_free(rows);
+    pg_params_free(p);
+#undef GONE
+    if (count == 0)
+        return rc;
+    return upkeep_did(u, "records", "record_skip", count,
+                      "places of skipped records that Kafka does not hold any more", err);
+}
+
 enum rc upkeep_records(struct upkeep *u, struct err *err)
 {
     struct kafka_producer *producer = NULL;
@@ -87,6 +132,8 @@ enum rc upkeep_records(struct upkeep *u, struct err *err)
     else if (rc == RC_OK)
         upkeep_line(u, "records", "", "nothing", 0,
                     "no settled record is older than is to be kept");
+    if (rc == RC_OK)
+        rc = forget_skips(u, &parts, err);
     kafka_parts_done(&parts);
     kafka_producer_free(producer, 0);
     return rc;

@@ -20,6 +20,7 @@
 
 const struct failpoint_place worker_failpoints[] = {
     {"record.taken", "worker/consumer.c", false},
+    {"record.decode", "worker/path.c", false},
     {"assign.take", "worker/consumer.c", false},
     {"revoke.taken", "worker/consumer.c", false},
     {"revoke.commit", "worker/consumer.c", false},

@@ -24,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/failpoint.h"
 #include "common/outspec.h"
 #include "worker/outcome_table.h"
 #include "worker/path_internal.h"
@@ -36,6 +37,7 @@ enum {
     REPLY_BYTES_PER_TOKEN = 64,     /* more than one token's JSON takes */
     CALL_OVERHEAD_BYTES = 24 << 10, /* a transfer's memory besides the bodies */
     UNSAID_OUTPUT_TOKENS = 512,     /* estimate where nothing limits the output */
+    SKIP_REASON_BYTES = 1024,       /* who left a record out, and why: at most */
 };
 
 void path_wait_until(struct path *p, struct job *job, int64_t due_us)
@@ -149,6 +151,15 @@ static bool bury_old(struct path *p, struct job *job)
                 "batch name");
 }
 
+/* An operator leaves the record out: nobody looks into its bytes, which may be what crashed others.
+ * (One that waits in `parked` was decoded, and is a job: that one is skipped by its id.) */
+static bool bury_skipped(struct path *p, struct job *job, const struct skip *skip)
+{
+    char reason[SKIP_REASON_BYTES];
+    (void)snprintf(reason, sizeof reason, "%.*s", (int)skip->reason.n, skip->reason.p);
+    return bury(p, job, CLASS_SKIPPED, reason);
+}
+
 /* ---- FETCHED: are these bytes a job, and is it itself? -------------------------------------- *
  * Dies here: nothing was done. The record is above the watermark and is delivered again; a pulled
  * row is `taken_by` a worker that will be fenced, and is freed. */
@@ -169,6 +180,10 @@ static bool fetched(struct path *p, struct job *job)
     struct err err = {0};
     int class = CLASS_NONE;
     struct jobid row_id = job->msg.job_id;
+    const struct skip *skip = skips_find(&p->skips, job->lane, job->partition, job->offset);
+    if (skip && !job->from_parked)
+        return bury_skipped(p, job, skip);
+    FAILPOINT_OF("record.decode", ((struct span){job->payload, job->payload_bytes}));
     if (job_msg_decode(job->payload, job->payload_bytes, &job->msg, &class, &err) != RC_OK) {
         job->msg.job_id = row_id;
         return bury(p, job, (enum class) class, err.text);

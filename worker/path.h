@@ -17,6 +17,7 @@
 #include "worker/consumer.h"
 #include "worker/job.h"
 #include "worker/lanes.h"
+#include "worker/skips.h"
 
 enum path_sight {
     SIGHT_FETCHED,
@@ -48,6 +49,8 @@ struct path_edges {
     void (*count_parked)(void *arg, int32_t wait_key, int64_t most);
     /* Do other apps' jobs stand in this lane's topic behind this one? -> path_others_wait, if so */
     void (*others_wait)(void *arg, int lane, const struct job *job);
+    /* Which records are left out, as the table stands from now on? -> path_skips */
+    void (*ask_skips)(void *arg);
 
     enum rc (*call)(void *arg, struct job *job, struct err *err); /* -> path_called */
     void (*abort)(void *arg, struct job *job);
@@ -112,6 +115,9 @@ void path_pulled(struct path *p, const struct parked_row *row);
 void path_due(struct path *p, int32_t wait_key, int priority, int64_t rows);
 /* A batch that is cancelled, or a job that is skipped. */
 void path_cancelled(struct path *p, const struct jobid *id);
+/* The records that an operator leaves out: they are not decoded, and become dead letters of their
+ * bytes. Records of partitions that were just assigned wait for it. */
+void path_skips(struct path *p, const struct skip *list, int count);
 /* All endpoints that an operator has paused, by id: they get no calls, their jobs wait in Postgres.
  */
 void path_held(struct path *p, const int32_t *endpoint_ids, int count);

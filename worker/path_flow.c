@@ -16,6 +16,7 @@ enum {
     PULL_MAX = 500,                   /* rows of one pull */
     OTHERS_ASK_US = 5 * 1000 * 1000,
     PARKED_LOOK_US = 5 * 1000 * 1000, /* how often rows of `parked` are counted, at most */
+    UNREAD_MAX = 1000,                /* records that wait to be told which are left out */
     BUSY_WAITS = 6, /* short waits after which a busy endpoint's jobs make room for others */
 };
 
@@ -102,6 +103,7 @@ void path_free(struct path *p)
     outspec_free(p->spec);
     buf_done(&p->spec_key);
     free(p->cancelled);
+    skips_done(&p->skips);
     free(p->model_paused);
     free(p->endpoints);
     free(p->parking);
@@ -148,7 +150,8 @@ static void begin(struct path *p, struct job *job)
 {
     job_list_push(&p->in_state[JOB_FETCHED], job);
     p->edges.seen(p->edges.arg, SIGHT_FETCHED, job);
-    path_advance(p, job);
+    if (p->skips_known || job->from_parked)
+        path_advance(p, job); /* else when path_skips tells */
 }
 
 void path_record(struct path *p, const struct record *record)
@@ -329,6 +332,16 @@ void path_cancelled(struct path *p, const struct jobid *id)
     p->cancelled[p->cancelled_count++] = *id;
 }
 
+void path_skips(struct path *p, const struct skip *list, int count)
+{
+    struct err err = {0};
+    if (skips_set(&p->skips, list, count, &err) != RC_OK)
+        return; /* the store edge tells it again at its next look */
+    p->skips_known = true;
+    for (struct job *job; (job = p->in_state[JOB_FETCHED].head);)
+        path_advance(p, job);
+}
+
 void path_held(struct path *p, const int32_t *endpoint_ids, int count)
 {
     for (int i = 0; i < p->conf.catalogue->endpoint_count; i++) {
@@ -349,6 +362,11 @@ void path_oldest_live(struct path *p, int64_t oldest_live_ms)
 void path_assigned(struct path *p, int lane, int32_t partition, uint32_t epoch)
 {
     struct err err = {0};
+    if (epoch != p->skips_epoch) { /* the one that brought us these may be left out by now */
+        p->skips_epoch = epoch;
+        p->skips_known = false;
+        p->edges.ask_skips(p->edges.arg);
+    }
     if (partitions_assign(p->partitions, lane, partition, epoch, &err) != RC_OK)
         return; /* its records are refused by partitions_track: no offset moves, none is lost */
 }
@@ -372,6 +390,7 @@ static void drop_list(struct path *p, enum job_state state)
 static void drop_unstarted(struct path *p)
 {
     lanes_walk(p->lanes, drop_waiting, p);
+    drop_list(p, JOB_FETCHED);
     drop_list(p, JOB_RETRY);
     drop_list(p, JOB_WAIT);
 }
@@ -532,11 +551,18 @@ static void park_behind(struct path *p, int64_t now)
     }
 }
 
+/* While Postgres does not say which records are left out, more are not asked for. */
+static bool too_many_unread(const struct path *p)
+{
+    size_t unread = p->in_state[JOB_FETCHED].count;
+    return unread >= UNREAD_MAX || (unread && p->memory_used > p->conf.memory_bytes / 2);
+}
+
 static void pause_full_lanes(struct path *p, int64_t now)
 {
     for (int lane = 0; lane < p->conf.lane_count; lane++) {
-        bool full =
-            lanes_full(p->lanes, lane) || partitions_span(p->partitions) > p->conf.offset_span;
+        bool full = lanes_full(p->lanes, lane) || too_many_unread(p) ||
+                    partitions_span(p->partitions) > p->conf.offset_span;
         if (full == p->lane[lane].paused)
             continue;
         p->lane[lane].paused = full;

@@ -40,7 +40,10 @@ struct path {
     struct call_pool calls;
     struct jobid *cancelled; /* batches, and single jobs that are skipped */
     size_t cancelled_count;
-    struct buf spec_key; /* the output spec compiled last: batches ask for the same one */
+    struct skips skips;
+    uint32_t skips_epoch; /* the assignment for which they were asked for */
+    bool skips_known;     /* since then they were told */
+    struct buf spec_key;  /* the output spec compiled last: batches ask for the same one */
     struct outspec *spec;
     int64_t oldest_live_ms;
     int64_t memory_used;

@@ -52,6 +52,8 @@ struct store_conf {
     void (*pulled)(void *arg, const struct parked_row *row);
     void (*due)(void *arg, int32_t wait_key, int priority, int64_t rows);
     void (*cancelled)(void *arg, const struct jobid *id); /* a batch, or a job that is skipped */
+    /* All records that an operator leaves out; told again and again. */
+    void (*skips)(void *arg, const struct skip *list, int count);
     /* All endpoints that an operator has paused, by id; told again and again. */
     void (*held)(void *arg, const int32_t *endpoint_ids, int count);
     void (*drain)(void *arg); /* this worker is to leave; told again and again */
@@ -84,6 +86,9 @@ void store_batch_seen(struct store *s, const struct job_msg *msg, int lane);
  * question meanwhile is not heard. */
 void store_count_parked(struct store *s, int32_t wait_key, int64_t most);
 void store_others_wait(struct store *s, int priority, const struct job *job);
+
+/* Asks for the records that are left out; conf.skips tells how they stand after this. */
+void store_ask_skips(struct store *s);
 
 /* Sends what was handed over: called after every turn of the loop. */
 void store_flush(struct store *s);

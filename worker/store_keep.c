@@ -3,10 +3,10 @@
  *
  * Every 3 s the heartbeat, whose answer may tell this worker to drain; every second a look at due
  * parked jobs and letters to publish; every 5 s, and when notified, one at what operators want
- * (batches cancelled, endpoints paused); every 5 s dead workers are fenced and what they had taken
- * is freed. One worker in the
- * fleet, the keeper (a session advisory lock), makes partitions, rolls up progress and publishes
- * dead letters. All on a connection of its own, without waiting for the disk.
+ * (batches cancelled, endpoints paused, records left out); every 5 s dead workers are fenced and
+ * what they had taken is freed. One worker in the fleet, the keeper (a session advisory lock),
+ * makes partitions, rolls up progress and publishes dead letters. All on a connection of its own,
+ * without waiting for the disk.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -225,14 +225,41 @@ static void take_held(struct store *s, const struct pg_rows *rows)
     s->conf.held(s->conf.arg, held, n);
 }
 
+static int lane_of(const struct store *s, struct span topic)
+{
+    for (int lane = 0; lane < s->conf.lane_count; lane++)
+        if (span_is(topic, s->conf.topics[lane]))
+            return lane;
+    return -1; /* of another environment in this database */
+}
+
+static void take_skips(struct store *s, const struct pg_rows *rows)
+{
+    int n = pg_row_count(rows), count = 0;
+    struct skip *list = calloc((size_t)n + 1, sizeof *list);
+    if (!list)
+        return; /* it is asked again in a few seconds */
+    for (int i = 0; i < n; i++) {
+        int lane = lane_of(s, pg_get_span(rows, i, 0));
+        if (lane >= 0)
+            list[count++] = (struct skip){.lane = lane,
+                                          .partition = (int32_t)pg_get_int(rows, i, 1),
+                                          .offset = pg_get_int(rows, i, 2),
+                                          .reason = pg_get_span(rows, i, 3)};
+    }
+    s->conf.skips(s->conf.arg, list, count);
+    free(list);
+}
+
 static void look_for_wishes(struct store *s);
 
 static void wishes_answered(void *arg, const struct pg_answer *answer)
 {
     struct store *s = arg;
+    bool again = s->wishes_again;
     s->wishes_busy = false;
     warn("wishes", answer);
-    if (s->wishes_again)
+    if (again)
         look_for_wishes(s);
     if (answer->rc != RC_OK)
         return;
@@ -241,16 +268,24 @@ static void wishes_answered(void *arg, const struct pg_answer *answer)
         struct jobid id = pg_get_uuid(answer->rows[0], i, 0);
         s->conf.cancelled(s->conf.arg, &id);
     }
+    if (!again) /* who asked meanwhile wants them as they stand now */
+        take_skips(s, answer->rows[2]);
 }
 
-/* What operators want: batches cancelled, endpoints paused. A notification that comes while the
- * tables are being read may be of what the answer does not hold yet. */
+/* What operators want: batches cancelled, endpoints paused, records left out. A notification that
+ * comes while the tables are being read may be of what the answer does not hold yet. */
 static void look_for_wishes(struct store *s)
 {
-    struct pg_step steps[] = {{SQL_CANCELLED, NULL}, {SQL_HELD, NULL}};
+    struct pg_step steps[] = {{SQL_CANCELLED, NULL}, {SQL_HELD, NULL}, {SQL_SKIPS, NULL}};
     s->wishes_again = s->wishes_busy;
     if (!s->wishes_busy)
-        keep_txn(s, steps, 2, wishes_answered, &s->wishes_busy);
+        keep_txn(s, steps, 3, wishes_answered, &s->wishes_busy);
+}
+
+void store_ask_skips(struct store *s)
+{
+    if (pg_is_up(s->keep_conn)) /* else once it is */
+        look_for_wishes(s);
 }
 
 /* ---- how many are parked?

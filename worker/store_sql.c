@@ -323,6 +323,12 @@ const struct pg_stmt store_sql_keep[] = {
                           "   SELECT FROM inferq.endpoint_pause p"
                           "   WHERE p.name = e.name AND p.version IN (0, e.version))"
                           " ORDER BY e.endpoint_id"},
+    /* Records that an operator leaves out: there are no more than a thousand (inferq skip). */
+    [SQL_SKIPS] = {"skips", "SELECT s.topic, s.partition, s.record_offset, left(s.actor ||"
+                            " ' left it out (inferq skip)' || CASE WHEN s.reason = '' THEN ''"
+                            "   ELSE ': ' || s.reason END, 250) AS reason"
+                            " FROM inferq.record_skip s"
+                            " ORDER BY s.topic, s.partition, s.record_offset LIMIT 1000"},
     /* $1 key, $2 rows at most: an index-only walk, of so many entries at most */
     [SQL_PARKED_COUNT] = {"parked_count", "SELECT count(*) FROM (SELECT FROM inferq.parked p"
                                           "   WHERE p.taken_by IS NULL AND p.wait_key = $1::int4"

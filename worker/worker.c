@@ -148,6 +148,11 @@ static void edge_others_wait(void *arg, int lane, const struct job *job)
     store_others_wait(((struct worker *)arg)->store, lane, job);
 }
 
+static void edge_ask_skips(void *arg)
+{
+    store_ask_skips(((struct worker *)arg)->store);
+}
+
 static enum rc edge_call(void *arg, struct job *job, struct err *err)
 {
     struct worker *w = arg;
@@ -286,6 +291,11 @@ static void on_due(void *arg, int32_t wait_key, int priority, int64_t rows)
 static void on_cancelled(void *arg, const struct jobid *batch_id)
 {
     path_cancelled(((struct worker *)arg)->path, batch_id);
+}
+
+static void on_skips(void *arg, const struct skip *list, int count)
+{
+    path_skips(((struct worker *)arg)->path, list, count);
 }
 
 static void on_parked_count(void *arg, int32_t wait_key, int64_t rows)
@@ -596,6 +606,7 @@ static enum rc make_store(struct worker *w, struct err *err)
         .pulled = on_pulled,
         .due = on_due,
         .cancelled = on_cancelled,
+        .skips = on_skips,
         .held = on_held,
         .others_wait = on_others_wait,
         .parked_count = on_parked_count,
@@ -623,6 +634,7 @@ static enum rc make_path(struct worker *w, struct err *err)
         .pull = edge_pull,
         .others_wait = edge_others_wait,
         .count_parked = edge_count_parked,
+        .ask_skips = edge_ask_skips,
         .call = edge_call,
         .abort = edge_abort,
         .scrub = edge_scrub,

@@ -22,7 +22,8 @@ SECRET = "Pl4nted-Passw0rd"
 ANYWHERE = str(uuid.UUID(int=7))
 ARGUMENTS = {"BATCH": ANYWHERE, "JOB": ANYWHERE, "NAME": "eu"}  # others are numbers: 1
 # What a command cannot do without, beyond its arguments.
-OPTIONS = {"batch seal": ["--total", "1"], "rewind": ["--to", "start"], "top": ["--once"]}
+OPTIONS = {"batch seal": ["--total", "1"], "rewind": ["--to", "start"], "top": ["--once"],
+           "skip": [ANYWHERE]}
 NO_SERVER = {"help", "submit"}  # submit's own tests are in test_submit.py, what is wrong below
 LIMIT_S = 90  # a loaded machine's; what waits for a server does so for about ten seconds
 KAFKA_AWAY = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}

@@ -48,6 +48,7 @@ static const struct {
     {"wake_key", "KRl"},
     {"cancelled", ""},
     {"held", ""},
+    {"skips", ""},
     {"others_wait", "gTZ"},
     {"parked_count", "gl"},
     {"batch_seen", "BTTtt?M"},

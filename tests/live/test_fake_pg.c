@@ -487,7 +487,7 @@ static const struct {
     {3, 3, {"batch_seen"}},
     {3, 2, {"batch_seen", "cancelled"}},
     {3, 3, {"held"}},
-    {3, 2, {"cancelled", "held"}},
+    {3, 2, {"cancelled", "held", "skips"}},
     {3, 3, {"others_wait"}},
     {3, 3, {"parked_count"}},
     {3, 2, {"elect"}},

@@ -37,6 +37,7 @@ static const struct fake_verb verbs[] = {
     {"wake_key", "isl", fake_run_wake_key},
     {"cancelled", "", fake_run_cancelled},
     {"held", "", fake_run_held},
+    {"skips", "", fake_run_skips},
     {"others_wait", "stz", fake_run_others_wait},
     {"parked_count", "il", fake_run_parked_count},
     {"batch_seen", "UTTTTSL", fake_run_batch_seen},

@@ -176,6 +176,7 @@ FAKE_RUN(wake_expired);
 FAKE_RUN(wake_key);
 FAKE_RUN(cancelled);
 FAKE_RUN(held);
+FAKE_RUN(skips);
 FAKE_RUN(others_wait);
 FAKE_RUN(parked_count);
 FAKE_RUN(batch_seen);

@@ -188,6 +188,11 @@ static void edge_others_wait(void *arg, int lane, const struct job *job)
     store_others_wait(((struct sim_worker *)arg)->store, lane, job);
 }
 
+static void edge_ask_skips(void *arg)
+{
+    store_ask_skips(((struct sim_worker *)arg)->store);
+}
+
 static enum rc edge_call(void *arg, struct job *job, struct err *err)
 {
     return models_call(arg, job, err);
@@ -289,6 +294,11 @@ static void on_others_wait(void *arg, int lane)
     path_others_wait(((struct sim_worker *)arg)->path, lane);
 }
 
+static void on_skips(void *arg, const struct skip *list, int count)
+{
+    path_skips(((struct sim_worker *)arg)->path, list, count);
+}
+
 static void on_held(void *arg, const int32_t *endpoint_ids, int count)
 {
     struct sim_worker *w = arg;
@@ -379,6 +389,7 @@ static enum rc make_path(struct sim_worker *w, struct err *err)
         .pull = edge_pull,
         .others_wait = edge_others_wait,
         .count_parked = edge_count_parked,
+        .ask_skips = edge_ask_skips,
         .call = edge_call,
         .abort = edge_abort,
         .scrub = edge_scrub,
@@ -417,6 +428,7 @@ static enum rc make_store(struct sim_worker *w, struct err *err)
         .pulled = on_pulled,
         .due = on_due,
         .cancelled = on_cancelled,
+        .skips = on_skips,
         .held = on_held,
         .others_wait = on_others_wait,
         .parked_count = on_parked_count,

@@ -22,6 +22,11 @@ static void count_parked(void *arg, int32_t wait_key, int64_t most)
     w->count_key = wait_key;
 }
 
+static void ask_skips(void *arg)
+{
+    ((struct world *)arg)->skips_asked++;
+}
+
 static void others_wait(void *arg, int lane, const struct job *job)
 {
     struct world *w = arg;
@@ -204,6 +209,7 @@ enum rc world_make_path(struct world *w, struct err *err)
                                .pull = pull,
                                .others_wait = others_wait,
                                .count_parked = count_parked,
+                               .ask_skips = ask_skips,
                                .call = call,
                                .abort = give_up,
                                .scrub = scrub,
@@ -230,6 +236,7 @@ int world_setup(void **state)
     if (world_make_path(w, &err) != RC_OK)
         fail_msg("%s", err.text);
     path_assigned(w->path, 0, 0, 1);
+    path_skips(w->path, NULL, 0);
     *state = w;
     return 0;
 }

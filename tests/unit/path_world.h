@@ -43,6 +43,7 @@ struct world {
     char reason[128];           /* so; cut */
     int counts_asked;           /* how often rows of `parked` were to be counted */
     int32_t count_key;          /* the last time for this key */
+    int skips_asked;            /* which records are left out: for the test to answer */
     int others_asked;           /* whether other apps' jobs wait behind the lane's */
     bool others_wait;           /* the answer, at once */
 };

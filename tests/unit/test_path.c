@@ -564,6 +564,7 @@ static void turn_with_answers(struct world *w)
 static void deliver_from(struct world *w, const struct buf *values, int count, uint32_t epoch)
 {
     path_assigned(w->path, 0, 0, epoch);
+    path_skips(w->path, NULL, 0);
     for (int64_t i = w->watermark; i < count; i++)
         world_deliver(w, i, epoch, buf_span(&values[i]));
     for (int i = 0; i < 2 * SHORT_WAIT_US / TURN_US && w->watermark < count; i++)
