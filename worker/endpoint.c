@@ -17,6 +17,11 @@
  * 256); life of theirs while it runs starts the backoff over, but the pause runs its course and a
  * probe still follows; after it, life counts whoever brings it.
  *
+ * Rate limits that replies speak of: where what is left is less than what runs (the server may not
+ * have counted that yet), nothing begins until the limit's reset; else so many calls may begin
+ * until the next reply says more. They are no faults: what follows such a pause is no probe, unless
+ * the pause was cut because the reset is far away.
+ *
  * A hold is an operator's: it lasts until it is taken back, calls that run end by themselves, and
  * what they say of the endpoint counts as ever.
  *
@@ -38,7 +43,7 @@ static const int64_t HELD_US = INT64_C(3600) * 1000 * 1000; /* longer than any w
 
 void endpoint_init(struct endpoint *e, int max_in_flight)
 {
-    *e = (struct endpoint){.max_in_flight = max_in_flight};
+    *e = (struct endpoint){.max_in_flight = max_in_flight, .left = -1, .left_then = -1};
 }
 
 static bool is_paused(const struct endpoint *e, int64_t now_us)
@@ -46,10 +51,21 @@ static bool is_paused(const struct endpoint *e, int64_t now_us)
     return now_us < e->paused_until_us;
 }
 
+static int64_t left_at(const struct endpoint *e, int64_t now_us)
+{
+    return now_us < e->left_until_us ? e->left : e->left_then;
+}
+
+/* A limit that leaves nothing still lets one call go where none runs that could tell more. */
+static bool is_used_up(const struct endpoint *e, int64_t now_us)
+{
+    return e->in_flight > 0 && left_at(e, now_us) == 0;
+}
+
 bool endpoint_can_run(const struct endpoint *e, int64_t now_us)
 {
     return !e->held && e->in_flight < e->max_in_flight && !is_paused(e, now_us) &&
-           !(e->probing && e->probe_out);
+           !(e->probing && e->probe_out) && !is_used_up(e, now_us);
 }
 
 int64_t endpoint_free_at(const struct endpoint *e, int64_t now_us)
@@ -79,6 +95,8 @@ bool endpoint_renew(struct endpoint *e, int64_t now_us)
 
 void endpoint_begin(struct endpoint *e, int64_t now_us)
 {
+    int64_t *left = now_us < e->left_until_us ? &e->left : &e->left_then;
+    *left -= *left > 0;
     e->begun_us = now_us;
     e->in_flight++;
     e->probe_out = e->probing;
@@ -149,6 +167,55 @@ bool endpoint_end(struct endpoint *e, enum class class, const struct decision *d
     }
     e->probe_out = false;
     return false;
+}
+
+/* The reset to wait for where a limit leaves no room; 0: it does. A call that ran for longer than
+ * the limit's window says nothing of others that run: they were begun in windows that are over. */
+static int64_t exhausted_us(const struct endpoint *e, int dimension, const struct rate_limit *of,
+                            int64_t used, int64_t took_us)
+{
+    int64_t needs = used;
+    if (of->remaining < 0 || of->reset_us <= 0)
+        return 0;
+    if (dimension == RATE_REQUESTS)
+        needs = took_us < of->reset_us ? e->in_flight + 1 : 1;
+    return of->remaining == 0 || of->remaining < needs ? of->reset_us : 0;
+}
+
+static void note_left(struct endpoint *e, const struct rate_limit *requests, int64_t took_us,
+                      int64_t now_us)
+{
+    bool known = requests->remaining >= 0 && requests->reset_us > took_us;
+    int64_t left = requests->remaining - e->in_flight;
+    e->left = !known ? -1 : left > 0 ? left : 0;
+    e->left_until_us = known ? now_us + requests->reset_us : 0;
+    e->left_then = known && requests->limit > 0 ? requests->limit : -1;
+}
+
+bool endpoint_is_limited(const struct endpoint *e)
+{
+    return e->left >= 0 || e->left_then >= 0;
+}
+
+bool endpoint_told(struct endpoint *e, const struct rate_told *told,
+                   const int64_t used[RATE_DIMENSIONS], int64_t took_us, int64_t now_us)
+{
+    bool was_paused = is_paused(e, now_us);
+    int64_t wait_us = 0;
+    for (int i = 0; i < RATE_DIMENSIONS; i++) {
+        int64_t us = exhausted_us(e, i, &told->of[i], used[i], took_us);
+        wait_us = us > wait_us ? us : wait_us;
+    }
+    note_left(e, &told->of[RATE_REQUESTS], took_us, now_us);
+    if (wait_us == 0)
+        return false;
+    e->probing |= wait_us > ENDPOINT_TOLD_MAX_US; /* then it is not over yet */
+    wait_us = wait_us < ENDPOINT_TOLD_MAX_US ? wait_us : ENDPOINT_TOLD_MAX_US;
+    if (now_us + wait_us > e->paused_until_us) {
+        e->paused_until_us = now_us + wait_us;
+        e->paused_for = CLASS_THROTTLED;
+    }
+    return !was_paused;
 }
 
 void endpoint_cancel(struct endpoint *e)

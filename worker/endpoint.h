@@ -4,8 +4,9 @@
  * Concurrency is the configured one. Faults that speak of the endpoint, not of the job (unsent,
  * overloaded, throttled, credential, billing, certificate) pause it: exponentially, with full
  * jitter, or as long as the server said; after a pause one probe goes alone, and its success opens
- * the endpoint again; a first fault pauses for a second at most. The seam for rates and learned
- * concurrency: nothing else decides.
+ * the endpoint again; a first fault pauses for a second at most. What its replies say of rate
+ * limits pauses it before it has to refuse. The seam for rates and learned concurrency: nothing
+ * else decides.
  */
 #ifndef INFERQ_WORKER_ENDPOINT_H
 #define INFERQ_WORKER_ENDPOINT_H
@@ -14,6 +15,8 @@
 #include <stdint.h>
 
 #include "worker/outcome.h"
+
+enum { ENDPOINT_TOLD_MAX_US = 60 * 1000 * 1000 };
 
 struct endpoint {
     int max_in_flight;
@@ -26,6 +29,10 @@ struct endpoint {
     int faults;              /* consecutive endpoint faults */
     int doubts;              /* ends in a row that may be the endpoint's fault (500, reset, 502) */
     enum class paused_for;   /* class that paused it */
+    /* what its rate limit of requests leaves, by the reply that came last */
+    int64_t left;          /* calls that may yet begin; -1: it did not say */
+    int64_t left_until_us; /* then the limit is whole again: */
+    int64_t left_then;     /* as `left` */
 };
 
 void endpoint_init(struct endpoint *e, int max_in_flight);
@@ -45,6 +52,15 @@ void endpoint_begin(struct endpoint *e, int64_t now_us);
 /* A call ended with this class and decision. True: the endpoint was paused by it just now. */
 bool endpoint_end(struct endpoint *e, enum class class, const struct decision *d, int64_t now_us,
                   uint64_t seed);
+/* A call ended well, and its reply spoke of rate limits. `used`: what it took of each, -1 not
+ * known; `took_us`: how long it ran. A limit that is used up, or has less left than what runs or
+ * the next call will take, pauses the endpoint until its reset, at most ENDPOINT_TOLD_MAX_US, and
+ * then one probe goes alone. True: it was paused by it just now. */
+bool endpoint_told(struct endpoint *e, const struct rate_told *told,
+                   const int64_t used[RATE_DIMENSIONS], int64_t took_us, int64_t now_us);
+/* Did its replies say how much their limit of requests leaves? One that says nothing any more is to
+ * be told, too. */
+bool endpoint_is_limited(const struct endpoint *e);
 /* A begun call never left (claim refused, gate). */
 void endpoint_cancel(struct endpoint *e);
 

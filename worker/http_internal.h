@@ -90,7 +90,6 @@ struct transfer {
     bool no_fd;                 /* we had no descriptor for its connection */
     bool forbids;               /* its connection is not used again */
     bool aborted;
-    bool requests_left, tokens_reset; /* which rate limit header counts */
 };
 
 /* An idle easy handle or a new one; NULL: no memory. */

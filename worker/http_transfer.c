@@ -78,40 +78,54 @@ static bool is(struct span name, const char *lower)
     return name.n == strlen(lower) && strncasecmp(name.p, lower, name.n) == 0;
 }
 
-/* Where a request limit is used up its reset counts, else the tokens'. */
-static void take_rate_limit(struct transfer *t, struct span name, struct span value)
+static void take_length(struct transfer *t, struct span value)
 {
-    char *reset = t->call->facts.ratelimit_reset;
-    if (is(name, "x-ratelimit-remaining-requests"))
-        t->requests_left = !span_is(value, "0");
-    else if (is(name, "x-ratelimit-reset-requests") && !(t->requests_left && t->tokens_reset))
-        keep(reset, value);
-    else if (is(name, "x-ratelimit-reset-tokens") && (t->requests_left || !*reset)) {
-        keep(reset, value);
-        t->tokens_reset = true;
-    }
+    char digits[HTTP_HINT_BYTES];
+    keep(digits, value);
+    unsigned long long n = strtoull(digits, NULL, 10);
+    t->reply_hint = n < HINT_MAX_BYTES ? (size_t)n : HINT_MAX_BYTES;
 }
 
+/* Every reply has a dozen headers, most of them none of ours: the first letter sorts them out. */
 static void take_header(struct transfer *t, struct span name, struct span value)
 {
     struct http_facts *f = &t->call->facts;
-    if (is(name, "content-length")) {
-        char digits[HTTP_HINT_BYTES];
-        keep(digits, value);
-        unsigned long long n = strtoull(digits, NULL, 10);
-        t->reply_hint = n < HINT_MAX_BYTES ? (size_t)n : HINT_MAX_BYTES;
-    } else if (is(name, "retry-after-ms")) {
-        keep(f->retry_after_ms, value);
-    } else if (is(name, "retry-after")) {
-        keep(f->retry_after, value);
-    } else if (is(name, "llm_provider-retry-after") && !*f->retry_after) {
-        keep(f->retry_after, value); /* a proxy's way of passing on its upstream's wish */
-    } else if (is(name, "x-request-id") || (is(name, "request-id") && !*f->request_id)) {
-        keep(f->request_id, value);
-    } else if (is(name, "date")) {
-        keep(f->date, value);
-    } else if (name.n > 12 && strncasecmp(name.p, "x-ratelimit-", 12) == 0) {
-        take_rate_limit(t, name, value);
+    switch (name.n ? *name.p | 0x20 : 0) {
+    case 'a': /* anthropic-ratelimit-* */
+        (void)rate_headers_take(&f->rate, name, value);
+        break;
+    case 'c':
+        if (is(name, "content-length"))
+            take_length(t, value);
+        break;
+    case 'd':
+        if (is(name, "date"))
+            keep(f->date, value);
+        break;
+    case 'l': /* a proxy's way of passing on what its upstream said */
+        if (is(name, "llm_provider-retry-after") && !*f->retry_after)
+            keep(f->retry_after, value);
+        else
+            (void)rate_headers_take(&f->rate, name, value);
+        break;
+    case 'r':
+        if (is(name, "retry-after-ms"))
+            keep(f->retry_after_ms, value);
+        else if (is(name, "retry-after"))
+            keep(f->retry_after, value);
+        else if (is(name, "request-id") && !*f->request_id)
+            keep(f->request_id, value);
+        else
+            (void)rate_headers_take(&f->rate, name, value);
+        break;
+    case 'x':
+        if (is(name, "x-request-id"))
+            keep(f->request_id, value);
+        else
+            (void)rate_headers_take(&f->rate, name, value);
+        break;
+    default:
+        break;
     }
 }
 
@@ -126,8 +140,6 @@ static void take_status(struct transfer *t, struct span line)
     /* An interim answer (1xx) came before: its headers are not the reply's. */
     t->call->facts = (struct http_facts){.status = status};
     t->reply_hint = 0;
-    t->requests_left = true;
-    t->tokens_reset = false;
     if (status < 400 || t->forbids)
         return;
     t->forbids = true; /* libcurl looks at it when the transfer is done */
@@ -355,8 +367,6 @@ enum rc transfer_set(struct transfer *t, struct http_call *call, struct err *err
     t->fd = CURL_SOCKET_BAD;
     t->reply_hint = 0;
     t->released = t->refused = t->oversized = t->no_fd = t->forbids = t->aborted = false;
-    t->requests_left = true;
-    t->tokens_reset = false;
     call->facts = (struct http_facts){0};
     buf_done(&call->reply);
     buf_init(&call->reply, call->reply_max_bytes);

@@ -16,6 +16,7 @@
 #include "common/codes.h"
 #include "common/price.h"
 #include "common/span.h"
+#include "worker/rate_headers.h"
 
 /* How a transfer failed below HTTP. */
 enum http_fault {
@@ -39,10 +40,10 @@ struct http_facts {
     struct span body;
     /* headers, NUL-terminated, "" when absent, cut when longer */
     char retry_after_ms[HTTP_HINT_BYTES];
-    char retry_after[HTTP_HINT_BYTES];     /* seconds or an HTTP date */
-    char ratelimit_reset[HTTP_HINT_BYTES]; /* x-ratelimit-reset-requests / -tokens: "1s", "6m0s" */
-    char request_id[HTTP_HINT_BYTES];      /* x-request-id, request-id */
-    char date[HTTP_HINT_BYTES];            /* the server's Date, for dates in retry-after */
+    char retry_after[HTTP_HINT_BYTES]; /* seconds or an HTTP date */
+    char request_id[HTTP_HINT_BYTES];  /* x-request-id, request-id */
+    char date[HTTP_HINT_BYTES];        /* the server's Date, for dates in retry-after */
+    struct rate_heard rate;            /* what it says of its rate limits; zeroed: nothing */
 };
 
 enum { OUTCOME_NAME_BYTES = 96, OUTCOME_ERROR_BYTES = 2048 };
@@ -138,8 +139,8 @@ bool outcome_row(int index, struct outcome_row *ret);
 int64_t backoff_us(int n, int64_t base_us, int64_t cap_us, uint64_t seed);
 
 /* The server's wish in microseconds from header texts; -1: none usable. Negative or past dates give
- * 0; above 30 days gives 30 days. Pure; `wall_ms` is only used where `date` is absent. The reset
- * header counts only in a 429: servers send it with every answer. */
+ * 0; above 30 days gives 30 days. Pure; `wall_ms` is only used where `date` is absent. Rate limit
+ * headers count only in a 429: servers send them with every answer. */
 int64_t retry_hint_us(const struct http_facts *facts, int64_t wall_ms);
 
 #endif

@@ -639,6 +639,21 @@ static int64_t deadline_us(struct path *p, const struct job *job, int64_t now_us
     return now_us + (job->msg.deadline_ms - p->edges.wall_ms(p->edges.arg)) * 1000;
 }
 
+/* Calls wait for the reset of a used-up rate limit instead of running into 429s. */
+static bool heed_rate_limits(struct path *p, const struct job *job, int64_t now)
+{
+    const struct http_call *http = &job->call->http;
+    const struct usage *usage = &job->call->outcome.usage;
+    const int64_t used[RATE_DIMENSIONS] = {1, usage->input, usage->output,
+                                           usage->input + usage->output};
+    struct rate_told told;
+    if (!http->facts.rate.count && !endpoint_is_limited(&p->endpoints[job->endpoint]))
+        return false;
+    rate_headers_read(&http->facts.rate, http->facts.date, p->edges.wall_ms(p->edges.arg), &told);
+    return endpoint_told(&p->endpoints[job->endpoint], &told, used,
+                         http->done_us - http->started_us, now);
+}
+
 static void close_endpoint(struct path *p, struct job *job, const struct decision *d, int64_t now)
 {
     struct endpoint *e = &p->endpoints[job->endpoint];
@@ -651,6 +666,8 @@ static void close_endpoint(struct path *p, struct job *job, const struct decisio
         p->edges.seen(p->edges.arg, SIGHT_PAUSED, job);
     if (d->alert)
         p->edges.seen(p->edges.arg, SIGHT_ALERT, job);
+    if (outcome_rule(job->call->outcome.class)->sign == SIGN_LIFE && heed_rate_limits(p, job, now))
+        p->edges.seen(p->edges.arg, SIGHT_LIMITED, job);
 }
 
 /* The answer's text is held beside its reply for a re-ask alone, and then is of the budget. */

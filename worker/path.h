@@ -26,9 +26,10 @@ enum path_sight {
     SIGHT_ENDED,       /* job->status, class: a result row was inserted */
     SIGHT_NOTHING_NEW, /* delivered again, already done or parked */
     SIGHT_PARKED,
-    SIGHT_PAUSED, /* job's endpoint was paused by its outcome */
-    SIGHT_ALERT,  /* an operator must act: for the class of the outcome, or for that of a row that
-                     cannot be stored (job->bare) */
+    SIGHT_PAUSED,  /* job's endpoint was paused by its outcome */
+    SIGHT_LIMITED, /* job's endpoint is paused: its rate limit is used up, as the reply says */
+    SIGHT_ALERT,   /* an operator must act: for the class of the outcome, or for that of a row that
+                      cannot be stored (job->bare) */
 };
 
 /* Edges answer later, from the loop, through the path_* events; never from within the call. */

@@ -32,6 +32,7 @@ enum {
     M_TOKENS,
     M_ALERTS,
     M_PAUSES,
+    M_LIMITED,
     M_LETTERS,
     M_IN_STATE,
     M_LANE_JOBS,
@@ -142,6 +143,12 @@ const struct metric_def watch_defs[] = {
                   {"endpoint", "class"},
                   NULL,
                   "Times an endpoint was paused"},
+    [M_LIMITED] = {"inferq_endpoint_limit_pauses_total",
+                   METRIC_COUNTER,
+                   {"endpoint"},
+                   NULL,
+                   "Times an endpoint was paused because a reply said that its rate limit is used "
+                   "up"},
     [M_LETTERS] = {"inferq_dead_letters_published_total",
                    METRIC_COUNTER,
                    {"outcome"},
@@ -316,6 +323,7 @@ const struct metric_def watch_defs[] = {
 /* Series that most jobs touch are looked up by their labels once, when they are first seen. */
 struct endpoint_series {
     struct metric_series *calls_ok, *call_seconds;
+    bool limit_told; /* that its rate limit was used up: the log hears of it once */
 };
 
 struct version_series {
@@ -498,6 +506,19 @@ static void alert(struct watch *w, const struct job *job)
               LF_STR("class", class), LF_ID("job", &job->msg.job_id));
 }
 
+/* It may happen every few seconds for hours, and is no fault. */
+static void limited(struct watch *w, const struct job *job)
+{
+    struct endpoint_series *e = &w->endpoints[job->endpoint];
+    count(w, M_LIMITED, endpoint_name(w, job), NULL, NULL);
+    if (!e->limit_told)
+        log_event(LOG_INFO,
+                  "an endpoint's rate limit is used up, as its replies say; calls wait for its "
+                  "reset, here and from now on without another line",
+                  LF_STR("endpoint", endpoint_name(w, job)));
+    e->limit_told = true;
+}
+
 void watch_sight(struct watch *w, enum path_sight what, const struct job *job, int64_t now_us)
 {
     const char *lane = w->lanes[job->lane];
@@ -527,6 +548,9 @@ void watch_sight(struct watch *w, enum path_sight what, const struct job *job, i
         count(w, M_PAUSES, endpoint_name(w, job), class_name((int)job->call->outcome.class), NULL);
         log_event(LOG_WARN, "endpoint paused", LF_STR("endpoint", endpoint_name(w, job)),
                   LF_STR("class", class_name((int)job->call->outcome.class)));
+        break;
+    case SIGHT_LIMITED:
+        limited(w, job);
         break;
     case SIGHT_ALERT:
         alert(w, job);

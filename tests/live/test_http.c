@@ -365,7 +365,9 @@ static void test_hints(void **state)
     call = one("status=429 retry-after=9s retry-form=provider", 10);
     assert_string_equal(call->facts.retry_after, "9");
     call = one("status=429 retry-after=2s retry-form=reset", 10);
-    assert_string_equal(call->facts.ratelimit_reset, "2000ms");
+    assert_int_equal(call->facts.rate.count, 2);
+    assert_int_equal(call->facts.rate.slots[0].remaining, 0);
+    assert_int_equal(call->facts.rate.slots[0].reset.us, 2000 * 1000);
     call = one("header=\\\"X-Request-ID: abc-123\\\"", 10);
     assert_string_equal(call->facts.request_id, "abc-123");
     call = one("header=\\\"date: Sat, 21 Nov 2026 10:00:00 GMT\\\"", 10);
@@ -373,6 +375,7 @@ static void test_hints(void **state)
     call = one("", 10);
     assert_memory_equal(call->facts.request_id, "req-", 4);
     assert_string_equal(call->facts.date, ""); /* nothing stays from the call before */
+    assert_int_equal(call->facts.rate.count, 0);
     assert_string_equal(call->facts.retry_after, "");
 }
 
@@ -491,28 +494,29 @@ static void test_trace_headers(void **state)
     assert_null(strcasestr(plain_head(), "x-evil"));
 }
 
-/* Of two resets that of the requests counts where their limit is used up, else the tokens'. */
-static void test_rate_limit_resets(void **state)
+/* In any case of letters, and from every place where the edge looks for one. */
+static void test_rate_limit_headers(void **state)
 {
     (void)state;
     static const struct {
-        const char *headers, *kept;
+        const char *headers;
+        enum rate_dimension dimension;
+        int64_t remaining, reset_us;
     } rows[] = {
-        {"x-ratelimit-reset-requests: 1s\r\nx-ratelimit-reset-tokens: 6m0s\r\n", "6m0s"},
-        {"x-ratelimit-reset-tokens: 6m0s\r\nx-ratelimit-reset-requests: 1s\r\n", "6m0s"},
-        {"x-ratelimit-remaining-requests: 0\r\nx-ratelimit-reset-requests: 1s\r\n"
-         "x-ratelimit-reset-tokens: 6m0s\r\n",
-         "1s"},
-        {"x-ratelimit-remaining-requests: 0\r\nx-ratelimit-reset-tokens: 6m0s\r\n"
-         "x-ratelimit-reset-requests: 1s\r\n",
-         "1s"},
-        {"x-ratelimit-remaining-requests: 0\r\nx-ratelimit-reset-tokens: 6m0s\r\n", "6m0s"},
-        {"x-ratelimit-reset-requests: 1s\r\n", "1s"},
+        {"X-RateLimit-Remaining-Requests: 3\r\nx-ratelimit-reset-requests: 1s\r\n", RATE_REQUESTS,
+         3, 1000000},
+        {"Anthropic-RateLimit-Output-Tokens-Remaining: 0\r\n", RATE_OUTPUT, 0, -1},
+        {"RateLimit: \"default\";r=50;t=30\r\n", RATE_REQUESTS, 50, 30000000},
+        {"llm_provider-x-ratelimit-remaining-tokens: 5\r\n", RATE_TOKENS, 5, -1},
+        {"Retry-After: 5\r\nx-request-id: ratelimit\r\nx-: 1\r\nr: 1\r\n", RATE_REQUESTS, -1, -1},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct rate_told told;
         plain_begin(&loop, false, rows[i].headers);
         ask_plain(&calls[i], (struct http_target_conf){.base_url = plain_url()});
-        assert_string_equal(calls[i].facts.ratelimit_reset, rows[i].kept);
+        rate_headers_read(&calls[i].facts.rate, "", 0, &told);
+        assert_int_equal(told.of[rows[i].dimension].remaining, rows[i].remaining);
+        assert_int_equal(told.of[rows[i].dimension].reset_us, rows[i].reset_us);
     }
 }
 
@@ -731,7 +735,7 @@ int main(void)
         TEST(test_free_after_abort),
         TEST(test_idempotency_key),
         TEST(test_trace_headers),
-        TEST(test_rate_limit_resets),
+        TEST(test_rate_limit_headers),
         TEST(test_proxy),
         TEST(test_ipv6),
         TEST(test_credential),

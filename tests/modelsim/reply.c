@@ -117,6 +117,34 @@ static void add_retry(const struct effect *effect, const struct reply_context *c
     }
 }
 
+/* How the limit stands that let it pass, or did not. */
+static void add_told(const struct effect *effect, const struct reply_context *context,
+                     struct buf *out)
+{
+    static const char *const names[] = {"requests", "tokens"};
+    char date[32];
+    for (int i = 0; i < 2 && effect->tell != TELL_NOT; i++) {
+        long long limit = effect->told[i].limit, left = effect->told[i].left;
+        int64_t reset_us = effect->told[i].reset_us;
+        if (limit == 0)
+            continue;
+        if (effect->tell == TELL_OPENAI) {
+            buf_printf(out, "x-ratelimit-limit-%s: %lld\r\nx-ratelimit-remaining-%s: %lld\r\n",
+                       names[i], limit, names[i], left);
+            buf_printf(out, "x-ratelimit-reset-%s: %lldms\r\n", names[i],
+                       (long long)((reset_us + 999) / 1000));
+            continue;
+        }
+        time_t at = (time_t)((context->unix_us + reset_us + 999999) / 1000000);
+        struct tm tm;
+        (void)gmtime_r(&at, &tm);
+        (void)strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", &tm);
+        buf_printf(out, "anthropic-ratelimit-%s-limit: %lld\r\n", names[i], limit);
+        buf_printf(out, "anthropic-ratelimit-%s-remaining: %lld\r\n", names[i], left);
+        buf_printf(out, "anthropic-ratelimit-%s-reset: %s\r\n", names[i], date);
+    }
+}
+
 /* Puts head and body together; pads, chunks and lies about the length as the effect says. */
 static void finish(int status, const char *type, struct body *body, const struct effect *effect,
                    const struct reply_context *context, struct reply *reply)
@@ -147,6 +175,7 @@ static void finish(int status, const char *type, struct body *body, const struct
     if (effect->header[0] != '\0')
         buf_printf(out, "%s\r\n", effect->header);
     add_retry(effect, context, out);
+    add_told(effect, context, out);
     buf_add_text(out, "\r\n");
     reply->head_bytes = (int64_t)out->len;
     if (effect->chunked && len > 0)

@@ -66,6 +66,7 @@ static const struct word words[] = {
     {"usage", KIND_NAME, AT(what.usage), "full absent zero partial null", false},
     {"echo-key", KIND_FLAG, AT(what.echo_key), NULL, false},
     {"header", KIND_TEXT, AT(what.header), NULL, false},
+    {"tell", KIND_NAME, AT(what.tell), "not openai anthropic", true},
     {"times", KIND_NUMBER, AT(who.times), NULL, false},
     {"after", KIND_NUMBER, AT(who.after), NULL, false},
     {"p", KIND_PROBABILITY, AT(who.probability), NULL, false},

@@ -54,6 +54,7 @@ enum answer_kind {
     ANSWER_NULL
 };
 enum refusal { REFUSAL_NOT, REFUSAL_FILTER, REFUSAL_MESSAGE };
+enum tell { TELL_NOT, TELL_OPENAI, TELL_ANTHROPIC };
 enum usage_told { USAGE_FULL, USAGE_ABSENT, USAGE_ZERO, USAGE_PARTIAL, USAGE_NULL };
 
 #define RULE_TEXT_MAX 160
@@ -85,6 +86,10 @@ struct effect {
     enum usage_told usage;
     bool echo_key;
     char header[RULE_TEXT_MAX];
+    enum tell tell; /* a limit's answers say how it stands: requests, tokens */
+    struct {
+        int64_t limit, left, reset_us; /* until it is whole again; limit 0: none */
+    } told[2];
 };
 
 /* Whom it concerns; zero or "" matches everyone. */

@@ -292,6 +292,27 @@ static int64_t limit_wait(struct active *active, const struct subject *subject, 
     return wait_us;
 }
 
+/* How full a bucket is, and when it will be. */
+static void tell(struct effect *effect, int which, double left, const struct limit *limit,
+                 int64_t amount)
+{
+    double missing = bucket_size(limit, amount) - left;
+    if (amount == 0)
+        return;
+    effect->told[which].limit = (int64_t)bucket_size(limit, amount);
+    effect->told[which].left = left > 0 ? (int64_t)left : 0;
+    effect->told[which].reset_us =
+        (int64_t)ceil(missing * (double)limit->window_us / (double)amount);
+}
+
+static void tell_all(const struct active *active, struct effect *effect)
+{
+    const struct limit *limit = &active->rule.limit;
+    effect->tell = active->rule.what.tell;
+    tell(effect, 0, active->requests_left, limit, limit->requests);
+    tell(effect, 1, active->tokens_left, limit, limit->tokens);
+}
+
 static void refuse(const struct rule *rule, int64_t wait_us, struct effect *effect)
 {
     effect_merge(effect, &rule->what);
@@ -330,12 +351,17 @@ bool script_admit(struct script *script, const struct subject *subject, int64_t 
         int64_t wait_us = limit_wait(active, subject, now_us);
         if (wait_us > 0) {
             refuse(&active->rule, wait_us, effect);
+            if (active->rule.what.tell != TELL_NOT)
+                tell_all(active, effect);
             return false;
         }
         matching[count++] = i;
     }
     if (count > 0)
         take(script, matching, count, subject->tokens, slots);
+    for (uint32_t i = 0; i < count; i++)
+        if (script->rules[matching[i]].rule.what.tell != TELL_NOT)
+            tell_all(&script->rules[matching[i]], effect);
     return true;
 }
 

@@ -271,6 +271,105 @@ static void test_single_fault_is_cheap(void **state)
         assert_false(call(&e, i % 2 ? CLASS_OK : CLASS_SERVER_ERROR, now, 1));
 }
 
+/* ---- what replies say of rate limits ----------------------------------------------------------
+ */
+
+static const int64_t one_call[RATE_DIMENSIONS] = {1, 100, 20, 120};
+
+static bool told(struct endpoint *e, enum rate_dimension dimension, struct rate_limit said,
+                 int64_t took_us, int64_t now_us)
+{
+    struct rate_told all;
+    for (int i = 0; i < RATE_DIMENSIONS; i++)
+        all.of[i] = (struct rate_limit){-1, -1, -1};
+    all.of[dimension] = said;
+    return endpoint_told(e, &all, one_call, took_us, now_us);
+}
+
+/* What of it pauses, and until when. */
+static void test_told_pauses(void **state)
+{
+    (void)state;
+    static const struct {
+        enum rate_dimension dimension;
+        struct rate_limit said;
+        int64_t took_us;
+        int in_flight;
+        int64_t pause_us; /* 0: none */
+    } rows[] = {
+        {RATE_REQUESTS, {10, 0, 2000000}, 1000, 0, 2000000},
+        {RATE_REQUESTS, {10, 1, 2000000}, 1000, 0, 0},
+        {RATE_REQUESTS, {10, 3, 2000000}, 1000, 3, 2000000}, /* they may not be counted yet */
+        {RATE_REQUESTS, {10, 4, 2000000}, 1000, 3, 0},
+        {RATE_REQUESTS, {10, 3, 2000000}, 2000000, 3, 0}, /* begun in windows that are over */
+        {RATE_REQUESTS, {10, 0, 2000000}, 9000000, 3, 2000000},
+        {RATE_REQUESTS, {10, 0, -1}, 1000, 3, 0}, /* nobody knows until when */
+        {RATE_REQUESTS, {10, 0, 0}, 1000, 3, 0},
+        {RATE_REQUESTS, {10, -1, 2000000}, 1000, 3, 0},
+        {RATE_REQUESTS, {10, 0, 90000000}, 1000, 0, ENDPOINT_TOLD_MAX_US},
+        {RATE_TOKENS, {1000, 0, 500000}, 1000, 3, 500000},
+        {RATE_TOKENS, {1000, 119, 500000}, 1000, 3, 500000}, /* the next one would not fit */
+        {RATE_TOKENS, {1000, 120, 500000}, 1000, 3, 0},
+        {RATE_INPUT, {1000, 99, 500000}, 1000, 3, 500000},
+        {RATE_OUTPUT, {1000, 20, 500000}, 1000, 3, 0},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct endpoint e;
+        endpoint_init(&e, 100);
+        for (int j = 0; j < rows[i].in_flight; j++)
+            endpoint_begin(&e, S);
+        bool paused = told(&e, rows[i].dimension, rows[i].said, rows[i].took_us, S);
+        if (paused != (rows[i].pause_us > 0) || endpoint_free_at(&e, S) != S + rows[i].pause_us)
+            fail_msg("row %zu: paused %d for %lld us", i, paused,
+                     (long long)(endpoint_free_at(&e, S) - S));
+        assert_int_equal(e.paused_for, paused ? CLASS_THROTTLED : CLASS_NONE);
+        assert_int_equal(e.faults, 0); /* it is none */
+        assert_int_equal(e.probing, rows[i].said.reset_us > ENDPOINT_TOLD_MAX_US);
+    }
+}
+
+/* So many more may begin as are left, then what the limit's next window has, and no more until a
+ * reply tells; but one always can, as nobody would ever tell. */
+static void test_told_leaves(void **state)
+{
+    (void)state;
+    struct endpoint e;
+    int64_t now = S;
+    endpoint_init(&e, 100);
+    assert_false(told(&e, RATE_REQUESTS, (struct rate_limit){5, 3, 2 * S}, 1000, now));
+    for (int i = 0; i < 3; i++) {
+        assert_true(endpoint_can_run(&e, now));
+        endpoint_begin(&e, now);
+    }
+    assert_false(endpoint_can_run(&e, now));
+    assert_int_equal(endpoint_free_at(&e, now), now); /* busy, not paused */
+    now += 2 * S;
+    for (int i = 0; i < 5; i++) {
+        assert_true(endpoint_can_run(&e, now));
+        endpoint_begin(&e, now);
+    }
+    assert_false(endpoint_can_run(&e, now));
+    for (int i = 0; i < 8; i++) { /* all end, and none says anything */
+        assert_false(endpoint_can_run(&e, now));
+        endpoint_cancel(&e);
+    }
+    assert_true(endpoint_can_run(&e, now));
+    struct rate_told nothing_said = {{{-1, -1, -1}, {-1, -1, -1}, {-1, -1, -1}, {-1, -1, -1}}};
+    endpoint_begin(&e, now);
+    assert_false(endpoint_can_run(&e, now));
+    assert_false(endpoint_told(&e, &nothing_said, one_call, 1000, now)); /* not limited any more */
+    assert_true(endpoint_can_run(&e, now));
+    /* a pause: what follows it has the whole limit */
+    assert_true(told(&e, RATE_REQUESTS, (struct rate_limit){2, 0, 3 * S}, 1000, now));
+    assert_false(told(&e, RATE_REQUESTS, (struct rate_limit){2, 0, 3 * S}, 1000, now)); /* it is */
+    assert_false(endpoint_can_run(&e, now + 3 * S - 1));
+    now += 3 * S;
+    endpoint_begin(&e, now);
+    assert_true(endpoint_can_run(&e, now));
+    endpoint_begin(&e, now);
+    assert_false(endpoint_can_run(&e, now));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -279,6 +378,7 @@ int main(void)
         cmocka_unit_test(test_our_own_trouble),   cmocka_unit_test(test_pause_and_probe),
         cmocka_unit_test(test_backoff_grows),     cmocka_unit_test(test_server_s_wish),
         cmocka_unit_test(test_calls_from_before), cmocka_unit_test(test_single_fault_is_cheap),
+        cmocka_unit_test(test_told_pauses),       cmocka_unit_test(test_told_leaves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
