@@ -25,6 +25,7 @@ struct ctx {
     struct opts opts;
     struct pgc *conn; /* opened by ctx_connect; closed by main */
     int exit_code;    /* of a command that returns RC_OK */
+    bool kafka_stays; /* librdkafka cannot be ended: main leaves by _exit */
 };
 
 struct cmd {
@@ -52,6 +53,10 @@ enum rc ctx_stream(struct ctx *ctx, const char *sql, const struct pg_params *par
  */
 enum rc ctx_begin(struct ctx *ctx, struct err *err) MUST_CHECK;
 enum rc ctx_end(struct ctx *ctx, enum rc rc, struct err *err) MUST_CHECK;
+
+/* kafka_producer_free, as every command ends its connection. Takes NULL. */
+struct kafka_producer;
+void ctx_kafka_free(struct ctx *ctx, struct kafka_producer *producer);
 
 /* Who does this, for the audit: --actor, else "user@host". `out` at least 128 bytes. The command's
  * table must have "actor". */

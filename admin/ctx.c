@@ -9,6 +9,7 @@
 #include "admin/cmd.h"
 #include "admin/out.h"
 #include "common/buf.h"
+#include "common/kafka_producer.h"
 
 enum rc cmd_have(const void *p, struct err *err)
 {
@@ -72,6 +73,12 @@ enum rc ctx_end(struct ctx *ctx, enum rc rc, struct err *err)
     (void)!pgc_exec(ctx->conn, "ROLLBACK", NULL, NULL,
                     &scratch); /* the first failure is the news */
     return rc;
+}
+
+void ctx_kafka_free(struct ctx *ctx, struct kafka_producer *producer)
+{
+    if (!kafka_producer_free(producer, 0))
+        ctx->kafka_stays = true;
 }
 
 const char *ctx_actor(const struct ctx *ctx, char out[ACTOR_BYTES])

@@ -82,8 +82,7 @@ static void ask_kafka(struct exam *x)
         rc = kafka_producer_ping(producer, PING_MS, err);
     if (rc == RC_OK)
         rc = look_at_topics(x, producer, err);
-    if (!x->kafka || !x->kafka->unanswered)
-        kafka_producer_free(producer, 0);
+    ctx_kafka_free(x->ctx, producer);
     x->facts.kafka = rc == RC_OK ? x->kafka : NULL;
 }
 

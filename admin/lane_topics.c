@@ -7,7 +7,9 @@
 #include <string.h>
 #include <time.h>
 
-enum { PING_TIMEOUT_MS = 10000, TIMEOUT_MS = 15000, TRIES = 20, NAP_MS = 500 };
+#include "common/clock.h"
+
+enum { PING_TIMEOUT_MS = 10000, TIMEOUT_MS = 10000, NAP_MS = 500 };
 
 static void nothing_is_produced(void *arg, void *opaque, enum rc rc, const char *why)
 {
@@ -28,7 +30,7 @@ enum rc lane_topics_open(struct ctx *ctx, const char *client_id, struct kafka_pr
     if (rc == RC_OK)
         *ret = producer;
     else
-        kafka_producer_free(producer, 0);
+        ctx_kafka_free(ctx, producer);
     return rc;
 }
 
@@ -43,14 +45,15 @@ static void keep_topic(struct kafka_parts *parts, const char *topic)
 }
 
 /* A broker that has just started, or a partition that has just been given to another, refuses for a
- * moment. */
+ * moment. One that does not answer at all has had its time with the first try. */
 static enum rc read_patiently(struct kafka_producer *producer, const char *group, const char *topic,
                               struct kafka_parts *ret, struct err *err)
 {
     const struct timespec nap = {.tv_nsec = NAP_MS * 1000000L};
-    for (int try = 1;; try++) {
+    int64_t until_us = clock_mono_us() + TIMEOUT_MS * INT64_C(1000);
+    for (;;) {
         enum rc rc = kafka_parts_read(producer, group, topic, TIMEOUT_MS, ret, err);
-        if (rc != RC_RETRY || try == TRIES)
+        if (rc != RC_RETRY || clock_mono_us() >= until_us)
             return rc;
         (void)nanosleep(&nap, NULL);
     }

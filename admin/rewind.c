@@ -247,6 +247,6 @@ enum rc rewind_group(struct ctx *ctx, struct err *err)
     if (rc == RC_OK && alone != RC_OK)
         out_note("note: as things stand it would be refused: %s", members.text);
     kafka_parts_done(&r.parts);
-    kafka_producer_free(r.producer, 0);
+    ctx_kafka_free(ctx, r.producer);
     return rc;
 }

@@ -114,7 +114,7 @@ static enum rc look(struct place *p, struct err *err)
     if (rc == RC_OK)
         rc = check_place(p, &parts, err);
     kafka_parts_done(&parts);
-    kafka_producer_free(producer, 0);
+    ctx_kafka_free(p->ctx, producer);
     return rc;
 }
 

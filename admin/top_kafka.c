@@ -17,6 +17,7 @@
 enum { NAME_BYTES = 256, TIMEOUT_MS = 2000, EVERY_US = 10 * 1000 * 1000 };
 
 struct top_kafka {
+    struct ctx *ctx;
     struct kafka_producer *producer;
     const char *group;
     char names[TOP_LANES][NAME_BYTES];
@@ -39,6 +40,7 @@ struct top_kafka *top_kafka_new(struct ctx *ctx)
     struct top_kafka *k = calloc(1, sizeof *k);
     if (!k)
         return NULL;
+    k->ctx = ctx;
     k->group = config_text(ctx->config, "group");
     for (int i = 0; i < TOP_LANES; i++) {
         k->lag[i] = -1;
@@ -56,7 +58,7 @@ void top_kafka_free(struct top_kafka *k)
 {
     if (!k)
         return;
-    kafka_producer_free(k->producer, 0);
+    ctx_kafka_free(k->ctx, k->producer);
     free(k);
 }
 

@@ -104,6 +104,6 @@ enum rc topics(struct ctx *ctx, struct err *err)
         rc = kafka_producer_ping(producer, PING_TIMEOUT_MS, err);
     if (rc == RC_OK)
         rc = ensure_all(ctx, producer, err);
-    kafka_producer_free(producer, 0);
+    ctx_kafka_free(ctx, producer);
     return rc;
 }

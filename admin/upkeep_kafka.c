@@ -135,6 +135,6 @@ enum rc upkeep_records(struct upkeep *u, struct err *err)
     if (rc == RC_OK)
         rc = forget_skips(u, &parts, err);
     kafka_parts_done(&parts);
-    kafka_producer_free(producer, 0);
+    ctx_kafka_free(u->ctx, producer);
     return rc;
 }

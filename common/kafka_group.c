@@ -18,33 +18,13 @@
 
 typedef rd_kafka_topic_partition_list_t part_list;
 
-/* What a broker will say again however often it is asked. Not a switch: the enum has some two
- * hundred values. */
-static enum rc judge(rd_kafka_resp_err_t code)
-{
-    static const rd_kafka_resp_err_t never[] = {
-        RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
-        RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED,
-        RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED,
-        RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID,
-        RD_KAFKA_RESP_ERR_NON_EMPTY_GROUP,
-        RD_KAFKA_RESP_ERR_GROUP_SUBSCRIBED_TO_TOPIC,
-        RD_KAFKA_RESP_ERR_INVALID_GROUP_ID,
-        RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE,
-        RD_KAFKA_RESP_ERR_POLICY_VIOLATION,
-        RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART,
-    };
-    for (size_t i = 0; i < sizeof never / sizeof never[0]; i++)
-        if (code == never[i])
-            return RC_REJECT;
-    return RC_RETRY;
-}
-
 static enum rc refused(struct kafka_producer *p, rd_kafka_resp_err_t code, const char *what,
                        struct err *err)
 {
-    if (judge(code) == RC_RETRY)
+    if (kafka_err_judge(code) == RC_RETRY) {
+        p->unanswered = true;
         return kafka_err_away(p, code, what, err);
+    }
     return err_set(err, RC_REJECT, "Kafka at %s: %s: %s", p->bootstrap, what,
                    rd_kafka_err2str(code));
 }
@@ -299,40 +279,79 @@ static int take_answers(struct kafka_parts *parts, const part_list *list, bool t
     return refusals;
 }
 
-enum rc kafka_parts_trim(struct kafka_producer *p, struct kafka_parts *parts, int timeout_ms,
-                         struct err *err)
+/* One request about the partitions whose `to` is set. librdkafka copies what it is given. */
+struct change {
+    rd_kafka_admin_op_t op;
+    const char *what; /* is not so, where there is no answer */
+    void (*send)(rd_kafka_t *rk, const char *group, const part_list *list, const struct request *r);
+    enum rc (*take)(struct kafka_producer *p, struct kafka_parts *parts, rd_kafka_event_t *event,
+                    struct err *err);
+};
+
+static enum rc change(struct kafka_producer *p, const char *group, struct kafka_parts *parts,
+                      const struct change *c, int timeout_ms, struct err *err)
 {
     rd_kafka_event_t *event = NULL;
     enum rc rc = is_there(p, err);
     if (rc != RC_OK)
         return rc;
     part_list *list = list_new(parts, true);
-    if (list->cnt == 0)
-        goto out;
-    rd_kafka_DeleteRecords_t *asked = rd_kafka_DeleteRecords_new(list);
-    struct request r = request_new(p, RD_KAFKA_ADMIN_OP_DELETERECORDS, timeout_ms);
-    rd_kafka_DeleteRecords(p->rk, &asked, 1, r.options, r.queue);
-    rc = request_end(p, &r, "records are not deleted", &event, err);
-    rd_kafka_DeleteRecords_destroy(asked);
-    if (rc == RC_OK) {
-        (void)take_answers(
-            parts,
-            rd_kafka_DeleteRecords_result_offsets(rd_kafka_event_DeleteRecords_result(event)),
-            true);
+    if (list->cnt > 0) {
+        struct request r = request_new(p, c->op, timeout_ms);
+        c->send(p->rk, group, list, &r);
+        rc = request_end(p, &r, c->what, &event, err);
+    }
+    if (event) {
+        rc = c->take(p, parts, event, err);
         rd_kafka_event_destroy(event);
     }
-out:
     rd_kafka_topic_partition_list_destroy(list);
     return rc;
 }
 
+static void send_trim(rd_kafka_t *rk, const char *group, const part_list *list,
+                      const struct request *r)
+{
+    (void)group;
+    rd_kafka_DeleteRecords_t *asked = rd_kafka_DeleteRecords_new(list);
+    rd_kafka_DeleteRecords(rk, &asked, 1, r->options, r->queue);
+    rd_kafka_DeleteRecords_destroy(asked);
+}
+
+static enum rc take_trimmed(struct kafka_producer *p, struct kafka_parts *parts,
+                            rd_kafka_event_t *event, struct err *err)
+{
+    (void)p, (void)err;
+    (void)take_answers(
+        parts, rd_kafka_DeleteRecords_result_offsets(rd_kafka_event_DeleteRecords_result(event)),
+        true);
+    return RC_OK;
+}
+
+enum rc kafka_parts_trim(struct kafka_producer *p, struct kafka_parts *parts, int timeout_ms,
+                         struct err *err)
+{
+    static const struct change trim = {RD_KAFKA_ADMIN_OP_DELETERECORDS, "records are not deleted",
+                                       send_trim, take_trimmed};
+    return change(p, NULL, parts, &trim, timeout_ms, err);
+}
+
+static void send_move(rd_kafka_t *rk, const char *group, const part_list *list,
+                      const struct request *r)
+{
+    rd_kafka_AlterConsumerGroupOffsets_t *asked =
+        rd_kafka_AlterConsumerGroupOffsets_new(group, list);
+    rd_kafka_AlterConsumerGroupOffsets(rk, &asked, 1, r->options, r->queue);
+    rd_kafka_AlterConsumerGroupOffsets_destroy(asked);
+}
+
 static enum rc take_moved(struct kafka_producer *p, struct kafka_parts *parts,
-                          const rd_kafka_event_t *event, struct err *err)
+                          rd_kafka_event_t *event, struct err *err)
 {
     size_t count = 0;
     const part_list *list = NULL;
-    const rd_kafka_group_result_t **groups =
-        rd_kafka_AlterConsumerGroupOffsets_result_groups(event, &count);
+    const rd_kafka_group_result_t **groups = rd_kafka_AlterConsumerGroupOffsets_result_groups(
+        rd_kafka_event_AlterConsumerGroupOffsets_result(event), &count);
     enum rc rc = take_group(p, groups, count, "the group's offsets are not moved", &list, err);
     if (rc != RC_OK || !list || take_answers(parts, list, false) == 0)
         return rc;
@@ -347,26 +366,9 @@ static enum rc take_moved(struct kafka_producer *p, struct kafka_parts *parts,
 enum rc kafka_parts_move(struct kafka_producer *p, const char *group, struct kafka_parts *parts,
                          int timeout_ms, struct err *err)
 {
-    rd_kafka_event_t *event = NULL;
-    enum rc rc = is_there(p, err);
-    if (rc != RC_OK)
-        return rc;
-    part_list *list = list_new(parts, true);
-    if (list->cnt == 0)
-        goto out;
-    rd_kafka_AlterConsumerGroupOffsets_t *asked =
-        rd_kafka_AlterConsumerGroupOffsets_new(group, list);
-    struct request r = request_new(p, RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS, timeout_ms);
-    rd_kafka_AlterConsumerGroupOffsets(p->rk, &asked, 1, r.options, r.queue);
-    rc = request_end(p, &r, "the group's offsets are not moved", &event, err);
-    rd_kafka_AlterConsumerGroupOffsets_destroy(asked);
-    if (rc == RC_OK) {
-        rc = take_moved(p, parts, rd_kafka_event_AlterConsumerGroupOffsets_result(event), err);
-        rd_kafka_event_destroy(event);
-    }
-out:
-    rd_kafka_topic_partition_list_destroy(list);
-    return rc;
+    static const struct change move = {RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS,
+                                       "the group's offsets are not moved", send_move, take_moved};
+    return change(p, group, parts, &move, timeout_ms, err);
 }
 
 /* ---- members ------------------------------------------------------------------------------ */

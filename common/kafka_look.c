@@ -391,6 +391,8 @@ enum rc kafka_look(struct kafka_producer *p, const char *const *topics, int topi
         ask_ends(&a, &a.look->topics[i]);
     ask_group(&a);
     ask_offsets(&a);
+    p->unanswered = p->unanswered || a.look->unanswered || a.look->group.how == KAFKA_NO_ANSWER ||
+                    a.look->offsets.how == KAFKA_NO_ANSWER;
     *ret_look = a.look;
     return RC_OK;
 }

@@ -54,8 +54,7 @@ struct kafka_look {
     struct kafka_answer offsets; /* whether the partitions' `committed` are */
     char group_state[KAFKA_WORD_BYTES];
     int member_count;
-    bool unanswered; /* a request of these got no answer: librdkafka 2.0 then does not come back
-                        from its destruction, so the producer is not to be freed: leave, and exit */
+    bool unanswered; /* a request of these got no answer */
 };
 
 /* RC_RETRY: not even the list of topics could be had; the message names the brokers. Takes at most

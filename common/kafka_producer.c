@@ -257,14 +257,17 @@ enum rc kafka_producer_new(const struct config *config, const char *client_id,
     return RC_OK;
 }
 
-void kafka_producer_free(struct kafka_producer *p, int timeout_ms)
+bool kafka_producer_free(struct kafka_producer *p, int timeout_ms)
 {
     if (!p)
-        return;
+        return true;
+    if (p->unanswered)
+        return false;
     end_instance(p, timeout_ms);
     rd_kafka_conf_destroy(p->conf);
     pthread_mutex_destroy(&p->lock);
     free(p);
+    return true;
 }
 
 /* ---- sending ------------------------------------------------------------------------------ */

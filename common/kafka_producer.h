@@ -43,8 +43,10 @@ typedef void (*kafka_delivered)(void *arg, void *opaque, enum rc rc, const char 
 enum rc kafka_producer_new(const struct config *config, const char *client_id,
                            kafka_delivered delivered, void *arg,
                            struct kafka_producer **ret_producer, struct err *err) MUST_CHECK;
-/* Flushes at most `timeout_ms`, then drops the rest (each reported RC_RETRY). */
-void kafka_producer_free(struct kafka_producer *p, int timeout_ms);
+/* Flushes at most `timeout_ms`, then drops the rest (each reported RC_RETRY). False: nothing was
+ * freed. A request about topics or groups was never answered, and librdkafka 2.0 then hangs or
+ * aborts in its end: the process is to leave by _exit. */
+bool kafka_producer_free(struct kafka_producer *p, int timeout_ms);
 
 /* Copies; may be called from a delivery callback. RC_FULL: the local queue (queue.buffering.max.*)
  * is full: poll, then send again. RC_REJECT: too large, or no such topic. RC_RETRY: not now. Unless

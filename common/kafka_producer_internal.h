@@ -1,6 +1,6 @@
 /*
- * kafka_producer_internal.h - what kafka_producer.c (records) and kafka_topics.c (topics) share.
- * Nobody else includes it.
+ * kafka_producer_internal.h - what kafka_producer.c (records), kafka_topics.c, kafka_group.c and
+ * kafka_look.c (requests of the admin interface) share. Nobody else includes it.
  */
 #ifndef INFERQ_COMMON_KAFKA_PRODUCER_INTERNAL_H
 #define INFERQ_COMMON_KAFKA_PRODUCER_INTERNAL_H
@@ -21,6 +21,7 @@ struct kafka_producer {
     int pending;             /* handed to librdkafka, not reported */
     int served;              /* reports since the last poll began */
     bool ending;             /* the instance is given up: takes nothing more */
+    bool unanswered;         /* a request of the admin interface got no answer */
     int64_t next_rebuild_us; /* CLOCK_MONOTONIC */
     char bootstrap[512];     /* for messages; may be cut */
     pthread_mutex_t lock;    /* for what follows: written by librdkafka's threads */
@@ -30,5 +31,8 @@ struct kafka_producer {
 /* "Kafka at BROKERS: what: why (its last complaint)". Returns RC_RETRY. */
 enum rc kafka_err_away(struct kafka_producer *p, rd_kafka_resp_err_t code, const char *what,
                        struct err *err);
+/* RC_REJECT: what a broker says again however often it is asked about topics, records or a group's
+ * offsets; else RC_RETRY. */
+enum rc kafka_err_judge(rd_kafka_resp_err_t code);
 
 #endif

@@ -101,20 +101,28 @@ static enum rc look(struct ensure *e, bool *ret_ready, struct err *err)
 
 /* ---- creating ----------------------------------------------------------------------------- */
 
-static enum rc judge_creation(rd_kafka_resp_err_t code)
+enum rc kafka_err_judge(rd_kafka_resp_err_t code)
 {
-    static const rd_kafka_resp_err_t never[] = {
+    /* Not a switch: the enum has some two hundred values, and new ones come. */
+    static const rd_kafka_resp_err_t lasting[] = {
         RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION,
+        RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART,
         RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
+        RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED,
         RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED,
         RD_KAFKA_RESP_ERR_INVALID_PARTITIONS,
         RD_KAFKA_RESP_ERR_INVALID_REPLICATION_FACTOR,
         RD_KAFKA_RESP_ERR_INVALID_CONFIG,
         RD_KAFKA_RESP_ERR_INVALID_REQUEST,
+        RD_KAFKA_RESP_ERR_INVALID_GROUP_ID,
+        RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID,
+        RD_KAFKA_RESP_ERR_NON_EMPTY_GROUP,
+        RD_KAFKA_RESP_ERR_GROUP_SUBSCRIBED_TO_TOPIC,
+        RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE,
         RD_KAFKA_RESP_ERR_POLICY_VIOLATION,
     };
-    for (size_t i = 0; i < sizeof never / sizeof never[0]; i++)
-        if (code == never[i])
+    for (size_t i = 0; i < sizeof lasting / sizeof lasting[0]; i++)
+        if (code == lasting[i])
             return RC_REJECT;
     return RC_RETRY;
 }
@@ -138,7 +146,7 @@ static enum rc take_results(struct ensure *e, rd_kafka_event_t *event, struct er
         const char *name = rd_kafka_topic_result_name(results[i]);
         if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
             const char *why = rd_kafka_topic_result_error_string(results[i]);
-            return err_set(err, judge_creation(code), "topic %s cannot be created: %s", name,
+            return err_set(err, kafka_err_judge(code), "topic %s cannot be created: %s", name,
                            why ? why : rd_kafka_err2str(code));
         }
         note_created(e, name);
@@ -176,12 +184,11 @@ static enum rc name_missing(struct ensure *e, struct err *err)
 
 static enum rc take_event(struct ensure *e, rd_kafka_event_t *event, struct err *err)
 {
-    if (!event)
-        return kafka_err_away(e->p, RD_KAFKA_RESP_ERR__TIMED_OUT, "topics not created", err);
-    rd_kafka_resp_err_t code = rd_kafka_event_error(event);
-    if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
-        return kafka_err_away(e->p, code, "topics not created", err);
-    return take_results(e, event, err);
+    rd_kafka_resp_err_t code = event ? rd_kafka_event_error(event) : RD_KAFKA_RESP_ERR__TIMED_OUT;
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
+        return take_results(e, event, err);
+    e->p->unanswered = true;
+    return kafka_err_away(e->p, code, "topics not created", err);
 }
 
 static enum rc request(struct ensure *e, rd_kafka_NewTopic_t **new_topics, int n, struct err *err)

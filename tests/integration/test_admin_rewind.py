@@ -1,13 +1,16 @@
 """`inferq rewind`: Postgres is set back, as by a backup, and the fleet reads Kafka again: what was lost
 runs, what was not is not called again."""
 
+import concurrent.futures
 import datetime
 import json
 import os
+import subprocess
 
 import pytest
 from admin_fixture import Database, fails, run
 from checks import finish
+from harness import TOOLS, wait_for
 
 WORDS = ["rewind", "--json"]
 
@@ -94,6 +97,37 @@ def test_servers_and_topics_that_are_not_there():
     assert "hush" not in done.stderr
     fails(run(*to, "--kafka.bootstrap.servers", "127.0.0.1:1"), 3, "127.0.0.1:1", "refused")
     fails(run(*to, "--prefix", "nowhere"), 2, "no topic nowhere.jobs.*", "inferq topics")
+
+
+@pytest.fixture
+def deaf(tmp_path):
+    """The environment of a stand-in for Kafka that knows lists of topics and records, and drops every
+    request of the admin interface without an answer, as a broker that freezes midway does."""
+    port_file, name = tmp_path / "mock", f"deaf_{os.getpid()}"
+    mock = subprocess.Popen([str(TOOLS / "mockkafka"), "--port-file", str(port_file), "--topic",
+                             f"{name}.jobs.normal:1"], stdout=subprocess.DEVNULL)
+    database = Database(name)
+    try:
+        wait_for(port_file.exists, what="the mock cluster")
+        yield {**database.env, "INFERQ_PREFIX": name,
+               "KAFKA_BOOTSTRAP_SERVERS": port_file.read_text().strip()}
+    finally:
+        mock.terminate()
+        assert mock.wait(20) == 0
+        database.drop()
+
+
+def test_requests_that_nobody_answers_end(deaf):
+    """librdkafka 2.0 hangs, or aborts, when a connection ends whose request got no answer."""
+    words = {"rewind": (["rewind", "--to", "start"], 3), "top": (["top", "--once"], 0),
+             "doctor": (["doctor"], 1)}
+    with concurrent.futures.ThreadPoolExecutor(len(words)) as pool:
+        ended = {name: pool.submit(run, *line, env=deaf) for name, (line, _) in words.items()}
+    for name, (_, code) in words.items():
+        done = ended[name].result()
+        assert done.returncode == code, (name, done.stdout, done.stderr)
+        assert name == "doctor" or done.stderr.startswith("inferq rewind: Kafka at 127.0.0.1:"
+                                                          if code else ""), done.stderr
 
 
 def test_a_lane_that_is_not_there_and_a_database_that_is_not_ours(lone_world):

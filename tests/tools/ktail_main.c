@@ -135,38 +135,42 @@ static bool passing(rd_kafka_resp_err_t code)
            code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE;
 }
 
-static rd_kafka_resp_err_t ask_committed(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list)
+/* One question, until its answer is no passing one. */
+typedef rd_kafka_resp_err_t (*question)(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list,
+                                        int i, int64_t *ret_low, int64_t *ret_high);
+
+static rd_kafka_resp_err_t committed_of(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list,
+                                        int i, int64_t *ret_low, int64_t *ret_high)
 {
-    time_t end = time(NULL) + ASK_MS / 1000;
-    rd_kafka_resp_err_t code;
-    while (passing(code = rd_kafka_committed(rk, list, ASK_MS)) && time(NULL) <= end)
-        rd_kafka_poll(rk, POLL_MS);
-    return code;
+    (void)i, (void)ret_low, (void)ret_high;
+    return rd_kafka_committed(rk, list, ASK_MS);
 }
 
-static rd_kafka_resp_err_t ask_ends(rd_kafka_t *rk, const rd_kafka_topic_partition_t *at,
-                                    int64_t *ret_low, int64_t *ret_high)
+static rd_kafka_resp_err_t ends_of(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list, int i,
+                                   int64_t *ret_low, int64_t *ret_high)
+{
+    return rd_kafka_query_watermark_offsets(rk, list->elems[i].topic, list->elems[i].partition,
+                                            ret_low, ret_high, ASK_MS);
+}
+
+static void ask(const char *what, question q, rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list,
+                int i, int64_t *ret_low, int64_t *ret_high)
 {
     time_t end = time(NULL) + ASK_MS / 1000;
     rd_kafka_resp_err_t code;
-    while (passing(code = rd_kafka_query_watermark_offsets(rk, at->topic, at->partition, ret_low,
-                                                           ret_high, ASK_MS)) &&
-           time(NULL) <= end)
+    while (passing(code = q(rk, list, i, ret_low, ret_high)) && time(NULL) <= end)
         rd_kafka_poll(rk, POLL_MS);
-    return code;
+    if (code)
+        die(what, rd_kafka_err2str(code));
 }
 
 static void print_committed(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list)
 {
-    rd_kafka_resp_err_t code = ask_committed(rk, list);
-    if (code)
-        die("committed offsets", rd_kafka_err2str(code));
+    ask("committed offsets", committed_of, rk, list, 0, NULL, NULL);
     for (int i = 0; i < list->cnt; i++) {
         const rd_kafka_topic_partition_t *at = &list->elems[i];
         int64_t low = 0, high = 0;
-        code = ask_ends(rk, at, &low, &high);
-        if (code)
-            die("watermarks", rd_kafka_err2str(code));
+        ask("watermarks", ends_of, rk, list, i, &low, &high);
         printf("{\"topic\": \"%s\", \"partition\": %" PRId32 ", \"low\": %" PRId64
                ", \"high\": %" PRId64 ", \"committed\": %" PRId64 "}\n",
                at->topic, at->partition, low, high, at->offset < 0 ? -1 : at->offset);
