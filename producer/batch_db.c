@@ -243,3 +243,15 @@ enum rc batch_db_model(struct pgc *conn, struct span model, struct span app, str
     pg_params_free(params);
     return rc;
 }
+
+enum rc batch_db_has_catalogue(struct pgc *conn, bool *ret_has, struct err *err)
+{
+    struct pg_params *params = pg_params_new();
+    struct pg_rows *rows = NULL;
+    enum rc rc = run(conn, "SELECT EXISTS (SELECT FROM model)", params, &rows, err);
+    if (rc == RC_OK)
+        *ret_has = pg_get_bool(rows, 0, 0);
+    pg_rows_free(rows);
+    pg_params_free(params);
+    return rc;
+}

@@ -76,4 +76,7 @@ struct batch_model {
 enum rc batch_db_model(struct pgc *conn, struct span model, struct span app, struct span task,
                        bool *ret_found, struct batch_model *ret_model, struct err *err) MUST_CHECK;
 
+/* Whether workers have applied any catalogue yet. */
+enum rc batch_db_has_catalogue(struct pgc *conn, bool *ret_has, struct err *err) MUST_CHECK;
+
 #endif

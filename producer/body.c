@@ -85,9 +85,8 @@ enum rc body_check_utf8(struct span text, struct err *err)
     while (at < text.n && (n = utf8_next(text.p + at, text.n - at, NULL)) > 0)
         at += n;
     return err_set(err, RC_REJECT,
-                   "not UTF-8 at byte %zu (0x%02x): convert it first, for instance with iconv, or "
-                   "leave it out with --on-error skip",
-                   at, at < text.n ? (unsigned char)text.p[at] : 0u);
+                   "not UTF-8 at byte %zu (0x%02x): convert it first, for instance with iconv", at,
+                   at < text.n ? (unsigned char)text.p[at] : 0u);
 }
 
 static enum rc check_count(const char *name, struct span text, struct err *err)

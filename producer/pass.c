@@ -29,8 +29,12 @@ static enum rc bad_record(struct pass *p, struct pass_result *result, const stru
                           struct err *err)
 {
     (void)place(record, err);
-    if (!p->skips)
-        return RC_REJECT;
+    if (!p->skips) {
+        char why[ERR_TEXT_BYTES];
+        memcpy(why, err->text, sizeof why);
+        return err_set(err, RC_REJECT,
+                       "%s (--on-error skip names such records and leaves them out)", why);
+    }
     result->left_out++;
     if (p->quiet || result->left_out > NAMED_MAX)
         return RC_OK;
@@ -46,7 +50,7 @@ static enum rc look_around(struct pass *p, struct pass_result *result, int wait_
 {
     result->signal = stopper_signal(p->stop_fd, 0);
     if (result->signal != 0)
-        return err_set(err, RC_RETRY, "interrupted");
+        return err_set(err, RC_RETRY, p->outbox ? "interrupted" : "interrupted; nothing was sent");
     progress_show(p->progress, clock_mono_us(), p->outbox ? "sent" : "checked", result->accepted,
                   p->total, result->left_out);
     return p->outbox ? outbox_serve(p->outbox, wait_ms, err) : RC_OK;

@@ -37,6 +37,7 @@ enum {
     SEAL_RETRIES = 30,
     SEAL_RETRY_MS = 1000,
     BATCH_NAME_BYTES = 128,
+    SHOWN_BYTES = 256,
 };
 
 struct submit {
@@ -51,6 +52,31 @@ struct submit {
     bool rewinds;         /* the input can be read twice */
     int signal;           /* what interrupted, 0: nothing */
 };
+
+/* ---- hints ------------------------------------------------------------------------------- */
+
+static bool is_plain(struct span text)
+{
+    for (size_t i = 0; i < text.n; i++) {
+        char c = text.p[i];
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+              (c && strchr("._-", c))))
+            return false;
+    }
+    return true;
+}
+
+/* The batch as other commands take it, and as a shell takes it without quotes: APP/NAME, or its id.
+ */
+static const char *shown_batch(const struct submit *s, char out[SHOWN_BYTES])
+{
+    struct span app = s->conf.app, name = s->batch;
+    if (is_plain(app) && is_plain(name) && app.n + name.n + 2 <= SHOWN_BYTES)
+        snprintf(out, SHOWN_BYTES, "%.*s/%.*s", (int)app.n, app.p, (int)name.n, name.p);
+    else
+        jobid_text(&s->row.id, out);
+    return out;
+}
 
 /* ---- set-up ------------------------------------------------------------------------------- */
 
@@ -121,6 +147,11 @@ static enum rc adopt_stand_in(struct submit *s, struct err *err)
     return rc;
 }
 
+static bool renders(const struct submit_conf *conf)
+{
+    return conf->format == INPUT_DOCUMENTS || conf->format == INPUT_LINES;
+}
+
 static enum rc make_tools(struct submit *s, struct err *err)
 {
     const struct submit_conf *conf = &s->conf;
@@ -130,7 +161,7 @@ static enum rc make_tools(struct submit *s, struct err *err)
         .max_output_tokens = conf->max_output_tokens,
         .url = conf->url,
         .body_bytes_max = JOB_MSG_BYTES_MAX,
-        .renders = conf->format == INPUT_DOCUMENTS || conf->format == INPUT_LINES,
+        .renders = renders(conf),
     };
     enum rc rc = open_input(s, err);
     if (rc == RC_OK)
@@ -225,6 +256,31 @@ static enum rc send_pass(struct submit *s, int64_t total, struct pass_result *re
             s->conf.batch.p ? "" : " with --batch ", s->conf.batch.p ? 0 : (int)s->batch.n,
             s->batch.p);
     return rc;
+}
+
+/* ---- the catalogue ------------------------------------------------------------------------ */
+
+/* A word before thousands of jobs die of a typing error. It is no refusal: a worker that starts
+ * before they are read may bring the model. What cannot be asked is not said. */
+static void warn_of_model(struct submit *s)
+{
+    struct err err;
+    struct span model = s->conf.model;
+    struct batch_model unused;
+    bool has = false, found = false;
+    if (!model.p && !renders(&s->conf))
+        return; /* each body names its own */
+    if (batch_db_has_catalogue(s->conn, &has, &err) != RC_OK || !has ||
+        batch_db_model(s->conn, model, s->conf.app, s->conf.task, &found, &unused, &err) != RC_OK ||
+        found)
+        return;
+    if (model.p)
+        say("warning: the catalogue has no model %.*s: unless a worker starts first with one that "
+            "has, these jobs end dead",
+            (int)model.n, model.p);
+    else
+        say("warning: no --model is given, and the catalogue has no default for this app and task: "
+            "unless a worker starts first with one that has, these jobs end dead");
 }
 
 /* ---- the batch's row ---------------------------------------------------------------------- */
@@ -362,6 +418,7 @@ static enum rc submit_batch(struct submit *s, struct pass_result *ret_result, st
     }
     if (rc != RC_OK || was_sealed)
         return rc;
+    warn_of_model(s);
     rc = register_batch(s, s->rewinds ? checked.sum : NULL, err);
     if (rc == RC_OK && s->rewinds) {
         if (s->row.has_digest)
@@ -390,8 +447,13 @@ static enum rc wait_for_end(struct submit *s, int *ret_status, struct err *err)
                                    .progress = &s->progress};
     outbox_free(s->pass.outbox); /* its threads have nothing more to do */
     s->pass.outbox = NULL;
+    char shown[SHOWN_BYTES];
     enum rc rc = wait_batch(&s->conn, &s->row.id, &conf, &counts, &s->signal, err);
     progress_clear(&s->progress);
+    if (s->signal != 0)
+        return err_set(
+            err, rc, "no longer waiting; the jobs go on, and `inferq batch watch %s` follows them",
+            shown_batch(s, shown));
     if (rc != RC_OK)
         return rc;
     /* A dead job that was requeued is judged by its new generation, not by its old end; one whose
@@ -401,11 +463,23 @@ static enum rc wait_for_end(struct submit *s, int *ret_status, struct err *err)
     if (failed <= 0)
         return RC_OK;
     say("%" PRId64 " of %" PRId64 " jobs did not succeed (%" PRId64 " dead, %" PRId64
-        " cancelled, %" PRId64 " expired): see `inferq results %.*s --failed`",
+        " cancelled, %" PRId64 " expired): `inferq dead list --batch %s` says why, `inferq results "
+        "%s --failed` gives their requests",
         failed, jobs, counts.dead - counts.requeued - counts.dead_accepted, counts.cancelled,
-        counts.expired, (int)s->batch.n, s->batch.p);
+        counts.expired, shown_batch(s, shown), shown);
     *ret_status = 1;
     return RC_OK;
+}
+
+static void say_sent(const struct submit *s, int64_t jobs)
+{
+    char shown[SHOWN_BYTES];
+    if (s->conf.args->wait)
+        say("batch %.*s: %" PRId64 " jobs sent to %s", (int)s->batch.n, s->batch.p, jobs,
+            s->conf.topic);
+    else
+        say("batch %.*s: %" PRId64 " jobs sent to %s; `inferq batch watch %s` follows them",
+            (int)s->batch.n, s->batch.p, jobs, s->conf.topic, shown_batch(s, shown));
 }
 
 static enum rc run_batch(struct submit *s, int *ret_status, struct err *err)
@@ -420,8 +494,7 @@ static enum rc run_batch(struct submit *s, int *ret_status, struct err *err)
         say("batch %.*s was submitted before, with the same %" PRId64 " jobs: nothing was sent",
             (int)s->batch.n, s->batch.p, s->row.total);
     else if (s->progress.on)
-        say("batch %.*s: %" PRId64 " jobs sent to %s", (int)s->batch.n, s->batch.p, result.accepted,
-            s->conf.topic);
+        say_sent(s, result.accepted);
     if (result.left_out > 0)
         say("%" PRId64 " records were left out", result.left_out);
     *ret_status = result.left_out > 0 ? 1 : 0;

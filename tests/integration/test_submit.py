@@ -310,7 +310,8 @@ def test_bad_line_stops_before_anything_is_sent(submit):
     lines = chat_lines(200).splitlines()
     lines[149] = '{"messages":[1],"stream":true}'
     path = submit.write("r.jsonl", "\n".join(lines))
-    submit.refused(f"{path}:150: \"stream\" is true", path)
+    said = submit.refused(f"{path}:150: \"stream\" is true", path)
+    assert "(--on-error skip names such records and leaves them out)" in said
     assert submit.records() == []
     assert submit.sql("SELECT count(*) FROM batch WHERE app = %s", submit.app) == [(0,)]
 
@@ -324,7 +325,7 @@ def test_bad_records_are_left_out(submit):
     said = done.stderr.decode().splitlines()
     assert said == ["inferq-submit: docs/empty: is empty",
                     "inferq-submit: docs/latin1: not UTF-8 at byte 3 (0xe9): convert it first, for "
-                    "instance with iconv, or leave it out with --on-error skip",
+                    "instance with iconv",
                     "inferq-submit: 2 records were left out"]
     assert set(submit.jobs()) == {"good"}
     assert submit.row()[2:4] == (1, True)
@@ -513,6 +514,7 @@ def test_interrupted_while_checking_sends_nothing(submit):
     process.stdin = None
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (128 + signal.SIGTERM, b""), err
+    assert b"interrupted; nothing was sent" in err
     assert submit.row()[0] == str(batch) and len(submit.records()) == 3
 
 
@@ -558,6 +560,27 @@ def test_wait_tells_failures(submit):
     done = submit.run("--wait", "r.jsonl")
     assert done.returncode == 1
     assert b"3 of 5 jobs did not succeed (1 dead, 1 cancelled, 1 expired)" in done.stderr
+    batch = f"{submit.app}/{submit.row()[1]}"
+    assert f"`inferq dead list --batch {batch}` says why".encode() in done.stderr, done
+
+
+def test_hints_name_the_batch_as_other_commands_take_it(submit):
+    """Where a shell would want quotes, by its id."""
+    submit.write("r.jsonl", chat_lines(1))
+    batch = submit.ok("--batch", "my June's", "r.jsonl")
+    finish(submit, {2: 1})
+    done = submit.run("--batch", "my June's", "--wait", "r.jsonl")
+    assert done.returncode == 1 and f"`inferq results {batch} --failed`".encode() in done.stderr
+
+
+def test_who_stops_waiting_hears_how_to_go_on(submit):
+    submit.write("r.jsonl", chat_lines(1))
+    process = submit.start("--batch", "b", "--wait", "r.jsonl")
+    assert process.stdout.readline()  # the id: from here on it waits
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 128 + signal.SIGINT
+    assert f"`inferq batch watch {submit.app}/b` follows them".encode() in said, said
 
 
 def test_wait_judges_a_requeued_job_by_its_new_generation(submit):
@@ -707,24 +730,30 @@ def test_dry_run(submit):
     assert submit.sql("SELECT count(*) FROM batch WHERE app = %s", submit.app) == [(0,)]
 
 
-def test_dry_run_with_the_stored_catalogue(submit):
-    """The same rule as with a file: the most specific default, else the model that is named."""
+def store_catalogue(submit, model):
+    """As a worker applies it: one version, with a price; the default of the test's app."""
     submit.sql("""
         WITH e AS (INSERT INTO endpoint (name, version, base_url, adapter, credential, ca_file,
                        max_in_flight, timeout_ms, connect_timeout_ms, send_ids, idempotency_key,
                        sha256)
-                   VALUES ('e', 1, 'http://x', 0, '', '', 1, 1000, 1000, false, false, '')
+                   VALUES (%s, 1, 'http://x', 0, '', '', 1, 1000, 1000, false, false, '')
                    RETURNING endpoint_id),
-             m AS (INSERT INTO model (name, provider, owner) VALUES ('big', '', '') RETURNING name),
+             m AS (INSERT INTO model (name, provider, owner) VALUES (%s, '', '')
+                   RETURNING name),
              v AS (INSERT INTO model_version (model, version, label, upstream_model, endpoint_id,
                        state, context_tokens, max_output_tokens, sha256)
-                   SELECT name, '3', 'big@3', 'b', endpoint_id, 2, 0, 0, '' FROM e, m
+                   SELECT name, '3', name || '@3', 'b', endpoint_id, 2, 0, 0, '' FROM e, m
                    RETURNING model_version_id),
              d AS (INSERT INTO model_default SELECT %s, '*', name FROM m)
         INSERT INTO price (model_version_id, valid_from, input_pusd, output_pusd, request_pusd)
-        SELECT model_version_id, '2024-01-01', 1000000, 2000000, 0 FROM v""", submit.app)
+        SELECT model_version_id, '2024-01-01', 1000000, 2000000, 0 FROM v""", model, model, submit.app)
     submit.sql("UPDATE model SET current_version_id = (SELECT model_version_id FROM model_version "
-               "WHERE label = 'big@3') WHERE name = 'big'")
+               "WHERE label = %s || '@3') WHERE name = %s", model, model)
+
+
+def test_dry_run_with_the_stored_catalogue(submit):
+    """The same rule as with a file: the most specific default, else the model that is named."""
+    store_catalogue(submit, "big")
     body = chat("q" * 353)
     submit.write("r.jsonl", (body + "\n") * 10)
     for model in ([], ["--model", "big"], ["--model", "big@3"]):
@@ -734,6 +763,22 @@ def test_dry_run_with_the_stored_catalogue(submit):
     assert b"10 jobs set no limit to the output" in done.stdout
     done = submit.run("--dry-run", "--model", "strange", "r.jsonl")
     assert b"no such model" in done.stdout
+
+
+def test_a_model_that_the_catalogue_lacks_is_warned_of(submit):
+    """The jobs are sent all the same: a worker may bring the model before they are read."""
+    store_catalogue(submit, "known")
+    submit.write("a.txt", "text")
+    documents = ("--prompt", "{document}", "a.txt")
+    for good in (["--model", "known"], ["--model", "known@3"], []):
+        submit.ok(*good, *documents)
+    typo = submit.run("--model", "knwon", *documents)
+    assert typo.returncode == 0 and typo.stdout and b"has no model knwon:" in typo.stderr, typo
+    submit.sql("DELETE FROM model_default WHERE app = %s", submit.app)
+    none = submit.run("--batch", "b", *documents)
+    assert none.returncode == 0 and b"no default for this app and task" in none.stderr, none
+    submit.write("r.jsonl", chat_lines(1))
+    submit.ok("r.jsonl")
 
 
 # ---- memory, speed, the terminal ----
@@ -779,7 +824,7 @@ def test_progress_on_a_terminal(submit):
     os.close(ours)
     shown = [int(n.replace(b",", b"")) for n in re.findall(rb"\rsent ([\d,]+), ", seen)]
     assert shown == sorted(shown) and shown[-1] <= sent
-    assert f"batch b: {sent} jobs sent to".encode() in seen
+    assert f"batch b: {sent} jobs sent to {NORMAL}; `inferq batch watch {submit.app}/b`".encode() in seen
 
 
 def read_terminal(terminal, seconds):
