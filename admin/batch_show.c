@@ -143,10 +143,18 @@ static enum rc conservation(const struct progress *p, struct err *err)
                           "\nnot sealed: %" PRId64 " ended = %" PRId64 " succeeded + %" PRId64
                           " dead + %" PRId64 " cancelled + %" PRId64 " expired\n",
                           p->ended, p->succeeded, p->dead, p->cancelled, p->expired);
-    return out_writef(err,
-                      "\n%" PRId64 " accepted = %" PRId64 " succeeded + %" PRId64 " dead + %" PRId64
-                      " cancelled + %" PRId64 " expired + %" PRId64 " pending\n",
-                      p->accepted, p->succeeded, p->dead, p->cancelled, p->expired, p->pending);
+    enum rc rc =
+        out_writef(err,
+                   "\n%" PRId64 " accepted = %" PRId64 " succeeded + %" PRId64 " dead + %" PRId64
+                   " cancelled + %" PRId64 " expired + %" PRId64 " pending\n",
+                   p->accepted, p->succeeded, p->dead, p->cancelled, p->expired, p->pending);
+    if (rc == RC_OK && p->requeued > 0)
+        rc =
+            out_writef(err,
+                       "%" PRId64 " of the dead ran again: each is accepted once more, as a job of "
+                       "the next generation\n",
+                       p->requeued);
+    return rc;
 }
 
 static enum rc cost_line(const struct progress *p, struct err *err)
@@ -269,8 +277,10 @@ static enum rc letter_lines(const struct facts *f, struct err *err)
         rc = out_writef(err, "%s%" PRId64 " %s",
                         i ? ", " : "\ndead letters: ", pg_get_int(f->letters, i, 1),
                         dead_state_name((int)pg_get_int(f->letters, i, 0)));
+    char shown[BATCH_SHOWN_BYTES];
     if (rc == RC_OK && pg_row_count(f->letters))
-        rc = out_writef(err, "; see `inferq dead list --batch`\n");
+        rc =
+            out_writef(err, "; see `inferq dead list --batch %s`\n", batch_shown(&f->batch, shown));
     return rc;
 }
 

@@ -12,6 +12,7 @@
 
 #include "admin/batch_ref.h"
 #include "admin/cmd.h"
+#include "admin/fleet.h"
 #include "admin/fmt.h"
 #include "admin/jsonw.h"
 #include "admin/out.h"
@@ -32,6 +33,7 @@ struct watch {
     int64_t away_since_us; /* 0: the database answers */
     int64_t rate_from_us, rate_from_ended;
     double per_second; /* < 0: not known yet */
+    bool told_idle;    /* that nobody works */
 };
 
 static void sleep_ms(int64_t ms)
@@ -93,10 +95,10 @@ static void counts(const struct progress *p, struct buf *out)
         buf_addf(out, "%" PRId64 " ended, not sealed", p->ended);
     else
         buf_addf(out, "%" PRId64 "/%" PRId64, p->ended, p->accepted);
-    buf_addf(out,
-             ": %" PRId64 " succeeded, %" PRId64 " dead, %" PRId64 " cancelled, %" PRId64
-             " expired",
-             p->succeeded, p->dead, p->cancelled, p->expired);
+    buf_addf(out, ": %" PRId64 " succeeded, %" PRId64 " dead", p->succeeded, p->dead);
+    if (p->requeued > 0)
+        buf_addf(out, " (%" PRId64 " ran again)", p->requeued);
+    buf_addf(out, ", %" PRId64 " cancelled, %" PRId64 " expired", p->cancelled, p->expired);
     if (p->accepted >= 0)
         buf_addf(out, ", %" PRId64 " pending", p->pending);
     if (p->cost_nusd >= 0)
@@ -179,6 +181,39 @@ static bool all_succeeded(const struct progress *p)
     return p->succeeded + p->dead_accepted >= p->accepted - p->requeued;
 }
 
+/* ---- what to do next ---------------------------------------------------------------------- */
+
+/* Once, when nothing has moved since the last look: a batch that nobody works on never ends. Who
+ * may not read `worker` is not told. */
+static void tell_idle(struct watch *w)
+{
+    struct err err;
+    struct pg_rows *rows = NULL;
+    if (w->told_idle || is_done(&w->now) ||
+        ctx_exec(w->ctx,
+                 "SELECT EXISTS (SELECT FROM worker w WHERE " WORKER_STATE
+                 " IN ('alive', 'draining'))",
+                 NULL, &rows, &err) != RC_OK)
+        return;
+    if (!pg_get_bool(rows, 0, 0)) {
+        w->told_idle = true;
+        if (w->terminal)
+            (void)!out_write(SPAN_LIT("\r\x1b[K"), &err); /* the line is drawn again below it */
+        out_note(
+            "no worker is alive, so nothing moves: start inferq-worker; one that ends says why "
+            "in its log");
+    }
+    pg_rows_free(rows);
+}
+
+static void tell_dead(const struct watch *w)
+{
+    const struct progress *p = &w->now;
+    char shown[BATCH_SHOWN_BYTES];
+    if (p->dead > p->requeued + p->dead_accepted)
+        out_note("`inferq dead list --batch %s` says why they died", batch_shown(&w->batch, shown));
+}
+
 enum rc batch_watch(struct ctx *ctx, struct err *err)
 {
     struct watch w = {.ctx = ctx, .json = opts_set(&ctx->opts, "json"), .per_second = -1};
@@ -190,6 +225,8 @@ enum rc batch_watch(struct ctx *ctx, struct err *err)
     while (rc == RC_OK) {
         rc = look(&w, err);
         if (rc == RC_OK && !w.away_since_us) {
+            if (!w.any_shown || !differs(&w.now, &w.shown))
+                tell_idle(&w);
             update_rate(&w);
             rc = show(&w, err);
         }
@@ -197,8 +234,10 @@ enum rc batch_watch(struct ctx *ctx, struct err *err)
             break;
         sleep_ms(interval_ms);
     }
-    if (rc == RC_OK && !all_succeeded(&w.now))
+    if (rc == RC_OK && !all_succeeded(&w.now)) {
         ctx->exit_code = EXIT_JOBS_FAILED;
+        tell_dead(&w);
+    }
     batch_done(&w.batch);
     return rc;
 }

@@ -127,6 +127,7 @@ static const struct opt seal_opts[] = {
 };
 static const struct opt results_opts[] = {
     {.name = "format", .type = OPT_TEXT, .arg = "jsonl|csv", .help = "(default: jsonl)"},
+    {.name = "csv", .type = OPT_FLAG, .help = "the same as --format csv"},
     {.name = "fields",
      .type = OPT_TEXT,
      .arg = "A,B,...",

@@ -15,7 +15,7 @@
 #include "admin/story.h"
 #include "common/codes.h"
 
-enum { OUTPUT_BYTES_MAX = 96 << 20 };
+enum { OUTPUT_BYTES_MAX = 96 << 20, TOLD_ID_BYTES = 120 };
 
 static enum rc was_requeued(struct ctx *ctx, const struct jobid *id, bool *ret, struct err *err)
 {
@@ -77,16 +77,34 @@ static enum rc tell(struct ctx *ctx, const struct story *s, struct err *err)
 }
 
 /* A job id that nothing knows is most often a typing error. */
-static enum rc check_known(const struct story *s, bool batch_known, struct err *err)
+static enum rc check_known(const struct story *s, struct err *err)
 {
     char id[ID_TEXT_BYTES];
-    if (s->state != STORY_UNKNOWN || batch_known || pg_row_count(s->letters))
+    if (s->state != STORY_UNKNOWN || pg_row_count(s->letters))
         return RC_OK;
     jobid_text(&s->job, id);
     return err_set(err, RC_REJECT,
                    "nothing is known of job %s: it waits in the queue, or there is no "
                    "such job",
                    id);
+}
+
+/* While a batch has pending jobs, one without a trace may be among them; later it cannot be. */
+static enum rc check_in_batch(struct ctx *ctx, const struct story *s, const struct batch *b,
+                              struct err *err)
+{
+    struct progress p;
+    char shown[BATCH_SHOWN_BYTES];
+    if (s->state != STORY_UNKNOWN || pg_row_count(s->letters))
+        return RC_OK;
+    enum rc rc = batch_progress(ctx, b, &p, err);
+    if (rc != RC_OK || p.accepted < 0 || p.pending > 0)
+        return rc;
+    return err_set(err, RC_REJECT,
+                   "the batch has no job '%.*s', and all that it has have ended; `inferq results "
+                   "%s --fields custom_id` lists them",
+                   (int)(s->custom_id.n < TOLD_ID_BYTES ? s->custom_id.n : TOLD_ID_BYTES),
+                   s->custom_id.p, batch_shown(b, shown));
 }
 
 enum rc explain(struct ctx *ctx, struct err *err)
@@ -102,7 +120,7 @@ enum rc explain(struct ctx *ctx, struct err *err)
     if (rc == RC_OK)
         rc = story_read(ctx, &id, two ? &b.id : NULL, custom_id, &s, err);
     if (rc == RC_OK)
-        rc = check_known(&s, two, err);
+        rc = two ? check_in_batch(ctx, &s, &b, err) : check_known(&s, err);
     if (rc == RC_OK)
         rc = tell(ctx, &s, err);
     story_done(&s);

@@ -56,6 +56,21 @@ static enum rc group_without_verb(const char *group, struct err *err)
     return err_set(err, RC_REJECT, "%s: one of %s must follow", group, verbs);
 }
 
+/* The only command whose second word this is: `watch` is `batch watch`. NULL: none, or several. */
+static const char *by_verb(const char *word)
+{
+    const char *found = NULL;
+    for (const struct cmd *c = cmd_table; c->name; c++) {
+        const char *space = strchr(c->name, ' ');
+        if (!space || strcmp(space + 1, word) != 0)
+            continue;
+        if (found)
+            return NULL;
+        found = c->name;
+    }
+    return found;
+}
+
 static enum rc unknown(int argc, const char *const *argv, struct err *err)
 {
     char said[2 * SUGGEST_WORD_MAX + 2];
@@ -68,6 +83,8 @@ static enum rc unknown(int argc, const char *const *argv, struct err *err)
         suggest_offer(&near, said, c->name);
         suggest_offer(&near, both, c->name);
     }
+    if (!near.best)
+        near.best = by_verb(argv[0]);
     if (near.best)
         return err_set(err, RC_REJECT, "no command '%s'; did you mean '%s'?", said, near.best);
     return err_set(err, RC_REJECT, "no command '%s'; `inferq help` lists them", said);

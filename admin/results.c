@@ -214,8 +214,10 @@ static enum rc check(const struct opts *o, const char *format, struct err *err)
 {
     if (strcmp(format, "csv") != 0 && strcmp(format, "jsonl") != 0)
         return err_set(err, RC_REJECT, "--format is jsonl or csv, not '%s'", format);
-    if (opts_set(o, "failed") &&
-        (opts_set(o, "format") || opts_set(o, "fields") || opts_set(o, "all-generations")))
+    if (opts_set(o, "csv") && opts_set(o, "format") && strcmp(format, "csv") != 0)
+        return err_set(err, RC_REJECT, "--csv and --format %s contradict each other", format);
+    if (opts_set(o, "failed") && (opts_set(o, "format") || opts_set(o, "csv") ||
+                                  opts_set(o, "fields") || opts_set(o, "all-generations")))
         return err_set(err, RC_REJECT,
                        "--failed writes requests, not results: it goes with no other "
                        "option");
@@ -242,7 +244,7 @@ enum rc results(struct ctx *ctx, struct err *err)
     if (opts_set(o, "failed"))
         rc = results_failed(ctx, &b, err);
     else
-        rc = write_results(ctx, &b, strcmp(format, "csv") == 0, err);
+        rc = write_results(ctx, &b, opts_set(o, "csv") || strcmp(format, "csv") == 0, err);
     if (rc == RC_OK)
         say_unfinished(&progress);
 out:

@@ -94,10 +94,10 @@ static void say(const struct failed *f, const struct batch *b)
         out_note("no failed job of this batch can be written");
         return;
     }
-    out_note("%" PRId64
-             " requests; submit them under a new name, `inferq submit --app %.*s --batch "
-             "NEW_NAME FILE`: the custom ids are the same, so as '%.*s' nothing would run",
-             f->written, (int)b->app.n, b->app.p, (int)b->name.n, b->name.p);
+    out_note(
+        "%" PRId64 " request%s; submit them under a new name, `inferq submit --app %.*s --batch "
+        "NEW_NAME FILE`: the custom ids are the same, so as '%.*s' nothing would run",
+        f->written, f->written == 1 ? "" : "s", (int)b->app.n, b->app.p, (int)b->name.n, b->name.p);
     if (f->other_output)
         out_note("some asked for json or label output: give --output again");
 }

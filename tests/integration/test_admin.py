@@ -67,6 +67,8 @@ def test_no_command_is_a_usage_error():
     (["frobnicate"], "no command 'frobnicate'"),
     (["batch", "lsit"], "did you mean 'batch list'?"),
     (["explian", "x"], "did you mean 'explain'?"),
+    (["watch", "a/b"], "did you mean 'batch watch'?"),
+    (["show", "a/b"], "no command 'show'; `inferq help` lists them"),
     (["batch"], "one of list, show, watch, cancel, seal must follow"),
     (["batch", "list", "--ap", "x"], "did you mean --app?"),
     (["batch", "list", "--limit", "0"], "not a whole number from 1"),
@@ -79,6 +81,8 @@ def test_no_command_is_a_usage_error():
     (["dead", "show", "x1"], "no dead letter's id"),
     (["results", "a/b", "--format", "xml"], "--format is jsonl or csv"),
     (["results", "a/b", "--failed", "--format", "csv"], "goes with no other option"),
+    (["results", "a/b", "--failed", "--csv"], "goes with no other option"),
+    (["results", "a/b", "--csv", "--format", "jsonl"], "contradict each other"),
     (["dead", "list", "--class", "odd"], "no class 'odd'"),
     (["dead", "list", "--since", "soon"], "neither a time nor"),
     (["dead", "list", "--state", "gone"], "--state: one of open"),
@@ -349,7 +353,8 @@ def test_batch_show_by_name_and_id(db):
     text = works(db.inferq("batch", "show", b.ref))
     assert "6 accepted = 1 succeeded + 1 dead + 1 cancelled + 1 expired + 2 pending\n" in text
     assert "cost: 0.0000015 USD\n" in text and "parked: 1, of which due 0" in text
-    assert "calls without an outcome: 1" in text and "dead letters: 1 open" in text
+    assert "calls without an outcome: 1" in text
+    assert f"dead letters: 1 open; see `inferq dead list --batch {b.ref}`" in text
     assert text == works(db.inferq("batch", "show", str(b.id).upper()))
     shown = json.loads(works(db.inferq("batch", "show", str(b.id), "--json")))
     assert shown["pending"] == 2 and shown["parked"] == 1 and shown["calls_open"] == 1
@@ -404,7 +409,9 @@ def test_watch_prints_changes_and_exits_by_the_outcome(db):
     assert process.returncode == 0 and rest.count("\n") == 1 and rest.startswith("3/3:")
     bad = db.batch("bad", 1)
     db.dead(bad, "a")
-    works(db.inferq("batch", "watch", bad.ref), 1)
+    done = db.inferq("batch", "watch", bad.ref)
+    works(done, 1)
+    assert f"`inferq dead list --batch {bad.ref}` says why they died" in done.stderr
     assert json.loads(works(db.inferq("batch", "watch", bad.ref, "--json"), 1))["dead"] == 1
 
 
@@ -427,6 +434,38 @@ def test_watch_redraws_one_line_on_a_terminal(db):
     os.close(master)
     assert process.wait(60) == 0
     assert seen.count(b"\n") == 1 and seen.count(b"\r\x1b[K") >= 3 and b"[############...." in seen
+
+
+def test_watch_says_when_no_worker_is_alive(db):
+    b = db.batch("w", 1)
+    db.insert("worker", host="h", pid=1, build="b", lease_until="2020-01-01T00:00:00Z")
+    command = [INFERQ, "batch", "watch", b.ref, "--interval-ms", "50"]
+    env = {**os.environ, **db.env}
+    process = subprocess.Popen(command, text=True, env=env, stderr=subprocess.PIPE,
+                               stdout=subprocess.DEVNULL)
+    assert "no worker is alive" in process.stderr.readline()
+    db.result(b, "a")
+    rest = process.communicate(timeout=60)[1]
+    assert (process.returncode, rest) == (0, ""), "it is said once"
+    other = db.batch("other", 1)
+    db.worker()
+    command[3] = other.ref
+    process = subprocess.Popen(command, text=True, env=env, stderr=subprocess.PIPE,
+                               stdout=subprocess.PIPE)
+    assert process.stdout.readline().startswith("0/1:")
+    db.result(other, "a")
+    assert process.communicate(timeout=60)[1] == ""
+
+
+def test_a_requeue_is_told_apart_from_new_jobs(db):
+    b = db.batch("r", 2)
+    db.result(b, "a")
+    works(db.inferq("dead", "requeue", str(db.dead(b, "b"))))
+    shown = works(db.inferq("batch", "show", b.ref))
+    assert "3 accepted = 1 succeeded + 1 dead" in shown and "1 of the dead ran again:" in shown
+    db.rows("DELETE FROM parked")
+    db.result(b, "b", generation=1)
+    assert "3/3: 2 succeeded, 1 dead (1 ran again)," in works(db.inferq("batch", "watch", b.ref))
 
 
 def test_watch_outlives_a_broken_connection(db):

@@ -81,6 +81,9 @@ def test_results_as_csv(db):
                      text=False)
     assert done.returncode == 0
     raw = done.stdout.decode()
+    short = db.inferq("results", b.ref, "--csv", "--fields", "custom_id,answer,team,cost_usd",
+                      text=False)
+    assert short.stdout == done.stdout, "--csv is short for it"
     assert raw.startswith("custom_id,answer,team,cost_usd\r\n")
     rows = {row["custom_id"]: row for row in csv.DictReader(io.StringIO(raw, newline=""))}
     assert rows["a"]["answer"] == 'say "hi",\nthen go' and rows["a"]["team"] == ""
@@ -468,6 +471,9 @@ def test_explain_says_where_a_pending_job_is(db):
     for custom_id, said in wanted.items():
         assert said in works(db.inferq("explain", b.ref, custom_id))
     fails(db.inferq("explain", str(b.job("unseen"))), 2, "nothing is known of job")
+    done = db.batch("done", 1)
+    db.result(done, "a")
+    fails(db.inferq("explain", done.ref, "aa"), 2, "the batch has no job 'aa'")
     fails(db.inferq("explain", "pipe/none", "a"), 2, "knows no batch")
 
 
