@@ -17,6 +17,8 @@
 
 #include <curl/curl.h>
 
+#include "common/catalogue.h"
+
 struct transfer {
     CURL *easy;
     char *url;
@@ -58,7 +60,8 @@ static bool add_credential(struct transfer *t, const struct secret *credential)
 
 static bool prepare(struct transfer *t, const struct probe *probe, int timeout_ms)
 {
-    const char *path = probe->call ? "/v1/models" : "";
+    const char *path =
+        probe->call ? catalogue_path_below(span_of(probe->base_url), SPAN_LIT("/v1/models")).p : "";
     size_t bytes = strlen(probe->base_url) + strlen(path) + 1;
     t->result = probe->result;
     t->easy = curl_easy_init();

@@ -117,6 +117,10 @@ enum rc catalogue_parse(struct span yaml, const char *file_name, struct catalogu
                         struct err *err) MUST_CHECK;
 void catalogue_free(struct catalogue *cat);
 
+/* What of `path` follows `base_url`: all of it, but for a "/v1" that both have, which counts once.
+ * The result ends where `path` does. Pure. */
+struct span catalogue_path_below(struct span base_url, struct span path);
+
 /* The version that serves (model named in the body, or absent; app; task): exact model name,
  * "model@version" pins one; else the most specific default: (app, task), (app, *), (*, task),
  * (*, *). NULL: none. Pure. */

@@ -87,8 +87,8 @@ static const struct config_key endpoint_keys[] = {
     TEXT_KEY("name", NULL, 1, CATALOGUE_NAME_MAX, "Its name."),
     INT_KEY("version", "1", 1, 1000000, "", "Raise it to change anything else here."),
     TEXT_KEY("base_url", NULL, 1, 2048,
-             "Where paths such as /v1/chat/completions are appended; ${NAME} stands for a variable "
-             "of the environment."),
+             "Where paths such as /v1/chat/completions are appended, with or without a /v1 at its "
+             "end; ${NAME} stands for a variable of the environment."),
     CHOICE_KEY("adapter", "openai", "openai", "The protocol spoken there."),
     TEXT_KEY("credential", "", 0, 1024, "Where the key is: env:NAME or file:PATH."),
     TEXT_KEY("ca_file", "", 0, 4096,

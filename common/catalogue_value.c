@@ -136,6 +136,15 @@ enum rc catalogue_check_url(char *url, struct err *err)
     return RC_OK;
 }
 
+struct span catalogue_path_below(struct span base_url, struct span path)
+{
+    const struct span version = SPAN_LIT("/v1");
+    size_t n = version.n;
+    bool both = base_url.n > n && memcmp(base_url.p + base_url.n - n, version.p, n) == 0 &&
+                path.n > n && memcmp(path.p, version.p, n) == 0 && path.p[n] == '/';
+    return both ? (struct span){path.p + n, path.n - n} : path;
+}
+
 /* ---- credentials --------------------------------------------------------------------------- */
 
 enum rc catalogue_check_credential(const char *text, struct err *err)

@@ -107,9 +107,13 @@ enum rc pg_err_connect(PGconn *conn, const char *why, struct err *err)
         why = failed ? failed + strlen(" failed: ") : text;
     }
     const char *host = PQhost(conn), *port = PQport(conn), *db = PQdb(conn), *user = PQuser(conn);
-    return err_set(err, RC_RETRY, "cannot connect to Postgres at %s:%s, database %s, user %s: %s",
+    /* Nobody named a server, so libpq tried this machine's own. */
+    bool unnamed = host && *host == '/' && !getenv("PGHOST") && !getenv("PGSERVICE");
+    return err_set(err, RC_RETRY, "cannot connect to Postgres at %s:%s, database %s, user %s: %s%s",
                    host && *host ? host : "(no host)", port ? port : "", db ? db : "",
-                   user ? user : "", *why ? why : "no answer");
+                   user ? user : "", *why ? why : "no answer",
+                   unnamed ? " (a server elsewhere is named by PGHOST, or by the setting postgres)"
+                           : "");
 }
 
 enum rc pg_err_lost(PGconn *conn, struct err *err)

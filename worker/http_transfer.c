@@ -22,6 +22,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "common/catalogue.h"
 #include "common/clock.h"
 #include "common/failpoint.h"
 
@@ -330,14 +331,14 @@ static bool set_target(struct transfer *t, const struct http_target *target)
 
 static bool set_url(struct transfer *t, const struct http_call *call)
 {
-    size_t base_bytes = strlen(call->target->base_url);
-    if (t->url.n == base_bytes + call->url_path.n + 1 &&
-        memcmp(t->url.p, call->target->base_url, base_bytes) == 0 &&
-        memcmp(t->url.p + base_bytes, call->url_path.p, call->url_path.n) == 0)
+    struct span base = span_of(call->target->base_url);
+    struct span path = catalogue_path_below(base, call->url_path);
+    if (t->url.n == base.n + path.n + 1 && memcmp(t->url.p, base.p, base.n) == 0 &&
+        memcmp(t->url.p + base.n, path.p, path.n) == 0)
         return true; /* as last time */
     buf_reset(&t->url);
-    bool ok = buf_add(&t->url, call->target->base_url, base_bytes) &&
-              buf_add_span(&t->url, call->url_path) && buf_add_byte(&t->url, 0) &&
+    bool ok = buf_add_span(&t->url, base) && buf_add_span(&t->url, path) &&
+              buf_add_byte(&t->url, 0) &&
               curl_easy_setopt(t->easy, CURLOPT_URL, t->url.p) == CURLE_OK;
     if (!ok)
         buf_reset(&t->url);

@@ -206,8 +206,11 @@ static enum rc start(struct ops *o, struct err *err)
         o->daemon = start_daemon(o, &address, false);
     }
     if (!o->daemon)
-        return err_set(err, RC_REJECT, "cannot listen on %.64s: %s", o->conf.listen,
-                       strerror(errno));
+        return err_set(err, RC_REJECT, "cannot listen on %.64s: %s%s", o->conf.listen,
+                       strerror(errno),
+                       errno == EADDRINUSE ? ": each worker of a machine wants a port of its own, "
+                                             "such as --listen 127.0.0.1:9465 (0 takes a free one)"
+                                           : "");
     const union MHD_DaemonInfo *info = MHD_get_daemon_info(o->daemon, MHD_DAEMON_INFO_BIND_PORT);
     o->port = info ? info->port : 0;
     return RC_OK;

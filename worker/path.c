@@ -26,6 +26,7 @@
 
 #include "common/failpoint.h"
 #include "common/outspec.h"
+#include "common/utf8.h"
 #include "worker/outcome_table.h"
 #include "worker/path_internal.h"
 #include "worker/policy.h"
@@ -302,6 +303,18 @@ static bool over_cost(const struct job *job)
            job->upper_nusd > job->msg.max_cost_nusd - job->spent_nusd;
 }
 
+static bool no_model(struct path *p, struct job *job, struct span model)
+{
+    enum { NAMED_BYTES = 160 };
+    struct err err = {0};
+    if (!model.p)
+        return verdict(p, job, STATUS_DEAD, CLASS_NO_MODEL,
+                       "no model is named, and the catalogue has no default for this app and task");
+    int n = (int)(model.n > NAMED_BYTES ? utf8_trim(model.p, NAMED_BYTES) : model.n);
+    (void)err_set(&err, RC_REJECT, "the catalogue has no model '%.*s'", n, model.p);
+    return verdict(p, job, STATUS_DEAD, CLASS_NO_MODEL, err.text);
+}
+
 static bool route(struct path *p, struct job *job)
 {
     struct err err = {0};
@@ -309,11 +322,10 @@ static bool route(struct path *p, struct job *job)
     if (api_of_url(job->msg.url, &job->api, &err) != RC_OK ||
         request_read(job->api, job->msg.body, &job->request, &err) != RC_OK)
         return verdict(p, job, STATUS_DEAD, CLASS_INVALID_JOB, err.text);
-    job->mv = catalogue_route(p->conf.catalogue, request_model(&job->request, scratch),
-                              job->msg.app, job->msg.task);
+    struct span model = request_model(&job->request, scratch);
+    job->mv = catalogue_route(p->conf.catalogue, model, job->msg.app, job->msg.task);
     if (!job->mv)
-        return verdict(p, job, STATUS_DEAD, CLASS_NO_MODEL,
-                       "the catalogue has no such model, and no default for this app and task");
+        return no_model(p, job, model);
     if (job->mv->state == VERSION_RETIRED || job->mv->state == VERSION_BLOCKED)
         return verdict(p, job, STATUS_DEAD, CLASS_MODEL_NOT_LIVE,
                        "the model version is retired or blocked");

@@ -131,7 +131,8 @@ def test_a_job_that_names_no_known_model_dies_with_the_reason(world):
     assert world.wait_ended(batch)["dead"] == 1
     assert world.calls(batch) == []
     [letter] = world.letters(batch)
-    assert letter["class"] == "no_model" and letter["reason"]
+    assert letter["class"] == "no_model"
+    assert letter["reason"] == "the catalogue has no model 'unheard-of'"
     check(world)
 
 

@@ -458,6 +458,28 @@ static void test_urls(void **state)
     assert_int_equal(parse_with("base_url", "${TEST_LONG}.example.com/${TEST_WORD}", &err), RC_OK);
 }
 
+/* Many clients' base URLs end in /v1, and so do people's habits. */
+static void test_paths(void **state)
+{
+    static const struct {
+        const char *base, *path, *below;
+    } cases[] = {
+        {"https://m", "/v1/chat/completions", "/v1/chat/completions"},
+        {"https://m/v1", "/v1/chat/completions", "/chat/completions"},
+        {"https://m/eu/v1", "/v1/embeddings", "/embeddings"},
+        {"https://m/v1", "/chat/completions", "/chat/completions"},
+        {"https://m/v1", "/v10/x", "/v10/x"},
+        {"https://m/v1", "/v1", "/v1"},
+        {"https://m/v2", "/v1/x", "/v1/x"},
+        {"https://m/v1/x", "/v1/x", "/v1/x"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct span below = catalogue_path_below(span_of(cases[i].base), span_of(cases[i].path));
+        assert_true(span_is(below, cases[i].below));
+    }
+}
+
 static void test_credentials(void **state)
 {
     (void)state;
@@ -586,10 +608,10 @@ int main(void)
         cmocka_unit_test(test_endpoints),      cmocka_unit_test(test_models),
         cmocka_unit_test(test_prices),         cmocka_unit_test(test_routes),
         cmocka_unit_test(test_default_of_all), cmocka_unit_test(test_mistakes),
-        cmocka_unit_test(test_urls),           cmocka_unit_test(test_credentials),
-        cmocka_unit_test(test_files),          cmocka_unit_test(test_too_large),
-        cmocka_unit_test(test_retry),          cmocka_unit_test(test_bomb),
-        cmocka_unit_test(test_documentation),
+        cmocka_unit_test(test_urls),           cmocka_unit_test(test_paths),
+        cmocka_unit_test(test_credentials),    cmocka_unit_test(test_files),
+        cmocka_unit_test(test_too_large),      cmocka_unit_test(test_retry),
+        cmocka_unit_test(test_bomb),           cmocka_unit_test(test_documentation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
