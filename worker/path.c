@@ -217,14 +217,6 @@ static bool fetched(struct path *p, struct job *job)
 /* ---- ADMIT: may it run at all? --------------------------------------------------------------- *
  * Dies here: as FETCHED. */
 
-static bool is_cancelled(const struct path *p, const struct jobid *id)
-{
-    for (size_t i = 0; i < p->cancelled_count; i++)
-        if (jobid_eq(&p->cancelled[i], id))
-            return true;
-    return false;
-}
-
 /* Also asked right before a claim: time may have passed in a lane. */
 static bool ended_by_time_or_hand(struct path *p, struct job *job)
 {
@@ -232,11 +224,11 @@ static bool ended_by_time_or_hand(struct path *p, struct job *job)
         bury_old(p, job);
         return true;
     }
-    if (is_cancelled(p, &job->msg.batch_id)) {
+    if (jobids_has(&p->cancelled, &job->msg.batch_id)) {
         verdict(p, job, STATUS_CANCELLED, CLASS_CANCELLED, NULL);
         return true;
     }
-    if (is_cancelled(p, &job->msg.job_id)) {
+    if (jobids_has(&p->cancelled, &job->msg.job_id)) {
         verdict(p, job, STATUS_DEAD, CLASS_SKIPPED, "an operator left it out (inferq skip)");
         return true;
     }

@@ -114,8 +114,8 @@ struct parked_row;
 void path_pulled(struct path *p, const struct parked_row *row);
 /* So many rows of (wait_key, priority) are due: the path pulls what it has room for. */
 void path_due(struct path *p, int32_t wait_key, int priority, int64_t rows);
-/* A batch that is cancelled, or a job that is skipped. */
-void path_cancelled(struct path *p, const struct jobid *id);
+/* A batch that is cancelled, or a job that is skipped. False: no memory; tell it again. */
+bool path_cancelled(struct path *p, const struct jobid *id);
 /* The records that an operator leaves out: they are not decoded, and become dead letters of their
  * bytes. Records of partitions that were just assigned wait for it. */
 void path_skips(struct path *p, const struct skip *list, int count);

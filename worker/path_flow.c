@@ -102,7 +102,7 @@ void path_free(struct path *p)
     jobtable_free(p->table);
     outspec_free(p->spec);
     buf_done(&p->spec_key);
-    free(p->cancelled);
+    jobids_done(&p->cancelled);
     skips_done(&p->skips);
     free(p->model_paused);
     free(p->endpoints);
@@ -320,16 +320,9 @@ void path_buried(struct path *p, struct job *job)
     path_leave(p, job, true);
 }
 
-void path_cancelled(struct path *p, const struct jobid *id)
+bool path_cancelled(struct path *p, const struct jobid *id)
 {
-    for (size_t i = 0; i < p->cancelled_count; i++)
-        if (jobid_eq(&p->cancelled[i], id))
-            return;
-    struct jobid *grown = realloc(p->cancelled, (p->cancelled_count + 1) * sizeof *grown);
-    if (!grown)
-        return; /* the store edge tells it again at its next look */
-    p->cancelled = grown;
-    p->cancelled[p->cancelled_count++] = *id;
+    return jobids_add(&p->cancelled, id);
 }
 
 void path_skips(struct path *p, const struct skip *list, int count)

@@ -9,6 +9,7 @@
 #include "worker/call_pool.h"
 #include "worker/deadlines.h"
 #include "worker/endpoint.h"
+#include "worker/jobids.h"
 #include "worker/jobtable.h"
 #include "worker/partitions.h"
 #include "worker/path.h"
@@ -38,8 +39,7 @@ struct path {
     struct deadlines *due;
     struct jobtable *table;
     struct call_pool calls;
-    struct jobid *cancelled; /* batches, and single jobs that are skipped */
-    size_t cancelled_count;
+    struct jobids cancelled; /* batches, and single jobs that are skipped */
     struct skips skips;
     uint32_t skips_epoch; /* the assignment for which they were asked for */
     bool skips_known;     /* since then they were told */

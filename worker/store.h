@@ -51,7 +51,8 @@ struct store_conf {
     void (*buried)(void *arg, struct job *job);
     void (*pulled)(void *arg, const struct parked_row *row);
     void (*due)(void *arg, int32_t wait_key, int priority, int64_t rows);
-    void (*cancelled)(void *arg, const struct jobid *id); /* a batch, or a job that is skipped */
+    /* A batch that is cancelled, or a job that is skipped. False: to be told again. */
+    bool (*cancelled)(void *arg, const struct jobid *id);
     /* All records that an operator leaves out; told again and again. */
     void (*skips)(void *arg, const struct skip *list, int count);
     /* All endpoints that an operator has paused, by id; told again and again. */

@@ -98,8 +98,10 @@ struct store {
     bool wishes_again; /* somebody notified while the look was under way */
     int32_t *held;     /* ids of the endpoints that an operator has paused; owned */
     int held_count;
-    int others_lane; /* where it is asked whether others wait */
-    int letters_out; /* handed over and not yet answered */
+    int64_t
+        cancelled_from_ms; /* Postgres's clock: what was cancelled before is known; 0: nothing */
+    int others_lane;       /* where it is asked whether others wait */
+    int letters_out;       /* handed over and not yet answered */
     int64_t published[STORE_ROWS_MAX];
     int published_count;
     int64_t parked_due;

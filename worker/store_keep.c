@@ -28,7 +28,8 @@ enum {
     LETTERS_MAX = 200,  /* dead letters on their way to the topic */
     ROLL_UP_ROWS = 200, /* progress rows of a batch before they are rolled up */
     CLOCK_ALERT_MS = 1000,
-    FIGURES_US = 30 * 1000 * 1000, /* how often the keeper counts for those who watch */
+    CANCELS_AGAIN_MS = 3600 * 1000, /* cancellations are read again for so long */
+    FIGURES_US = 30 * 1000 * 1000,  /* how often the keeper counts for those who watch */
 };
 
 static void keep_txn(struct store *s, const struct pg_step *steps, int count, pg_done done,
@@ -211,6 +212,20 @@ void store_wake(struct store *s, int32_t wait_key)
     s->wake_count = (int)count;
 }
 
+/* The first row says when it was looked, by Postgres's clock: the next look asks from an hour
+ * before that on, for a transaction may commit after one that began later, and clocks are set back.
+ */
+static void take_cancelled(struct store *s, const struct pg_rows *rows)
+{
+    bool all = true;
+    for (int i = 1; i < pg_row_count(rows); i++) {
+        struct jobid id = pg_get_uuid(rows, i, 0);
+        all &= s->conf.cancelled(s->conf.arg, &id);
+    }
+    if (all)
+        s->cancelled_from_ms = pg_get_time_ms(rows, 0, 1) - CANCELS_AGAIN_MS;
+}
+
 static void take_held(struct store *s, const struct pg_rows *rows)
 {
     int n = pg_row_count(rows);
@@ -263,11 +278,8 @@ static void wishes_answered(void *arg, const struct pg_answer *answer)
         look_for_wishes(s);
     if (answer->rc != RC_OK)
         return;
+    take_cancelled(s, answer->rows[0]);
     take_held(s, answer->rows[1]);
-    for (int i = 0; i < pg_row_count(answer->rows[0]); i++) {
-        struct jobid id = pg_get_uuid(answer->rows[0], i, 0);
-        s->conf.cancelled(s->conf.arg, &id);
-    }
     if (!again) /* who asked meanwhile wants them as they stand now */
         take_skips(s, answer->rows[2]);
 }
@@ -276,10 +288,13 @@ static void wishes_answered(void *arg, const struct pg_answer *answer)
  * comes while the tables are being read may be of what the answer does not hold yet. */
 static void look_for_wishes(struct store *s)
 {
-    struct pg_step steps[] = {{SQL_CANCELLED, NULL}, {SQL_HELD, NULL}, {SQL_SKIPS, NULL}};
     s->wishes_again = s->wishes_busy;
-    if (!s->wishes_busy)
-        keep_txn(s, steps, 3, wishes_answered, &s->wishes_busy);
+    if (s->wishes_busy)
+        return;
+    pg_params_reset(s->params);
+    pg_add_time_ms(s->params, s->cancelled_from_ms);
+    struct pg_step steps[] = {{SQL_CANCELLED, s->params}, {SQL_HELD, NULL}, {SQL_SKIPS, NULL}};
+    keep_txn(s, steps, 3, wishes_answered, &s->wishes_busy);
 }
 
 void store_ask_skips(struct store *s)

@@ -312,11 +312,14 @@ const struct pg_stmt store_sql_keep[] = {
          "   ORDER BY q.next_at, q.job_id LIMIT $3::int8 FOR UPDATE SKIP LOCKED))"
          " RETURNING p.job_id) SELECT count(*) AS woken FROM woken"},
     [SQL_CANCELLED] = {"cancelled",
-                       "SELECT batch_id FROM inferq.batch WHERE cancel_requested_at IS NOT NULL"
-                       " AND cancel_requested_at > now() - interval '90 days'"
+                       /* $1 from when on; NULL: of 90 days */
+                       "SELECT NULL::uuid AS id, now() AS looked_at"
+                       " UNION ALL SELECT batch_id, NULL FROM inferq.batch"
+                       " WHERE cancel_requested_at IS NOT NULL AND cancel_requested_at"
+                       " > coalesce($1::timestamptz, now() - interval '90 days')"
                        /* and the jobs that an operator leaves out: a batch's id is no job's */
-                       " UNION ALL SELECT s.job_id FROM inferq.job_skip s"
-                       " WHERE s.at > now() - interval '90 days'"
+                       " UNION ALL SELECT s.job_id, NULL FROM inferq.job_skip s"
+                       " WHERE s.at > coalesce($1::timestamptz, now() - interval '90 days')"
                        " AND NOT EXISTS (SELECT FROM inferq.result r WHERE r.job_id = s.job_id)"},
     /* Endpoints that an operator has paused. */
     [SQL_HELD] = {"held", "SELECT e.endpoint_id FROM inferq.endpoint e WHERE EXISTS ("

@@ -288,9 +288,9 @@ static void on_due(void *arg, int32_t wait_key, int priority, int64_t rows)
     path_due(((struct worker *)arg)->path, wait_key, priority, rows);
 }
 
-static void on_cancelled(void *arg, const struct jobid *batch_id)
+static bool on_cancelled(void *arg, const struct jobid *batch_id)
 {
-    path_cancelled(((struct worker *)arg)->path, batch_id);
+    return path_cancelled(((struct worker *)arg)->path, batch_id);
 }
 
 static void on_skips(void *arg, const struct skip *list, int count)

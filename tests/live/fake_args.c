@@ -46,7 +46,7 @@ static const struct {
     {"due", "l"},
     {"wake_expired", "E"},
     {"wake_key", "KRl"},
-    {"cancelled", ""},
+    {"cancelled", "z"},
     {"held", ""},
     {"skips", ""},
     {"others_wait", "gTZ"},
@@ -229,7 +229,7 @@ static int64_t number_for(struct fill *f, char letter, const struct row *row)
     case 'M':
         return a->batch_ms[row->batch];
     case 'c': /* now and then so much that two of it are too much */
-        return args_below(a, 8) == 0 ? INT64_C(5000000000000000000) : args_below(a, 1000);
+        return args_below(a, 4) == 0 ? INT64_C(5000000000000000000) : args_below(a, 1000);
     case 'v':
         return args_below(a, 15) == 0 ? INT64_MAX : args_below(a, 1000000);
     case 'V':

@@ -35,7 +35,7 @@ static const struct fake_verb verbs[] = {
     {"due", "l", fake_run_due},
     {"wake_expired", "l", fake_run_wake_expired},
     {"wake_key", "isl", fake_run_wake_key},
-    {"cancelled", "", fake_run_cancelled},
+    {"cancelled", "z", fake_run_cancelled},
     {"held", "", fake_run_held},
     {"skips", "", fake_run_skips},
     {"others_wait", "stz", fake_run_others_wait},

@@ -425,10 +425,10 @@ static enum rc store(struct fake_txn *t, const struct fake_stmt *s, bool called,
     static const struct fake_field field = {"job_id", PG_UUID};
     struct done done = {0};
     enum rc rc = store_results(t, s, called, &done);
-    if (rc == RC_OK && !called)
-        rc = store_letters(t, s, &done);
     if (rc == RC_OK)
         rc = store_progress(t, &done);
+    if (rc == RC_OK && !called) /* what the statement itself does not read runs after it */
+        rc = store_letters(t, s, &done);
     if (rc != RC_OK)
         return rc;
     *ret = fake_rows_new(&field, 1);

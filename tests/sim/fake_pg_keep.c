@@ -110,15 +110,20 @@ FAKE_RUN(elect)
 
 FAKE_RUN(cancelled)
 {
-    static const struct fake_field field = {"batch_id", PG_UUID};
-    int row = 0;
-    (void)s;
-    *ret = fake_rows_new(&field, 1);
+    static const struct fake_field fields[] = {{"id", PG_UUID}, {"looked_at", PG_TIMESTAMPTZ}};
+    int64_t from_us = fake_arg_int(s, 1, 0);
+    int row = 1;
+    if (from_us == FAKE_NULL)
+        from_us = t->now_us - 90 * DAY_MS * 1000;
+    *ret = fake_rows_new(fields, 2);
+    fake_rows_int(*ret, 0, 0, FAKE_NULL);
+    fake_rows_int(*ret, 0, 1, t->now_us);
     for (int i = 0; i < fake_pg_count(t->db, FAKE_BATCH); i++) {
         const struct fake_batch_row *b = fake_pg_batch_at(t->db, i);
-        if (b->cancel_requested_at != FAKE_NULL &&
-            b->cancel_requested_at > t->now_us - 90 * DAY_MS * 1000)
-            fake_rows_id(*ret, row++, 0, &b->batch_id);
+        if (b->cancel_requested_at == FAKE_NULL || b->cancel_requested_at <= from_us)
+            continue;
+        fake_rows_id(*ret, row, 0, &b->batch_id);
+        fake_rows_int(*ret, row++, 1, FAKE_NULL);
     }
     return RC_OK;
 }

@@ -279,9 +279,9 @@ static void on_due(void *arg, int32_t wait_key, int priority, int64_t rows)
     path_due(((struct sim_worker *)arg)->path, wait_key, priority, rows);
 }
 
-static void on_cancelled(void *arg, const struct jobid *batch_id)
+static bool on_cancelled(void *arg, const struct jobid *batch_id)
 {
-    path_cancelled(((struct sim_worker *)arg)->path, batch_id);
+    return path_cancelled(((struct sim_worker *)arg)->path, batch_id);
 }
 
 static void on_parked_count(void *arg, int32_t wait_key, int64_t rows)
