@@ -1,21 +1,33 @@
 /*
  * endpoint.c - may an endpoint take one more call now? (pure)
  *
- * Happy path: calls begin and end; while nothing speaks against the endpoint only its concurrency
- * limits it. What an ended call says of the endpoint:
+ * Happy path: calls begin and end; while nothing speaks against the endpoint only its configured
+ * concurrency limits it. What an ended call says of the endpoint:
  *
- *   life   the server answered as a server that works (a reply, a refusal, "your request is bad")
- *   fault  it cannot or will not serve now (unsent, overloaded, throttled, credential, billing,
- * ...) doubt  it may be the job's own trouble (500, reset, timeout, 502): one says nothing, but
- *          DOUBTS_MAX in a row without any life are a fault, so that an outage behind a gateway
- * that answers 502 does not eat every job's attempts nothing  of our own making, or too particular
- * to mean anything
+ *   life     the server answered as a server that works (a reply, a refusal, "your request is bad")
+ *   fault    it cannot or will not serve now (unsent, overloaded, throttled, credential, ...)
+ *   doubt    it may be the job's own trouble (500, reset, timeout, 502): one says nothing, but
+ *            DOUBTS_MAX in a row without any life are a fault, so that an outage behind a gateway
+ *            that answers 502 does not eat every job's attempts
+ *   nothing  of our own making, or too particular to mean anything
  *
  * A fault pauses; after the pause one probe goes alone, and life opens the endpoint again. Calls
  * that began before the pause still end during and after it: a fault of theirs while the pause runs
  * lengthens it only if the server named a longer time (256 calls cut at once are one fault, not
  * 256); life of theirs while it runs starts the backoff over, but the pause runs its course and a
  * probe still follows; after it, life counts whoever brings it.
+ *
+ * What an endpoint bears (AIMD, after V. Jacobson, "Congestion avoidance and control", 1988): all
+ * that is configured, until something speaks against it. An endpoint that opens again bears two
+ * calls, and one more with each success up to its goal (1, 2, 4, ... by round trips), then a step
+ * more with each round trip in which it really had as many. The goal is what it bore before; a
+ * tenth less after an overload, half once a probe has failed, too. A timeout takes a tenth off at
+ * once: calls that began before that was done say nothing more (those of one burst are one sign).
+ * Calls begun before the fault are not counted, as they may hang for long and would keep out those
+ * that show that it works; those that succeed let it grow as well, so that a lone fault among many
+ * long calls costs next to nothing. "Overloaded" from a server that has not answered yet since it
+ * was unreachable, or at all, is one that loads its model: it is asked again every few seconds, and
+ * lowers nothing.
  *
  * Rate limits that replies speak of: where what is left is less than what runs (the server may not
  * have counted that yet), nothing begins until the limit's reset; else so many calls may begin
@@ -24,12 +36,11 @@
  *
  * A hold is an operator's: it lasts until it is taken back, calls that run end by themselves, and
  * what they say of the endpoint counts as ever.
- *
- * Failure mode: an old call that ends for nothing while a probe is out lets a second probe go.
  */
 #include "worker/endpoint.h"
 
 #include <assert.h>
+#include <limits.h>
 
 #include "worker/outcome_table.h"
 
@@ -38,17 +49,39 @@ enum {
     PAUSE_CAP_US = 60 * 1000 * 1000,
     DOUBTS_MAX = 8,
     FAULTS_MAX = 30, /* counted no further */
+    LOADING_CAP_US = 5 * 1000 * 1000,
+    OPENS_WITH = 2, /* calls at once, when a probe has shown that it works */
+    STEPS = 64,     /* from nothing to what is configured, slowly */
 };
 static const int64_t HELD_US = INT64_C(3600) * 1000 * 1000; /* longer than any wait in memory */
 
 void endpoint_init(struct endpoint *e, int max_in_flight)
 {
-    *e = (struct endpoint){.max_in_flight = max_in_flight, .left = -1, .left_then = -1};
+    *e = (struct endpoint){
+        .max_in_flight = max_in_flight,
+        .bears = INT_MAX,
+        .goal = INT_MAX,
+        .old_us = INT64_MIN,
+        .cut_us = INT64_MIN,
+        .left = -1,
+        .left_then = -1,
+    };
 }
 
 static bool is_paused(const struct endpoint *e, int64_t now_us)
 {
     return now_us < e->paused_until_us;
+}
+
+static int least(int a, int b)
+{
+    return a < b ? a : b;
+}
+
+/* Calls at once, as far as faults say. */
+static int borne(const struct endpoint *e)
+{
+    return least(e->bears, e->max_in_flight);
 }
 
 static int64_t left_at(const struct endpoint *e, int64_t now_us)
@@ -64,8 +97,23 @@ static bool is_used_up(const struct endpoint *e, int64_t now_us)
 
 bool endpoint_can_run(const struct endpoint *e, int64_t now_us)
 {
-    return !e->held && e->in_flight < e->max_in_flight && !is_paused(e, now_us) &&
-           !(e->probing && e->probe_out) && !is_used_up(e, now_us);
+    return !e->held && e->in_flight < e->max_in_flight && e->in_flight - e->old < e->bears &&
+           !is_paused(e, now_us) && !(e->probing && e->probe_out) && !is_used_up(e, now_us);
+}
+
+int endpoint_bears(const struct endpoint *e, int64_t now_us)
+{
+    if (e->held || is_paused(e, now_us))
+        return 0;
+    return e->probing ? 1 : borne(e);
+}
+
+int endpoint_room(const struct endpoint *e, int64_t now_us)
+{
+    if (e->held || is_paused(e, now_us) || (e->probing && e->probe_out))
+        return 0;
+    int room = e->probing ? 1 : 2 * borne(e) - (e->in_flight - e->old);
+    return room > 0 ? room : 0;
 }
 
 int64_t endpoint_free_at(const struct endpoint *e, int64_t now_us)
@@ -99,75 +147,165 @@ void endpoint_begin(struct endpoint *e, int64_t now_us)
     *left -= *left > 0;
     e->begun_us = now_us;
     e->in_flight++;
-    e->probe_out = e->probing;
+    if (e->in_flight - e->old > e->peak)
+        e->peak = e->in_flight - e->old;
+    if (!e->probing)
+        return;
+    e->probe_out = true;
+    e->probe_us = now_us;
 }
 
-static void leave(struct endpoint *e)
+static void leave(struct endpoint *e, int64_t begun_us)
 {
     assert(e->in_flight > 0);
     e->in_flight--;
+    e->old -= e->old > 0 && begun_us <= e->old_us;
+    if (e->probe_out && begun_us >= e->probe_us)
+        e->probe_out = false;
 }
+
+/* ---- what it bears --------------------------------------------------------------------------- */
+
+static void set_bears(struct endpoint *e, int bears)
+{
+    e->bears = bears < e->max_in_flight ? bears : INT_MAX;
+    if (e->bears >= e->grow_to)
+        e->grow_to = 0;
+}
+
+static void open_again(struct endpoint *e, int64_t now_us)
+{
+    e->grow_to = e->goal;
+    e->peak = 1;
+    e->round_us = now_us;
+    set_bears(e, least(OPENS_WITH, e->goal));
+}
+
+/* A call succeeded. */
+static void grow(struct endpoint *e, int64_t begun_us, int64_t now_us)
+{
+    bool round_ends = begun_us >= e->round_us;
+    if (e->bears == INT_MAX)
+        return;
+    if (e->grow_to && e->bears / 2 < e->peak)
+        set_bears(e, e->bears + 1);
+    else if (!e->grow_to && round_ends && e->peak >= e->bears)
+        set_bears(e, e->bears + 1 + e->max_in_flight / STEPS);
+    if (!round_ends)
+        return;
+    e->round_us = now_us;
+    e->peak = e->in_flight - e->old + 1; /* as it was until now */
+}
+
+static void cut(struct endpoint *e, int64_t begun_us, int64_t now_us)
+{
+    int bears = borne(e);
+    if (begun_us <= e->cut_us)
+        return;
+    e->cut_us = e->round_us = now_us;
+    e->grow_to = 0;
+    e->bears = bears > 10 ? bears - bears / 10 : bears > 1 ? bears - 1 : 1;
+}
+
+/* ---- ends of calls --------------------------------------------------------------------------- */
 
 static void alive(struct endpoint *e, int64_t now_us)
 {
+    e->lived = true;
+    e->unreachable = false;
     e->faults = e->doubts = 0;
     if (is_paused(e, now_us))
         return;
+    if (e->probing)
+        open_again(e, now_us);
     e->probing = e->probe_out = false;
     e->paused_until_us = 0;
     e->paused_for = CLASS_NONE;
+}
+
+static bool is_loading(const struct endpoint *e, enum class class)
+{
+    return class == CLASS_OVERLOADED && (!e->lived || e->unreachable);
 }
 
 /* The server's wish where it named one. A server whose wishes proved too short is not believed: the
  * backoff then counts when it is longer. */
 static int64_t pause_us(const struct endpoint *e, enum class class, int64_t wish_us, uint64_t seed)
 {
-    int64_t backoff = backoff_us(e->faults - 1, PAUSE_BASE_US, PAUSE_CAP_US, seed);
+    int64_t cap_us = is_loading(e, class) ? LOADING_CAP_US : PAUSE_CAP_US;
+    int64_t backoff = backoff_us(e->faults - 1, PAUSE_BASE_US, cap_us, seed);
     if (wish_us > 0 && class == CLASS_THROTTLED && e->faults == 1)
         return wish_us;
     return wish_us > backoff ? wish_us : backoff;
+}
+
+/* What it shall bear again when it works again. A limit of its rate, or a key, says nothing of
+ * that. */
+static void set_goal(struct endpoint *e, enum class class)
+{
+    bool speaks = class == CLASS_UNSENT || outcome_rule(class)->sign == SIGN_DOUBT ||
+                  (class == CLASS_OVERLOADED && !is_loading(e, class));
+    if (!e->probing) {
+        e->goal = e->grow_to > e->bears ? e->grow_to : borne(e);
+        e->goal -= speaks && class == CLASS_OVERLOADED ? e->goal / 10 : 0;
+    } else if (speaks && e->faults == 2) {
+        e->goal = e->goal > 1 ? e->goal / 2 : 1;
+    }
 }
 
 static bool fault(struct endpoint *e, enum class class, int64_t wish_us, int64_t now_us,
                   uint64_t seed)
 {
     bool was_paused = is_paused(e, now_us);
-    if (!was_paused)
-        e->faults += e->faults < FAULTS_MAX;
+    e->faults += !was_paused && e->faults < FAULTS_MAX;
+    if (!was_paused || !e->probing)
+        set_goal(e, class);
+    if (!was_paused) {
+        e->old = e->in_flight;
+        e->old_us = now_us;
+        e->bears = 1;
+        e->grow_to = 0;
+    }
     int64_t pause = was_paused ? wish_us : pause_us(e, class, wish_us, seed);
     if (now_us + pause > e->paused_until_us) {
         e->paused_until_us = now_us + pause;
         e->paused_for = class;
     }
+    e->unreachable |= class == CLASS_UNSENT;
     e->doubts = 0;
     e->probing = true;
-    e->probe_out = false;
     return !was_paused;
 }
 
-bool endpoint_end(struct endpoint *e, enum class class, const struct decision *d, int64_t now_us,
-                  uint64_t seed)
+bool endpoint_end(struct endpoint *e, enum class class, const struct decision *d, int64_t begun_us,
+                  int64_t now_us, uint64_t seed)
 {
-    leave(e);
+    leave(e, begun_us);
     switch (d->ours ? SIGN_NOTHING : outcome_rule(class)->sign) {
     case SIGN_LIFE:
     case SIGN_MODEL:
+        if (!e->probing)
+            grow(e, begun_us, now_us);
         alive(e, now_us);
         return false;
     case SIGN_DOUBT:
         if (is_paused(e, now_us))
             return false;
-        if (!e->probing && ++e->doubts < DOUBTS_MAX)
+        if (!e->probing && ++e->doubts < DOUBTS_MAX) {
+            if (d->late)
+                cut(e, begun_us, now_us);
             return false;
+        }
         return fault(e, class, d->pause_us, now_us, seed);
     case SIGN_FAULT:
         return fault(e, class, d->pause_us, now_us, seed);
     case SIGN_NOTHING:
         break;
     }
-    e->probe_out = false;
     return false;
 }
+
+/* ---- what replies say of rate limits --------------------------------------------------------- */
 
 /* The reset to wait for where a limit leaves no room; 0: it does. A call that ran for longer than
  * the limit's window says nothing of others that run: they were begun in windows that are over. */
@@ -209,7 +347,10 @@ bool endpoint_told(struct endpoint *e, const struct rate_told *told,
     note_left(e, &told->of[RATE_REQUESTS], took_us, now_us);
     if (wait_us == 0)
         return false;
-    e->probing |= wait_us > ENDPOINT_TOLD_MAX_US; /* then it is not over yet */
+    if (wait_us > ENDPOINT_TOLD_MAX_US && !e->probing) { /* then it is not over yet */
+        set_goal(e, CLASS_THROTTLED);
+        e->probing = true;
+    }
     wait_us = wait_us < ENDPOINT_TOLD_MAX_US ? wait_us : ENDPOINT_TOLD_MAX_US;
     if (now_us + wait_us > e->paused_until_us) {
         e->paused_until_us = now_us + wait_us;
@@ -218,8 +359,7 @@ bool endpoint_told(struct endpoint *e, const struct rate_told *told,
     return !was_paused;
 }
 
-void endpoint_cancel(struct endpoint *e)
+void endpoint_cancel(struct endpoint *e, int64_t begun_us)
 {
-    leave(e);
-    e->probe_out = false;
+    leave(e, begun_us);
 }

@@ -1,12 +1,13 @@
 /*
  * endpoint.h - may an endpoint take one more call now? (pure)
  *
- * Concurrency is the configured one. Faults that speak of the endpoint, not of the job (unsent,
- * overloaded, throttled, credential, billing, certificate) pause it: exponentially, with full
- * jitter, or as long as the server said; after a pause one probe goes alone, and its success opens
- * the endpoint again; a first fault pauses for a second at most. What its replies say of rate
- * limits pauses it before it has to refuse. The seam for rates and learned concurrency: nothing
- * else decides.
+ * How many calls may run at once is at most what is configured, which is also what an endpoint
+ * starts with. Faults that speak of the endpoint, not of the job (unsent, overloaded, throttled,
+ * credential, billing, certificate) pause it: exponentially, with full jitter, or as long as the
+ * server said; after a pause one probe goes alone, and its success opens the endpoint again: for
+ * two calls at once, then with each success for one more, and soon for as many as before. Timeouts
+ * lower the number by a tenth. What its replies say of rate limits pauses it before it has to
+ * refuse. Nothing else decides.
  */
 #ifndef INFERQ_WORKER_ENDPOINT_H
 #define INFERQ_WORKER_ENDPOINT_H
@@ -19,16 +20,28 @@
 enum { ENDPOINT_TOLD_MAX_US = 60 * 1000 * 1000 };
 
 struct endpoint {
-    int max_in_flight;
+    int max_in_flight; /* configured; may be set at any time */
     int in_flight;
     int64_t begun_us;        /* when the last call began; 0: none yet */
     int64_t paused_until_us; /* 0: not paused */
     bool held;               /* an operator has paused it */
     bool probing;            /* after a pause: one call at a time until one succeeds */
-    bool probe_out;          /* that call is under way */
+    bool probe_out;          /* that call is under way, */
+    int64_t probe_us;        /* since then */
     int faults;              /* consecutive endpoint faults */
     int doubts;              /* ends in a row that may be the endpoint's fault (500, reset, 502) */
+    bool lived;              /* it has answered as a server that works */
+    bool unreachable;        /* and did not listen since */
     enum class paused_for;   /* class that paused it */
+    /* what it has shown that it bears */
+    int bears;        /* calls at once; INT_MAX: all that are configured */
+    int grow_to;      /* up to here one more with each success; 0: slowly */
+    int goal;         /* grow_to of the next recovery */
+    int peak;         /* most calls at once, of late */
+    int old;          /* of those in flight: begun before the last fault, and not counted */
+    int64_t old_us;   /* that fault; INT64_MIN: none yet */
+    int64_t round_us; /* `peak` is since then */
+    int64_t cut_us;   /* when `bears` was lowered; INT64_MIN: never */
     /* what its rate limit of requests leaves, by the reply that came last */
     int64_t left;          /* calls that may yet begin; -1: it did not say */
     int64_t left_until_us; /* then the limit is whole again: */
@@ -37,6 +50,10 @@ struct endpoint {
 
 void endpoint_init(struct endpoint *e, int max_in_flight);
 bool endpoint_can_run(const struct endpoint *e, int64_t now_us);
+/* How many calls may run at once now: 0 while it is paused or held, 1 while it is probed. */
+int endpoint_bears(const struct endpoint *e, int64_t now_us);
+/* How many more could begin now if nothing else limited them, and as many again to stand ready. */
+int endpoint_room(const struct endpoint *e, int64_t now_us);
 /* When a job that cannot run now may be looked at again: paused_until, or `now` when only the
  * concurrency is full. While it is held nobody knows: an hour from now. */
 int64_t endpoint_free_at(const struct endpoint *e, int64_t now_us);
@@ -49,9 +66,10 @@ void endpoint_hold(struct endpoint *e, bool on);
  * go at once. True: it was paused for that. */
 bool endpoint_renew(struct endpoint *e, int64_t now_us);
 void endpoint_begin(struct endpoint *e, int64_t now_us);
-/* A call ended with this class and decision. True: the endpoint was paused by it just now. */
-bool endpoint_end(struct endpoint *e, enum class class, const struct decision *d, int64_t now_us,
-                  uint64_t seed);
+/* A call that began at `begun_us` ended with this class and decision. True: the endpoint was paused
+ * by it just now. */
+bool endpoint_end(struct endpoint *e, enum class class, const struct decision *d, int64_t begun_us,
+                  int64_t now_us, uint64_t seed);
 /* A call ended well, and its reply spoke of rate limits. `used`: what it took of each, -1 not
  * known; `took_us`: how long it ran. A limit that is used up, or has less left than what runs or
  * the next call will take, pauses the endpoint until its reset, at most ENDPOINT_TOLD_MAX_US, and
@@ -61,7 +79,7 @@ bool endpoint_told(struct endpoint *e, const struct rate_told *told,
 /* Did its replies say how much their limit of requests leaves? One that says nothing any more is to
  * be told, too. */
 bool endpoint_is_limited(const struct endpoint *e);
-/* A begun call never left (claim refused, gate). */
-void endpoint_cancel(struct endpoint *e);
+/* A call that began at `begun_us` never left (claim refused, gate). */
+void endpoint_cancel(struct endpoint *e, int64_t begun_us);
 
 #endif

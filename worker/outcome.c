@@ -115,6 +115,8 @@ void outcome_classify(const struct http_facts *facts, int64_t wall_ms, struct ou
     o.curl_code = facts->curl_code;
     o.http_status = facts->status;
     o.ours = fault == HTTP_FAULT_GATE || fault == HTTP_FAULT_LOCAL;
+    o.late = fault == HTTP_FAULT_TIMEOUT ||
+             (fault == HTTP_FAULT_NONE && (facts->status == 504 || facts->status == 524));
     outcome_text(span_of(facts->request_id), o.request_id, sizeof o.request_id);
     if (fault != HTTP_FAULT_NONE || facts->status <= 0) {
         o.class = outcome_class_of(fault, facts->status, BODY_ANY);
@@ -239,7 +241,7 @@ static void reask(const struct outcome *o, const struct outcome_rule *rule,
 struct decision outcome_decide(const struct outcome *o, const struct job_facts *f)
 {
     const struct outcome_rule *rule = outcome_rule(o->class);
-    struct decision d = {.action = ACTION_DEAD, .why = o->class, .ours = o->ours};
+    struct decision d = {.action = ACTION_DEAD, .why = o->class, .ours = o->ours, .late = o->late};
     if (!o->ours && rule->sign == SIGN_FAULT) {
         int64_t wish = o->retry_after_us < WISH_CAP_US ? o->retry_after_us : WISH_CAP_US;
         d.pause_us = wish > rule->pause_us ? wish : rule->pause_us;

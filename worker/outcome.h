@@ -57,6 +57,7 @@ struct outcome {
     int64_t cost_nusd;      /* -1: NULL in the ledger */
     int64_t retry_after_us; /* the server's wish, -1 none; capped nowhere yet */
     bool ours;              /* no fault of the endpoint: our lease, memory or descriptors */
+    bool late;              /* it, or a gateway for it, did not answer in time */
     char finish_reason[OUTCOME_NAME_BYTES];
     char model_reported[OUTCOME_NAME_BYTES];
     char request_id[OUTCOME_NAME_BYTES];
@@ -119,6 +120,7 @@ struct decision {
     int64_t pause_us;       /* > 0: the endpoint takes no new calls for at least so long */
     int64_t pause_model_us; /* > 0: so does this model version alone */
     bool ours;              /* the outcome says nothing of the endpoint */
+    bool late;              /* it did not answer in time: it may have too much to do */
     bool alert;             /* an operator must act: credential, billing, certificate, model gone */
 };
 

@@ -443,7 +443,7 @@ void path_dispatch(struct path *p)
 static void unbegin(struct path *p, struct job *job)
 {
     if (job->begun)
-        endpoint_cancel(&p->endpoints[job->endpoint]);
+        endpoint_cancel(&p->endpoints[job->endpoint], job->dispatched_us);
     job->begun = false;
 }
 
@@ -661,7 +661,8 @@ static bool heed_rate_limits(struct path *p, const struct job *job, int64_t now)
 static void close_endpoint(struct path *p, struct job *job, const struct decision *d, int64_t now)
 {
     struct endpoint *e = &p->endpoints[job->endpoint];
-    bool paused = endpoint_end(e, job->call->outcome.class, d, now, p->edges.random(p->edges.arg));
+    bool paused = endpoint_end(e, job->call->outcome.class, d, job->dispatched_us, now,
+                               p->edges.random(p->edges.arg));
     job->begun = false;
     if (d->pause_model_us > 0)
         p->model_paused[job->mv->index] = now + d->pause_model_us;

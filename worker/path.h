@@ -147,6 +147,7 @@ size_t path_lane_jobs(const struct path *p, int lane);
 bool path_lane_paused(const struct path *p, int lane);
 int path_in_flight(const struct path *p);
 int path_endpoint_in_flight(const struct path *p, int endpoint);
+int path_endpoint_bears(const struct path *p, int endpoint); /* calls at once; 0: paused */
 bool path_parking_full(const struct path *p, int endpoint);
 int64_t path_endpoint_paused_us(const struct path *p, int endpoint); /* left; 0: not paused */
 int64_t path_memory_used(const struct path *p);

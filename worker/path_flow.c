@@ -218,10 +218,8 @@ void path_due(struct path *p, int32_t wait_key, int priority, int64_t rows)
         const struct endpoint *e = &p->endpoints[i];
         if (p->conf.catalogue->endpoints[i].db_id != wait_key)
             continue;
-        if (endpoint_free_at(e, now) > now || (e->probing && e->probe_out))
-            return;
         /* As many again as it can run at once stand ready, so that it does not wait for rows. */
-        size_t can_take = e->probing ? 1 : (size_t)(2 * e->max_in_flight - e->in_flight);
+        size_t can_take = (size_t)endpoint_room(e, now);
         size_t queued = lanes_waiting(p->lanes, -1, i);
         if (can_take <= queued)
             return;
@@ -672,6 +670,11 @@ int path_in_flight(const struct path *p)
 int path_endpoint_in_flight(const struct path *p, int endpoint)
 {
     return p->endpoints[endpoint].in_flight;
+}
+
+int path_endpoint_bears(const struct path *p, int endpoint)
+{
+    return endpoint_bears(&p->endpoints[endpoint], p->edges.mono_us(p->edges.arg));
 }
 
 int64_t path_endpoint_paused_us(const struct path *p, int endpoint)

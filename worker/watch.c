@@ -39,6 +39,7 @@ enum {
     M_LANE_PAUSED,
     M_LAG,
     M_ENDPOINT_IN_FLIGHT,
+    M_ENDPOINT_BEARS,
     M_ENDPOINT_PAUSED,
     M_PARKING_FULL,
     M_IN_FLIGHT,
@@ -175,6 +176,12 @@ const struct metric_def watch_defs[] = {
                               {"endpoint"},
                               NULL,
                               "Calls claimed or in flight at an endpoint"},
+    [M_ENDPOINT_BEARS] = {"inferq_endpoint_concurrency",
+                          METRIC_GAUGE,
+                          {"endpoint"},
+                          NULL,
+                          "Calls that an endpoint is given at once now: its max_in_flight, less "
+                          "after faults and timeouts, 1 while it is probed, 0 while it is paused"},
     [M_ENDPOINT_PAUSED] =
         {"inferq_endpoint_paused_seconds",
          METRIC_GAUGE,
@@ -587,6 +594,7 @@ static void refresh_path(struct watch *w, const struct path *path)
     for (int i = 0; i < w->catalogue->endpoint_count; i++) {
         const char *name = w->catalogue->endpoints[i].name;
         set(w, M_ENDPOINT_IN_FLIGHT, name, path_endpoint_in_flight(path, i));
+        set(w, M_ENDPOINT_BEARS, name, path_endpoint_bears(path, i));
         set(w, M_PARKING_FULL, name, path_parking_full(path, i));
         set(w, M_ENDPOINT_PAUSED, name, (double)path_endpoint_paused_us(path, i) / 1e6);
     }

@@ -26,3 +26,55 @@ def test_calls_wait_for_the_reset_that_replies_tell(lone_world, maker):
     assert worker.metric("inferq_endpoint_limit_pauses_total", endpoint="at-told") >= 1
     assert worker.metric("inferq_endpoint_pauses_total", endpoint="at-told") == 0
     assert worker.log().count("rate limit is used up") == 1
+
+
+def begins_and_ends(world, model_name):
+    """The witness's lines of one model, in order: (kind, end line)."""
+    lines = world.sim.lines()
+    ends = {line["n"]: line for line in lines if line["kind"] == "end"}
+    return [(line["kind"], ends[line["n"]]) for line in lines
+            if line["kind"] in ("begin", "end") and line.get("n") in ends
+            and ends[line["n"]]["model"] == model_name]
+
+
+def since_it_works_again(events):
+    """What came after the last refusal, once nothing was in flight any more."""
+    last = max(i for i, (kind, end) in enumerate(events) if kind == "end" and end["status"] == 503)
+    in_flight = 0
+    for i, (kind, _) in enumerate(events):
+        in_flight += 1 if kind == "begin" else -1
+        if i >= last and in_flight == 0:
+            return events[i + 1:]
+    raise AssertionError("it was never at rest")
+
+
+def test_after_an_outage_calls_ramp_up(lone_world):
+    """One probe, then two calls for each that has ended, and never a crowd; in the end as many at
+    once as before, or nearly. A model that still loads is waited for likewise."""
+    world = lone_world(models=[model("down", max_in_flight=32), model("loads", max_in_flight=8)],
+                       latency="60ms")
+    worker = world.start_worker()
+    assert worker.metric("inferq_endpoint_concurrency", endpoint="at-down") == 32
+    status, _, _ = world.sim.control("model=down ordinal=41-60 status=503 retry-after=1\n"
+                                     "model=loads ordinal=1-10 status=503 error=string"
+                                     " message=\"Loading model\"\n")
+    assert status == 200
+    down = world.ask(*[f"down {i}" for i in range(300)], model="down")
+    loads = world.ask(*[f"loads {i}" for i in range(60)], model="loads")
+    for batch, jobs in ((loads, 60), (down, 300)):
+        assert world.wait_ended(batch, 60)["succeeded"] == jobs
+        assert any(call["class"] == "overloaded" for call in world.calls(batch))
+
+    events = since_it_works_again(begins_and_ends(world, "down"))
+    begun = ended = most = 0
+    for kind, end in events:
+        if kind == "end":
+            assert end["status"] == 200
+            ended += 1
+            continue
+        begun += 1
+        assert begun <= 1 + 2 * ended, f"call {begun} began when {ended} had ended"
+        most = max(most, begun - ended)
+    assert most >= 12, "it has not grown"
+    assert 12 <= worker.metric("inferq_endpoint_concurrency", endpoint="at-down") <= 32
+    assert worker.metric("inferq_endpoint_concurrency", endpoint="at-loads") == 8

@@ -451,6 +451,24 @@ def test_latency_distributions(start):
         assert sim.control(text)[0] == 400
 
 
+def test_limits_are_told(start):
+    sim = start(script="model=o requests=3 window=60s tell=openai\n"
+                       "model=a tokens=1000 window=60s tell=anthropic\n")
+    left = []
+    for _ in range(4):
+        status, head, _ = sim.ask({**chat("x"), "model": "o"})
+        left.append((status, head["x-ratelimit-limit-requests"],
+                     head["x-ratelimit-remaining-requests"]))
+        assert "x-ratelimit-limit-tokens" not in head
+    assert left == [(200, "3", "2"), (200, "3", "1"), (200, "3", "0"), (429, "3", "0")]
+    assert 50000 < int(head["x-ratelimit-reset-requests"].removesuffix("ms")) <= 60000
+    head = sim.ask({**chat("x"), "model": "a"})[1]
+    assert head["anthropic-ratelimit-tokens-limit"] == "1000"
+    assert 900 < int(head["anthropic-ratelimit-tokens-remaining"]) < 1000
+    assert head["anthropic-ratelimit-tokens-reset"].startswith("20")
+    assert not any("ratelimit" in name for name in sim.ask(chat("x"))[1])
+
+
 def test_limits_are_enforced(start):
     sim = start(script="model=r requests=5 window=1s\nmodel=t tokens=100 window=10s retry-form=ms\n"
                        "model=c concurrency=2\nmodel=c latency=300ms\n")

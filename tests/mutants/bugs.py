@@ -126,8 +126,11 @@ BUGS = [
         "reply_max_bytes <=\n               p->conf.memory_bytes;",
         "           true;", 1000),
     Bug("slot-kept", "LV: a claim that was not granted keeps its endpoint's slot", PATH,
-        "        endpoint_cancel(&p->endpoints[job->endpoint]);\n", "        ;\n", 1000,
-        unit_tests_see_it=True),
+        "        endpoint_cancel(&p->endpoints[job->endpoint], job->dispatched_us);\n",
+        "        ;\n", 1000, unit_tests_see_it=True),
+    Bug("stampede", "RA: an endpoint that answers a probe is given all calls at once",
+        "worker/endpoint.c", "    set_bears(e, least(OPENS_WITH, e->goal));\n",
+        "    set_bears(e, e->max_in_flight);\n", 1000, unit_tests_see_it=True),
 
     # ---- the SQL: held against the simulation's Postgres, statement by statement ----
     Bug("progress-of-all-rows", "G1: progress counts what was sent, not what was inserted", SQL,

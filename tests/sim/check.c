@@ -16,11 +16,9 @@
  *   G8  memory within the budget
  *   ON  no call after one of which nobody knows what came, where the job's route says so; such a
  *       job is held, its letter open, or given up, its letter discarded
+ *   RA  what refused to serve is not stormed when it serves again
  *   RE  the model was told what was wrong before a job dies of its answer, or nothing more could be
  *   LV  faults over, everything comes to rest
- *
- * HD, that nothing is begun at an endpoint known to be paused, is asked where the path hands a job
- * over (sim_worker.c).
  */
 #include <stdio.h>
 #include <string.h>
@@ -484,6 +482,34 @@ void check_first_byte(struct sim *s, struct sim_worker *w, const struct job *job
             sim_break(s, "G4", "%s calls for job %d, call %d, while call %d is open", w->name,
                       seen->job, seen->number, o->number);
     }
+}
+
+/* ---- recovery --------------------------------------------------------------------------- */
+
+/* From a refusal on, one call may go, and for each that ends two: it doubles at most with each
+ * round trip. Those that were dispatched before are no part of it. */
+void check_call_begun(struct sim *s, struct sim_worker *w, int endpoint, const struct job *job)
+{
+    struct sim_ramp *ramp = &w->ramp[endpoint];
+    if (!ramp->down || job->dispatched_us <= ramp->since_us)
+        return;
+    if (++ramp->begun > 1 + 2 * ramp->ended)
+        sim_break(s, "RA", "%s has sent endpoint %d %d calls since it failed, and %d have ended",
+                  w->name, endpoint, ramp->begun, ramp->ended);
+}
+
+void check_call_ended(struct sim *s, struct sim_worker *w, int endpoint,
+                      const struct http_facts *facts)
+{
+    bool refuses =
+        facts->fault == HTTP_FAULT_UNSENT ||
+        (facts->fault == HTTP_FAULT_NONE && (facts->status == 401 || facts->status == 403 ||
+                                             facts->status == 429 || facts->status == 503));
+    (void)s;
+    if (refuses)
+        w->ramp[endpoint] = (struct sim_ramp){.down = true, .since_us = sim_worker_mono(w)};
+    else
+        w->ramp[endpoint].ended++;
 }
 
 /* ---- one worker ------------------------------------------------------------------------- */

@@ -201,6 +201,7 @@ static void finish(struct sim *s, struct sim_call *c, enum http_fault fault)
         fill_in(s, c, s->seen[c->seen].kind);
     }
     call->done_us = sim_worker_mono(c->w);
+    check_call_ended(s, c->w, s->plan->jobs[c->index].endpoint, &call->facts);
     path_called(c->w->path, c->job);
 }
 
@@ -306,6 +307,7 @@ enum rc models_call(struct sim_worker *w, struct job *job, struct err *err)
     http->transfer = c;
     http->started_us = sim_worker_mono(w);
     http->first_byte_us = http->done_us = 0;
+    check_call_begun(s, w, s->plan->jobs[c->index].endpoint, job);
     sim_after_for(w, connects_in_us(draw), connected, c);
     return RC_OK;
 }

@@ -133,6 +133,13 @@ struct sim_call;
 
 enum sim_phase { SIM_DOWN, SIM_RUNNING, SIM_DRAINING, SIM_ABORTING, SIM_STOPPING };
 
+/* Calls of one worker to one endpoint since that refused to serve. */
+struct sim_ramp {
+    bool down;
+    int64_t since_us; /* on the worker's clock */
+    int begun, ended;
+};
+
 struct sim_worker {
     struct sim *sim;
     int slot;
@@ -158,6 +165,7 @@ struct sim_worker {
     /* its clocks */
     int64_t clock_base_us, slept_us, wall_off_us;
     int ppm;
+    struct sim_ramp ramp[PLAN_ENDPOINTS];
     /* the store edge's timer */
     uv_timer_t *timer;
     uv_timer_cb timer_fn;
@@ -311,6 +319,10 @@ void faults_sent(struct sim_worker *w);
 void check_txn(struct sim *s, struct sim_worker *w);
 void check_committed(struct sim *s, int lane, int partition, int64_t from, int64_t to);
 void check_first_byte(struct sim *s, struct sim_worker *w, const struct job *job, int index);
+/* A call leaves for the HTTP edge; what came of it. */
+void check_call_begun(struct sim *s, struct sim_worker *w, int endpoint, const struct job *job);
+void check_call_ended(struct sim *s, struct sim_worker *w, int endpoint,
+                      const struct http_facts *facts);
 void check_worker(struct sim *s, const struct sim_worker *w);
 bool check_at_rest(struct sim *s);
 void check_end(struct sim *s);

@@ -470,6 +470,7 @@ void sim_worker_start(struct sim_worker *w)
     w->wall_off_us = sim_range(draw >> 40, -400000, 400000);
     w->slept_us = 0;
     memset(w->told_held_us, 0, sizeof w->told_held_us);
+    memset(w->ramp, 0, sizeof w->ramp);
     w->turn_us = (draw >> 12) % 4 ? TURN_US : NAP_US; /* as if it had thousands of long calls */
     (void)snprintf(w->name, sizeof w->name, "worker %d.%u", w->slot, (unsigned)w->life);
     TELL(s, w, "starts");

@@ -19,8 +19,8 @@ static const struct decision nothing = {0};
 /* A call that begins and ends at once. */
 static bool call(struct endpoint *e, enum class class, int64_t now_us, uint64_t seed)
 {
-    endpoint_begin(e, 0);
-    return endpoint_end(e, class, &nothing, now_us, seed);
+    endpoint_begin(e, now_us);
+    return endpoint_end(e, class, &nothing, now_us, now_us, seed);
 }
 
 static void test_concurrency(void **state)
@@ -33,9 +33,9 @@ static void test_concurrency(void **state)
     endpoint_begin(&e, 0);
     assert_false(endpoint_can_run(&e, 0));
     assert_int_equal(endpoint_free_at(&e, 7), 7); /* busy, not paused */
-    endpoint_cancel(&e);
+    endpoint_cancel(&e, 0);
     assert_true(endpoint_can_run(&e, 0));
-    assert_false(endpoint_end(&e, CLASS_OK, &nothing, 0, 1));
+    assert_false(endpoint_end(&e, CLASS_OK, &nothing, 0, 0, 1));
     assert_int_equal(e.in_flight, 0);
 }
 
@@ -50,7 +50,7 @@ static void test_hold(void **state)
     assert_false(endpoint_can_run(&e, 7));
     assert_true(endpoint_free_at(&e, 7) > 7 + 60 * S); /* past any wait in memory */
     assert_int_equal(endpoint_due_at(&e, 7), 7);       /* what is parked may come when it ends */
-    assert_false(endpoint_end(&e, CLASS_OK, &nothing, 7, 1));
+    assert_false(endpoint_end(&e, CLASS_OK, &nothing, 0, 7, 1));
     assert_false(endpoint_can_run(&e, 7));
     endpoint_hold(&e, false);
     assert_true(endpoint_can_run(&e, 7));
@@ -77,20 +77,20 @@ static void test_renewed(void **state)
         assert_false(endpoint_renew(&e, 5)); /* it is not paused */
         endpoint_begin(&e, 0);
         endpoint_begin(&e, 0);
-        assert_true(endpoint_end(&e, classes[i], &long_pause, 10, 1));
-        assert_false(endpoint_end(&e, classes[i], &long_pause, 10, 1));
+        assert_true(endpoint_end(&e, classes[i], &long_pause, 0, 10, 1));
+        assert_false(endpoint_end(&e, classes[i], &long_pause, 0, 10, 1));
         assert_false(endpoint_can_run(&e, 20));
         assert_true(endpoint_renew(&e, 20));
         assert_true(endpoint_can_run(&e, 20));
         endpoint_begin(&e, 20);
         assert_false(endpoint_can_run(&e, 20)); /* one probe alone */
-        assert_false(endpoint_end(&e, CLASS_OK, &nothing, 30, 1));
+        assert_false(endpoint_end(&e, CLASS_OK, &nothing, 20, 30, 1));
         assert_true(endpoint_can_run(&e, 30));
         assert_false(endpoint_renew(&e, 30));
     }
     endpoint_init(&e, 2);
     endpoint_begin(&e, 0);
-    assert_true(endpoint_end(&e, CLASS_OVERLOADED, &long_pause, 10, 1));
+    assert_true(endpoint_end(&e, CLASS_OVERLOADED, &long_pause, 0, 10, 1));
     assert_false(endpoint_renew(&e, 20));
     assert_false(endpoint_can_run(&e, 20));
 }
@@ -132,7 +132,7 @@ static void test_our_own_trouble(void **state)
     const struct decision ours = {.ours = true};
     for (int i = 0; i < 20; i++) {
         endpoint_begin(&e, 0);
-        assert_false(endpoint_end(&e, CLASS_UNSENT, &ours, S, 1));
+        assert_false(endpoint_end(&e, CLASS_UNSENT, &ours, 0, S, 1));
     }
     assert_true(endpoint_can_run(&e, S));
     assert_int_equal(e.in_flight, 0);
@@ -151,42 +151,53 @@ static void test_pause_and_probe(void **state)
         assert_int_equal(endpoint_free_at(&e, 10 * S), until);
     }
     assert_true(endpoint_can_run(&e, until));
-    endpoint_begin(&e, 0); /* the probe goes alone */
+    endpoint_begin(&e, until); /* the probe goes alone */
     assert_false(endpoint_can_run(&e, until));
     assert_int_equal(endpoint_free_at(&e, until), until);
-    endpoint_cancel(&e); /* it never left: another may */
+    endpoint_cancel(&e, until); /* it never left: another may */
     assert_true(endpoint_can_run(&e, until));
     assert_false(call(&e, CLASS_OK, until, 5));
     assert_false(e.probing);
     assert_int_equal(e.faults, 0);
     assert_int_equal(e.paused_for, CLASS_NONE);
-    endpoint_begin(&e, 0);
-    assert_true(endpoint_can_run(&e, until)); /* wide open */
+    endpoint_begin(&e, until);
+    assert_true(endpoint_can_run(&e, until)); /* open: for two, and more with each success */
+    endpoint_begin(&e, until);
+    assert_false(endpoint_can_run(&e, until));
 }
 
 /* Probes that fail: the pause doubles, jittered, up to 60 s; doubt is enough to fail a probe. */
 static void test_backoff_grows(void **state)
 {
     (void)state;
-    static const enum class classes[] = {CLASS_UNSENT, CLASS_OVERLOADED, CLASS_AMBIGUOUS};
-    for (size_t c = 0; c < COUNT(classes); c++) {
-        int64_t longest[10] = {0};
+    static const struct {
+        enum class first, then;
+        int64_t cap_us;
+    } rows[] = {
+        {CLASS_UNSENT, CLASS_UNSENT, 60 * 1000000},
+        {CLASS_OVERLOADED, CLASS_OVERLOADED, 60 * 1000000},
+        {CLASS_UNSENT, CLASS_AMBIGUOUS, 60 * 1000000},
+        {CLASS_UNSENT, CLASS_OVERLOADED, 5 * 1000000}, /* it listens again, and loads its model */
+    };
+    for (size_t c = 0; c < COUNT(rows); c++) {
+        int64_t longest[10] = {0}, most = rows[c].cap_us;
         for (uint64_t seed = 0; seed < 400; seed++) {
             struct endpoint e;
             int64_t now = S;
             endpoint_init(&e, 100);
-            call(&e, CLASS_UNSENT, now, seed);
+            call(&e, CLASS_OK, now, seed);
+            call(&e, rows[c].first, now, seed);
             for (int i = 0; i < 10; i++) {
                 now = e.paused_until_us;
-                assert_true(call(&e, classes[c], now, seed * 31 + (uint64_t)i));
+                assert_true(call(&e, rows[c].then, now, seed * 31 + (uint64_t)i));
                 int64_t pause = e.paused_until_us - now, cap = (2 * S) << i;
-                assert_true(pause >= 0 && pause <= (cap < 60 * S ? cap : 60 * S));
+                assert_true(pause >= 0 && pause <= (cap < most ? cap : most));
                 longest[i] = pause > longest[i] ? pause : longest[i];
             }
         }
         for (int i = 0; i < 10; i++) {
             int64_t cap = (2 * S) << i;
-            assert_true(longest[i] > (cap < 60 * S ? cap : 60 * S) * 9 / 10);
+            assert_true(longest[i] > (cap < most ? cap : most) * 9 / 10);
         }
     }
 }
@@ -200,12 +211,12 @@ static void test_server_s_wish(void **state)
     endpoint_begin(&e, 0);
     endpoint_begin(&e, 0);
     endpoint_begin(&e, 0);
-    assert_true(endpoint_end(&e, CLASS_THROTTLED, &wish, S, 1));
+    assert_true(endpoint_end(&e, CLASS_THROTTLED, &wish, 0, S, 1));
     assert_int_equal(e.paused_until_us, 21 * S);
-    assert_false(endpoint_end(&e, CLASS_THROTTLED, &wish, 2 * S, 1)); /* later, and so longer */
+    assert_false(endpoint_end(&e, CLASS_THROTTLED, &wish, 0, 2 * S, 1)); /* later, and so longer */
     assert_int_equal(e.paused_until_us, 22 * S);
     assert_int_equal(e.faults, 1); /* calls that were cut together are one fault */
-    assert_false(endpoint_end(&e, CLASS_CREDENTIAL, &longer, 2 * S, 1));
+    assert_false(endpoint_end(&e, CLASS_CREDENTIAL, &longer, 0, 2 * S, 1));
     assert_int_equal(e.paused_until_us, 62 * S);
     assert_int_equal(e.paused_for, CLASS_CREDENTIAL);
 
@@ -214,7 +225,7 @@ static void test_server_s_wish(void **state)
     int64_t now = 62 * S, longest = 0;
     for (uint64_t i = 0; i < 30; i++) {
         endpoint_begin(&e, 0);
-        endpoint_end(&e, CLASS_THROTTLED, &small, now, i);
+        endpoint_end(&e, CLASS_THROTTLED, &small, 0, now, i);
         assert_true(e.paused_until_us - now >= 1000);
         longest = e.paused_until_us - now > longest ? e.paused_until_us - now : longest;
         now = e.paused_until_us;
@@ -231,22 +242,24 @@ static void test_calls_from_before(void **state)
     for (int i = 0; i < 256; i++)
         endpoint_begin(&e, 0);
     const struct decision ten = {.pause_us = 10 * S};
-    assert_true(endpoint_end(&e, CLASS_OVERLOADED, &ten, S, 1));
+    assert_true(endpoint_end(&e, CLASS_OVERLOADED, &ten, 0, S, 1));
     for (int i = 0; i < 200; i++) /* faults, doubts and successes: neither longer nor over */
         assert_false(endpoint_end(&e,
                                   i % 3 == 0   ? CLASS_UNSENT
                                   : i % 3 == 1 ? CLASS_AMBIGUOUS
                                                : CLASS_OK,
-                                  &nothing, 2 * S, 1));
+                                  &nothing, 0, 2 * S, 1));
     assert_int_equal(e.paused_until_us, 11 * S);
     assert_false(endpoint_can_run(&e, 11 * S - 1));
     assert_true(e.probing);
-    endpoint_begin(&e, 0); /* the probe; 55 old calls are still out */
+    endpoint_begin(&e, 11 * S); /* the probe; 55 old calls are still out */
+    assert_false(endpoint_can_run(&e, 11 * S));
+    endpoint_cancel(&e, 0); /* an old one that never left: the probe is out yet */
     assert_false(endpoint_can_run(&e, 11 * S));
     assert_false(
-        endpoint_end(&e, CLASS_OK, &nothing, 11 * S, 1)); /* whose life it is, is all one */
+        endpoint_end(&e, CLASS_OK, &nothing, 0, 11 * S, 1)); /* whose life it is, is all one */
     assert_true(endpoint_can_run(&e, 11 * S));
-    assert_int_equal(e.in_flight, 55);
+    assert_int_equal(e.in_flight, 54);
 }
 
 /* One broken connection among many good calls costs at most a second and a probe, every time. */
@@ -269,6 +282,186 @@ static void test_single_fault_is_cheap(void **state)
     assert_true(lost <= 10 * S);
     for (int i = 0; i < 100; i++) /* and doubts among successes cost nothing */
         assert_false(call(&e, i % 2 ? CLASS_OK : CLASS_SERVER_ERROR, now, 1));
+}
+
+/* ---- what it bears ----------------------------------------------------------------------------
+ */
+
+/* As many calls as may begin now begin. Returns how many. */
+static int fill(struct endpoint *e, int64_t now_us)
+{
+    int begun = 0;
+    for (; endpoint_can_run(e, now_us); begun++)
+        endpoint_begin(e, now_us);
+    return begun;
+}
+
+/* A round trip: all that runs since `begun_us` succeeds, one after another, and others follow. */
+static int round_trip(struct endpoint *e, int calls, int64_t begun_us, int64_t now_us)
+{
+    int begun = 0;
+    for (int i = 0; i < calls; i++) {
+        assert_false(endpoint_end(e, CLASS_OK, &nothing, begun_us, now_us, 1));
+        begun += fill(e, now_us);
+    }
+    return begun;
+}
+
+/* What has no faults is given what is configured, from the first call on. */
+static void test_no_fault_no_ramp(void **state)
+{
+    (void)state;
+    struct endpoint e;
+    endpoint_init(&e, 256);
+    assert_int_equal(endpoint_bears(&e, S), 256);
+    assert_int_equal(endpoint_room(&e, S), 512);
+    assert_int_equal(fill(&e, S), 256);
+    assert_int_equal(round_trip(&e, 256, S, 2 * S), 256);
+    assert_int_equal(endpoint_room(&e, 2 * S), 256);
+    e.max_in_flight = 300; /* set anew: it holds at once */
+    assert_int_equal(endpoint_bears(&e, S), 300);
+    assert_int_equal(fill(&e, 2 * S), 44);
+}
+
+/* How many there are at once, round trip by round trip, after faults of several kinds. */
+static void test_recovery(void **state)
+{
+    (void)state;
+    static const struct {
+        enum class class;
+        bool lived;
+        int probes_fail;
+        int at_once[12]; /* ends with 0 */
+    } rows[] = {
+        /* a lone fault: as many as before, a tenth less after an overload */
+        {CLASS_UNSENT, true, 0, {2, 4, 8, 16, 32, 64, 100}},
+        {CLASS_OVERLOADED, true, 0, {2, 4, 8, 16, 32, 64, 90, 92, 94, 96, 98}},
+        /* an outage: half, then slowly */
+        {CLASS_UNSENT, true, 1, {2, 4, 8, 16, 32, 50, 52, 54, 56}},
+        {CLASS_UNSENT, true, 9, {2, 4, 8, 16, 32, 50, 52, 54, 56}},
+        {CLASS_OVERLOADED, true, 2, {2, 4, 8, 16, 32, 45, 47, 49}},
+        /* it loads its model, or its rate is limited, or its key is wrong: all of it */
+        {CLASS_OVERLOADED, false, 9, {2, 4, 8, 16, 32, 64, 100}},
+        {CLASS_THROTTLED, true, 3, {2, 4, 8, 16, 32, 64, 100}},
+        {CLASS_CREDENTIAL, true, 3, {2, 4, 8, 16, 32, 64, 100}},
+    };
+    for (size_t row = 0; row < COUNT(rows); row++) {
+        struct endpoint e;
+        int64_t now = S;
+        endpoint_init(&e, 100);
+        if (rows[row].lived)
+            call(&e, CLASS_OK, now, 1);
+        for (int i = 0; i <= rows[row].probes_fail; i++) {
+            call(&e, rows[row].class, now, 1);
+            assert_int_equal(endpoint_bears(&e, now), 0);
+            assert_int_equal(endpoint_room(&e, now), 0);
+            now = e.paused_until_us;
+            assert_int_equal(endpoint_bears(&e, now), 1);
+            assert_int_equal(endpoint_room(&e, now), 1);
+        }
+        assert_int_equal(fill(&e, now), 1);
+        assert_int_equal(endpoint_room(&e, now), 0);
+        int calls = 1;
+        for (int i = 0; rows[row].at_once[i]; i++, now += S) {
+            round_trip(&e, calls, now, now + S);
+            calls = e.in_flight;
+            if (calls != rows[row].at_once[i] || endpoint_bears(&e, now + S) != calls)
+                fail_msg("row %zu: round trip %d has %d calls of %d", row, i, calls,
+                         endpoint_bears(&e, now + S));
+        }
+    }
+}
+
+/* 256 timeouts of one burst are one sign; those begun after it was heeded are another. */
+static void test_timeouts_cut_once_a_burst(void **state)
+{
+    (void)state;
+    const struct decision late = {.late = true};
+    struct endpoint e;
+    endpoint_init(&e, 100);
+    fill(&e, S);
+    for (int i = 0; i < 6; i++)
+        assert_false(endpoint_end(&e, CLASS_AMBIGUOUS, &late, S, 2 * S, 1));
+    assert_int_equal(endpoint_bears(&e, 2 * S), 90);
+    assert_false(endpoint_can_run(&e, 2 * S)); /* 94 run */
+    assert_false(endpoint_end(&e, CLASS_OK, &nothing, S, 2 * S, 1));
+    while (e.in_flight > 80)
+        endpoint_cancel(&e, S);
+    fill(&e, 3 * S);
+    assert_false(endpoint_end(&e, CLASS_AMBIGUOUS, &late, S, 4 * S, 1));
+    assert_int_equal(endpoint_bears(&e, 4 * S), 90);
+    assert_false(endpoint_end(&e, CLASS_AMBIGUOUS, &late, 3 * S, 4 * S, 1));
+    assert_int_equal(endpoint_bears(&e, 4 * S), 81);
+    endpoint_end(&e, CLASS_OK, &nothing, 3 * S, 4 * S, 1);
+    endpoint_end(&e, CLASS_AMBIGUOUS, &nothing, 4 * S, 5 * S, 1); /* reset, not late */
+    assert_int_equal(endpoint_bears(&e, 5 * S), 81);
+    for (int64_t i = 5; i < 200; i++) { /* it ends at one, and no endpoint bears less */
+        endpoint_end(&e, CLASS_OK, &nothing, S, i * S, 1);
+        endpoint_begin(&e, i * S);
+        assert_false(endpoint_end(&e, CLASS_AMBIGUOUS, &late, i * S, i * S, 1));
+        endpoint_begin(&e, i * S);
+    }
+    assert_int_equal(endpoint_bears(&e, 200 * S), 1);
+}
+
+/* It grows only while it really has as many calls as it may have. */
+static void test_grows_only_when_used(void **state)
+{
+    (void)state;
+    struct endpoint e;
+    int64_t now = S;
+    endpoint_init(&e, 1000);
+    call(&e, CLASS_UNSENT, now, 1);
+    now = e.paused_until_us;
+    call(&e, CLASS_OK, now, 1);
+    for (int i = 0; i < 100; i++, now += S) /* one call at a time proves nothing of more */
+        call(&e, CLASS_OK, now, 1);
+    assert_int_equal(endpoint_bears(&e, now), 2);
+    for (int i = 0; i < 3; i++, now += S) {
+        int calls = fill(&e, now);
+        for (int j = 0; j < calls; j++) /* all end before others begin: in one turn of the loop */
+            endpoint_end(&e, CLASS_OK, &nothing, now, now + 1, 1);
+    }
+    assert_int_equal(endpoint_bears(&e, now), 16);
+}
+
+/* A lone fault among many long calls: as those end well, others take their places. */
+static void test_long_calls_carry_it_over(void **state)
+{
+    (void)state;
+    struct endpoint e;
+    endpoint_init(&e, 200);
+    fill(&e, S);
+    assert_true(endpoint_end(&e, CLASS_UNSENT, &nothing, S, 2 * S, 1));
+    int64_t now = e.paused_until_us;
+    for (int old = 199; old > 0; old--) {
+        endpoint_end(&e, CLASS_OK, &nothing, S, now, 1);
+        fill(&e, now);
+        assert_in_range(e.in_flight, 199, 200);
+    }
+    assert_int_equal(e.in_flight, 200);
+    assert_int_equal(e.old, 0);
+}
+
+/* Calls that hang since before an outage keep nobody out. */
+static void test_hanging_calls_are_not_counted(void **state)
+{
+    (void)state;
+    struct endpoint e;
+    endpoint_init(&e, 100);
+    for (int i = 0; i < 60; i++)
+        endpoint_begin(&e, S);
+    endpoint_end(&e, CLASS_OVERLOADED, &nothing, S, 2 * S, 1);
+    int64_t now = e.paused_until_us + S;
+    call(&e, CLASS_OK, now, 1);
+    assert_int_equal(fill(&e, now), 2);
+    assert_int_equal(round_trip(&e, 2, now, now + S), 4);
+    assert_int_equal(round_trip(&e, 4, now + S, now + 2 * S), 8);
+    assert_int_equal(e.in_flight, 59 + 8);
+    for (int i = 0; i < 60; i++) /* what is configured bounds them all */
+        round_trip(&e, 1, now + 2 * S, now + 3 * S);
+    assert_in_range(e.in_flight, 90, 100);
+    assert_int_equal(fill(&e, now + 3 * S), 0);
 }
 
 /* ---- what replies say of rate limits ----------------------------------------------------------
@@ -351,7 +544,7 @@ static void test_told_leaves(void **state)
     assert_false(endpoint_can_run(&e, now));
     for (int i = 0; i < 8; i++) { /* all end, and none says anything */
         assert_false(endpoint_can_run(&e, now));
-        endpoint_cancel(&e);
+        endpoint_cancel(&e, now);
     }
     assert_true(endpoint_can_run(&e, now));
     struct rate_told nothing_said = {{{-1, -1, -1}, {-1, -1, -1}, {-1, -1, -1}, {-1, -1, -1}}};
@@ -373,12 +566,24 @@ static void test_told_leaves(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_concurrency),       cmocka_unit_test(test_hold),
-        cmocka_unit_test(test_renewed),           cmocka_unit_test(test_classes),
-        cmocka_unit_test(test_our_own_trouble),   cmocka_unit_test(test_pause_and_probe),
-        cmocka_unit_test(test_backoff_grows),     cmocka_unit_test(test_server_s_wish),
-        cmocka_unit_test(test_calls_from_before), cmocka_unit_test(test_single_fault_is_cheap),
-        cmocka_unit_test(test_told_pauses),       cmocka_unit_test(test_told_leaves),
+        cmocka_unit_test(test_concurrency),
+        cmocka_unit_test(test_hold),
+        cmocka_unit_test(test_renewed),
+        cmocka_unit_test(test_classes),
+        cmocka_unit_test(test_our_own_trouble),
+        cmocka_unit_test(test_pause_and_probe),
+        cmocka_unit_test(test_backoff_grows),
+        cmocka_unit_test(test_server_s_wish),
+        cmocka_unit_test(test_calls_from_before),
+        cmocka_unit_test(test_single_fault_is_cheap),
+        cmocka_unit_test(test_no_fault_no_ramp),
+        cmocka_unit_test(test_recovery),
+        cmocka_unit_test(test_timeouts_cut_once_a_burst),
+        cmocka_unit_test(test_grows_only_when_used),
+        cmocka_unit_test(test_long_calls_carry_it_over),
+        cmocka_unit_test(test_hanging_calls_are_not_counted),
+        cmocka_unit_test(test_told_pauses),
+        cmocka_unit_test(test_told_leaves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
