@@ -19,13 +19,17 @@
 
 enum { EXIT_DONE = 0, EXIT_JOBS_FAILED = 1, EXIT_USAGE = 2, EXIT_UNREACHABLE = 3 };
 
+enum { LOGIN_BYTES = 128 };
+
 struct ctx {
     const struct cmd *cmd;
     struct config *config; /* loaded and checked */
     struct opts opts;
-    struct pgc *conn; /* opened by ctx_connect; closed by main */
-    int exit_code;    /* of a command that returns RC_OK */
-    bool kafka_stays; /* librdkafka cannot be ended: main leaves by _exit */
+    struct pgc *conn;        /* opened by ctx_connect; closed by main */
+    char login[LOGIN_BYTES]; /* there; "" unless the schema is there, and this login may not use it
+                              */
+    int exit_code;           /* of a command that returns RC_OK */
+    bool kafka_stays;        /* librdkafka cannot be ended: main leaves by _exit */
 };
 
 struct cmd {

@@ -16,12 +16,31 @@ enum rc cmd_have(const void *p, struct err *err)
     return p ? RC_OK : err_set(err, RC_NOMEM, "no memory");
 }
 
+/* A schema that a login may not use looks to it as one that is not there: asked about while nothing
+ * has failed yet, as a failed transaction answers no question. */
+static enum rc look_at_rights(struct ctx *ctx, struct err *err)
+{
+    struct pg_rows *rows = NULL;
+    enum rc rc = pgc_exec(ctx->conn,
+                          "SELECT quote_ident(current_user) FROM pg_catalog.pg_namespace"
+                          " WHERE nspname = 'inferq' AND NOT has_schema_privilege(oid, 'USAGE')",
+                          NULL, &rows, err);
+    if (rc == RC_OK && pg_row_count(rows) > 0) {
+        struct span login = pg_get_span(rows, 0, 0);
+        (void)snprintf(ctx->login, sizeof ctx->login, "%.*s", (int)login.n, login.p);
+    }
+    pg_rows_free(rows);
+    return rc;
+}
+
 enum rc ctx_connect(struct ctx *ctx, struct err *err)
 {
     if (ctx->conn)
         return RC_OK;
     enum rc rc = pgc_open(config_text(ctx->config, "postgres"), "inferq", &ctx->conn, err);
-    return rc == RC_OK ? pgc_script(ctx->conn, "SET client_min_messages = warning", err) : rc;
+    if (rc == RC_OK)
+        rc = pgc_script(ctx->conn, "SET client_min_messages = warning", err);
+    return rc == RC_OK ? look_at_rights(ctx, err) : rc;
 }
 
 /* Adds the remedy where the SQLSTATE names one. */
@@ -38,9 +57,17 @@ static enum rc remedy(struct ctx *ctx, enum rc rc, struct err *err)
     };
     if (rc != RC_REJECT)
         return rc;
-    for (size_t i = 0; i < sizeof remedies / sizeof *remedies; i++)
-        if (strcmp(pgc_sqlstate(ctx->conn), remedies[i].sqlstate) == 0)
+    for (size_t i = 0; i < sizeof remedies / sizeof *remedies; i++) {
+        if (strcmp(pgc_sqlstate(ctx->conn), remedies[i].sqlstate) != 0)
+            continue;
+        if (!*ctx->login)
             return err_prefix(err, rc, "%s", remedies[i].text);
+        return err_prefix(err, rc,
+                          "the tables are there, and this login may not use them: GRANT "
+                          "inferq_reader TO %s to look, inferq_operator to act, inferq_reviewer "
+                          "for dead letters",
+                          ctx->login);
+    }
     return rc;
 }
 

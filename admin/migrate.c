@@ -288,6 +288,11 @@ enum rc migrate(struct ctx *ctx, struct err *err)
     if (rc != RC_OK)
         return rc;
     rc = ctx_connect(ctx, err);
+    if (rc == RC_OK && *ctx->login)
+        rc = err_set(err, RC_REJECT,
+                     "the tables are there, and login %s may not use them: migrate with the login "
+                     "that owns schema inferq",
+                     ctx->login);
     if (rc == RC_OK)
         rc = opts_set(&ctx->opts, "status") ? status(ctx, &m, err) : migrate_all(ctx, &m, err);
     migrations_done(&m);

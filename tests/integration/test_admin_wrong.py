@@ -123,6 +123,34 @@ def test_a_database_without_tables(empty):
     refused(every(names, {**empty.env, "PGDATABASE": empty.bare.name}), 2, "inferq migrate")
 
 
+@pytest.fixture
+def nobody(empty):
+    """A login that may connect, and nothing else."""
+    name = f"{empty.db.name}_nobody"
+    empty.db.rows(f"CREATE ROLE {name} LOGIN PASSWORD '{SECRET}'")
+    yield name, {**empty.env, "PGUSER": name, "PGPASSWORD": SECRET}
+    empty.db.rows(f"DROP ROLE {name}")
+
+
+def test_a_login_without_rights(empty, nobody):
+    """It is told which role to ask for, and not to migrate what is migrated; a bare database is."""
+    name, env = nobody
+    names = [n for n in asking_postgres() if n not in ("migrate", "rewind")]
+    results = every(names, env)
+    refused(results, 2, f"GRANT inferq_reader TO {name}", "inferq_operator")
+    assert not [n for n, r in results.items() if "inferq migrate" in r[2]], results
+    refused(every(["migrate"], env), 2, f"login {name} may not use them", "owns schema inferq")
+    refused(every(["batch list", "dead list", "explain"], {**env, "PGDATABASE": empty.bare.name}), 2,
+            "run `inferq migrate`")
+
+
+def test_a_reader_who_wants_to_act(empty, nobody):
+    name, env = nobody
+    empty.db.rows(f"GRANT inferq_reader TO {name}")
+    assert one(["batch", "list"], env)[0] == 0
+    refused(every(["dead list", "skip"], env), 2, "inferq_operator")
+
+
 def test_kafka_is_not_there(empty):
     """Those that ask it say so; those that do not, do not notice."""
     env = {**empty.env, **KAFKA_AWAY}
