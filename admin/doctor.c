@@ -149,6 +149,8 @@ static enum rc ask_special(struct exam *x, const char *id, struct doctor_answers
         return doctor_ask_clock(x->ctx, ret, err);
     if (strcmp(id, "signing.key") == 0)
         return doctor_ask_signing(x->ctx, ret, err);
+    if (strcmp(id, "signing.ring") == 0)
+        return doctor_ask_ring(x->ctx, ret, err);
     if (strcmp(id, "catalogue.file") == 0)
         return doctor_ask_file(&x->file, ret, err);
     if (strcmp(id, "catalogue.applied") == 0 && x->file.cat)
@@ -166,7 +168,8 @@ static bool starts(const char *id, const char *area)
 static bool needs_postgres(const struct doctor_check *check)
 {
     return check->sql || strcmp(check->id, "pg.migrations") == 0 ||
-           strcmp(check->id, "clock.postgres") == 0 || strcmp(check->id, "catalogue.applied") == 0;
+           strcmp(check->id, "clock.postgres") == 0 || strcmp(check->id, "signing.ring") == 0 ||
+           strcmp(check->id, "catalogue.applied") == 0;
 }
 
 /* What could be asked, but means nothing without the schema. */

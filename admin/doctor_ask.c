@@ -155,6 +155,57 @@ enum rc doctor_ask_signing(struct ctx *ctx, struct doctor_answers *ret, struct e
     return RC_OK;
 }
 
+static enum rc load_ring(const char *ref, struct sign_ring **ret_ring, struct err *err)
+{
+    struct secret *secret = NULL;
+    enum rc rc = secret_load(ref, &secret, err);
+    if (rc == RC_OK)
+        rc = sign_ring_parse(secret_value(secret), ret_ring, err);
+    secret_free(secret);
+    return rc;
+}
+
+/* Keeps those whose app the ring does not know. */
+static void keep_strangers(struct doctor_answers *answers, const struct sign_ring *ring)
+{
+    int kept = 0;
+    for (int i = 0; i < answers->count; i++)
+        if (i == 0 || !sign_ring_knows(ring, span_of(answers->rows[i].subject)))
+            answers->rows[kept++] = answers->rows[i];
+    answers->count = kept;
+}
+
+enum rc doctor_ask_ring(struct ctx *ctx, struct doctor_answers *ret, struct err *err)
+{
+    static const char apps[] =
+        "SELECT '', '', 0::bigint, 0::bigint UNION ALL SELECT * FROM (SELECT app, '', 0::bigint,"
+        " count(*) FROM batch WHERE registered_at > now() - interval '7 days' GROUP BY app"
+        " ORDER BY app LIMIT 1000) a";
+    struct sign_ring *ring = NULL;
+    struct err why = {0};
+    const char *ref = opts_text(&ctx->opts, "signature-keys", NULL);
+    if (!ref)
+        return RC_OK;
+    enum rc rc = doctor_ask_rows(ctx, apps, NULL, ret, err);
+    if (rc != RC_OK)
+        return rc;
+    struct doctor_row *row = &ret->rows[0];
+    if (load_ring(ref, &ring, &why) != RC_OK) {
+        row->a = 1;
+        ret->count = 1;
+        copy(row->detail, sizeof row->detail, span_of(why.text));
+    } else if (sign_ring_count(ring) == 0) {
+        row->a = 1;
+        ret->count = 1;
+        copy(row->detail, sizeof row->detail, SPAN_LIT("it holds no key: no job would verify"));
+    } else {
+        (void)snprintf(row->detail, sizeof row->detail, "%zu keys", sign_ring_count(ring));
+        keep_strangers(ret, ring);
+    }
+    sign_ring_free(ring);
+    return RC_OK;
+}
+
 enum rc doctor_ask_file(const struct doctor_file *file, struct doctor_answers *ret, struct err *err)
 {
     if (!file->path)

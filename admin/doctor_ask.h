@@ -29,6 +29,9 @@ enum rc doctor_ask_clock(struct ctx *ctx, struct doctor_answers *ret, struct err
 enum rc doctor_ask_migrations(struct ctx *ctx, struct doctor_answers *ret,
                               struct err *err) MUST_CHECK;
 enum rc doctor_ask_signing(struct ctx *ctx, struct doctor_answers *ret, struct err *err) MUST_CHECK;
+/* A row that says of the ring itself (a: 1 when it cannot be used), then one of each app that has
+ * submitted within a week and has no key in it (subject; b: its batches). */
+enum rc doctor_ask_ring(struct ctx *ctx, struct doctor_answers *ret, struct err *err) MUST_CHECK;
 enum rc doctor_ask_file(const struct doctor_file *file, struct doctor_answers *ret,
                         struct err *err) MUST_CHECK;
 enum rc doctor_ask_applied(struct ctx *ctx, const struct catalogue *cat, struct doctor_answers *ret,

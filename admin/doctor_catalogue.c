@@ -69,6 +69,28 @@ static void judge_signing(const struct doctor_facts *f, struct doctor_says *s)
     doctor_say(s, f->rows[0].a ? DOCTOR_ERROR : DOCTOR_OK, "%s", f->rows[0].detail);
 }
 
+static void judge_ring(const struct doctor_facts *f, struct doctor_says *s)
+{
+    if (f->row_count == 0) {
+        doctor_say(s, DOCTOR_SKIPPED, "no ring was given: --signature-keys REF, the workers'");
+        return;
+    }
+    if (f->rows[0].a)
+        doctor_say(s, DOCTOR_ERROR, "the workers' ring: %s", f->rows[0].detail);
+    for (int i = 1; i < f->row_count; i++) {
+        doctor_say(s, DOCTOR_ERROR,
+                   "app %s has no key, and %" PRId64 " batches of the last week: where "
+                   "signature.check = require its jobs become dead letters",
+                   f->rows[i].subject, f->rows[i].b);
+        doctor_mend(s,
+                    "add a line `%s KEY-ID:HEX` to the workers' signature.keys, and send them "
+                    "SIGHUP",
+                    f->rows[i].subject);
+    }
+    if (f->row_count == 1 && !f->rows[0].a)
+        doctor_say(s, DOCTOR_OK, "%s, every app that submits has one", f->rows[0].detail);
+}
+
 const struct doctor_check doctor_catalogue_checks[] = {
     {"catalogue.file", "The catalogue file cannot be read", "mend the line that is named", NULL,
      judge_file},
@@ -94,6 +116,8 @@ const struct doctor_check doctor_catalogue_checks[] = {
      judge_current},
     {"signing.key", "The key that signs requeued jobs cannot be read",
      "signing.key = env:NAME or file:PATH, holding KEY-ID:HEX", NULL, judge_signing},
+    {"signing.ring", "The workers' keys cannot be read, or an app that submits has none",
+     "signature.keys = env:NAME or file:PATH, holding lines `APP KEY-ID:HEX`", NULL, judge_ring},
     {0},
 };
 

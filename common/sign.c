@@ -255,6 +255,26 @@ void sign_ring_free(struct sign_ring *ring)
     }
 }
 
+size_t sign_ring_count(const struct sign_ring *ring)
+{
+    return ring->count;
+}
+
+/* The first key that is not before the app's would-be first is the app's, if it has any. */
+bool sign_ring_knows(const struct sign_ring *ring, struct span app)
+{
+    size_t low = 0, high = ring->count;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (compare_to(&ring->keys[middle], app, SPAN_LIT("")) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < ring->count &&
+           span_eq(app, (struct span){ring->keys[low].app, ring->keys[low].app_bytes});
+}
+
 bool sign_verify(const struct sign_ring *ring, struct span app, struct span header,
                  struct span value)
 {

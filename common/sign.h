@@ -35,6 +35,9 @@ size_t sign_header(const struct sign_key *key, struct span value, char out[SIGN_
 struct sign_ring;
 enum rc sign_ring_parse(struct span text, struct sign_ring **ret_ring, struct err *err) MUST_CHECK;
 void sign_ring_free(struct sign_ring *ring);
+size_t sign_ring_count(const struct sign_ring *ring);
+/* Whether it holds a key of this app. */
+bool sign_ring_knows(const struct sign_ring *ring, struct span app);
 /* Whether `header` is a valid signature of `value` by a key of `app`. Constant time in the MAC. */
 bool sign_verify(const struct sign_ring *ring, struct span app, struct span header,
                  struct span value);

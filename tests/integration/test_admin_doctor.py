@@ -143,7 +143,7 @@ def patient():
 def test_nothing_is_found_where_nothing_is_wrong(patient):
     found = patient.healthy("--call")
     skipped = {f["check"] for f in found if f["level"] == "skipped"}
-    assert skipped == {"catalogue.file", "catalogue.applied"}
+    assert skipped == {"catalogue.file", "catalogue.applied", "signing.ring"}
     listed = json.loads(run(INFERQ, "doctor", "--list", "--json", env=patient.env).stdout)
     assert [c["check"] for c in listed] == list(dict.fromkeys(f["check"] for f in found))
     assert patient.ask("--strict", code=1)
@@ -152,7 +152,7 @@ def test_nothing_is_found_where_nothing_is_wrong(patient):
 def test_people_read_a_line_a_check_and_the_remedy(patient):
     text = run(INFERQ, "doctor", env=patient.env).stdout
     assert "ok       pg.version" in text and "warning  pg.standby" in text
-    assert text.splitlines()[-1] == "0 errors, 2 warnings, 3 not looked at"
+    assert text.splitlines()[-1] == "0 errors, 2 warnings, 4 not looked at"
     assert text.count("remedy: ") == 2
 
 
@@ -524,6 +524,28 @@ def test_the_signing_key(patient, tmp_path):
     (tmp_path / "key").write_text("k:5ecret-that-is-no-hex")
     finding = patient.only("signing.key", "error", INFERQ_SIGNING_KEY=f"file:{tmp_path}/key")
     assert "5ecret" not in json.dumps(finding)
+
+
+def test_the_workers_ring(patient, tmp_path):
+    ring = tmp_path / "ring"
+    flags = ["--signature-keys", f"file:{ring}"]
+    planted = "5e" * 32
+    patient.only("signing.ring", "error", "No such file", flags=flags)
+    ring.write_text("# none yet\n")
+    patient.only("signing.ring", "error", "holds no key", remedy="signature.keys", flags=flags)
+    ring.write_text("other k1:5ecret-that-is-no-hex\n")
+    finding = patient.only("signing.ring", "error", "line 1", flags=flags)
+    assert "5ecret" not in json.dumps(finding)
+    ring.write_text(f"other k1:{planted}\npip k1:{planted}\n")
+    patient.db.batch("ringed", 1, deadline_at="2999-01-01Z")
+    try:
+        finding = patient.only("signing.ring", "error", "app pipe has no key, and 1 batches",
+                               remedy="`pipe KEY-ID:HEX`", flags=flags)
+        assert planted not in json.dumps(finding)
+        ring.write_text(f"other k1:{planted}\npipe k1:{planted}\n")
+        patient.healthy(*flags)
+    finally:
+        patient.db.rows("DELETE FROM batch")
 
 
 def test_a_paused_endpoint(patient):

@@ -307,6 +307,8 @@ static const struct {
     {"catalogue.current", "m", "m@1", VERSION_BLOCKED, 0, DOCTOR_ERROR, "blocked", "set `current`"},
     {"signing.key", "", "key k", 0, 0, DOCTOR_OK, "key k", NULL},
     {"signing.key", "", "env:X is not set", 1, 0, DOCTOR_ERROR, "env:X", "KEY-ID:HEX"},
+    {"signing.ring", "", "2 keys", 0, 0, DOCTOR_OK, "2 keys", NULL},
+    {"signing.ring", "", "line 3: no", 1, 0, DOCTOR_ERROR, "line 3: no", "APP KEY-ID:HEX"},
     {"endpoint.pause", "eu", "me: why", 2000, 0, DOCTOR_WARNING, "eu was paused 2 s ago by me: why",
      "inferq endpoint resume eu"},
     {"fleet.silent", "7", "h, pid 1", 2000, 0, DOCTOR_WARNING,

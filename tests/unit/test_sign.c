@@ -143,6 +143,8 @@ static void test_empty_ring_knows_nobody(void **state)
         struct err err = {""};
         assert_int_equal(sign_ring_parse(span_of(texts[i]), &ring, &err), RC_OK);
         assert_false(sign_verify(ring, SPAN_LIT("demo"), SPAN_LIT("v1:k1:00"), SPAN_LIT("x")));
+        assert_false(sign_ring_knows(ring, SPAN_LIT("demo")));
+        assert_int_equal(sign_ring_count(ring), 0);
         sign_ring_free(ring);
     }
     sign_ring_free(NULL);
@@ -170,6 +172,8 @@ static void test_many_keys(void **state)
         char header[SIGN_HEADER_BYTES];
         const size_t n = sign_header(&key, SPAN_LIT("value"), header);
         assert_true(sign_verify(ring, app, (struct span){header, n}, SPAN_LIT("value")));
+        assert_true(sign_ring_knows(ring, app));
+        assert_false(sign_ring_knows(ring, SPAN_LIT("app-")));
         assert_false(sign_verify(ring, app, (struct span){header, n}, SPAN_LIT("valu3")));
         assert_false(
             sign_verify(ring, SPAN_LIT("app-"), (struct span){header, n}, SPAN_LIT("value")));
