@@ -46,7 +46,7 @@ static void read_batch(struct batch *b, struct pg_rows *rows)
         .name = pg_get_span(rows, 0, 2),
         .task = pg_get_span(rows, 0, 3),
         .team = pg_get_span(rows, 0, 4),
-        .priority = pg_null(rows, 0, 5) ? -1 : (int)pg_get_int(rows, 0, 5),
+        .lane = pg_get_span(rows, 0, 5),
         .created_ms = pg_get_int(rows, 0, 6),
         .registered_ms = pg_get_time_ms(rows, 0, 7),
         .deadline_ms = pg_get_time_ms(rows, 0, 8),
@@ -58,9 +58,10 @@ static void read_batch(struct batch *b, struct pg_rows *rows)
     batch_range(b->created_ms, &b->first, &b->past);
 }
 
-#define BATCH_COLUMNS                                                                     \
-    "batch_id, app, name, task, team, priority, created_ms, registered_at, deadline_at, " \
-    "sealed_at, "                                                                         \
+#define BATCH_COLUMNS                                                                   \
+    "batch_id, app, name, task, team, lane_name(priority), created_ms, registered_at, " \
+    "deadline_at, "                                                                     \
+    "sealed_at, "                                                                       \
     "cancel_requested_at, total"
 
 static enum rc select_batch(struct ctx *ctx, const struct batch_ref *ref, struct pg_rows **ret_rows,

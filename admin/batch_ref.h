@@ -25,7 +25,7 @@ enum rc batch_ref_parse(const char *text, struct batch_ref *ret, struct err *err
 struct batch {
     struct jobid id;
     struct span app, name, task, team; /* task, team: absent allowed; live as long as `rows` */
-    int priority;                      /* -1: not said */
+    struct span lane;                  /* absent: not said */
     int64_t created_ms, registered_ms;
     int64_t deadline_ms, sealed_ms, cancel_ms; /* 0: none */
     int64_t total;                             /* jobs put in; -1: not sealed */

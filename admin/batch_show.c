@@ -122,7 +122,7 @@ static enum rc head(const struct facts *f, struct err *err)
                   {"name", b->name},
                   {"task", b->task},
                   {"team", b->team},
-                  {"priority", span_of(b->priority < 0 ? NULL : priority_name(b->priority))}};
+                  {"priority", b->lane}};
     for (size_t i = 0; rc == RC_OK && i < sizeof fields / sizeof *fields; i++)
         rc = field(fields[i].name, fields[i].value, err);
     const struct {
@@ -338,7 +338,7 @@ static void json_head(struct jsonw *w, const struct facts *f)
     json_text(w, "name", b->name);
     json_text(w, "task", b->task);
     json_text(w, "team", b->team);
-    json_text(w, "priority", span_of(b->priority < 0 ? NULL : priority_name(b->priority)));
+    json_text(w, "priority", b->lane);
     json_time(w, "created_at", b->created_ms);
     json_time(w, "registered_at", b->registered_ms);
     json_time(w, "sealed_at", b->sealed_ms);

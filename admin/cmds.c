@@ -12,7 +12,7 @@ const struct config_key cmd_keys[] = {
      .deflt = "inferq",
      .min = 1,
      .max = 200,
-     .help = "Topics are PREFIX.jobs.high, .normal, .low and PREFIX.dead; separates environments."},
+     .help = "Topics are PREFIX.jobs.LANE and PREFIX.dead; separates environments."},
     {.name = "group",
      .type = CONFIG_TEXT,
      .deflt = "inferq-workers",
@@ -63,22 +63,28 @@ static const struct opt migrate_opts[] = {
     {.name = "json", .type = OPT_FLAG, .help = "with --status: print JSON"},
     END_OPT,
 };
-static const struct opt topics_opts[] = {
-    {.name = "partitions",
-     .type = OPT_INT,
-     .arg = "N",
-     .min = 1,
-     .max = 10000,
-     .help = "of a topic that is made (default: 12); one that exists must have as many"},
-    {.name = "replication",
-     .type = OPT_INT,
-     .arg = "N",
-     .min = 1,
-     .max = 100,
-     .help = "copies of each record (default: the broker's)"},
-    JSON_OPT,
-    END_OPT,
-};
+#define TOPIC_OPTS                                                                        \
+    {.name = "partitions",                                                                \
+     .type = OPT_INT,                                                                     \
+     .arg = "N",                                                                          \
+     .min = 1,                                                                            \
+     .max = 10000,                                                                        \
+     .help = "of a topic that is made (default: 12); one that exists must have as many"}, \
+    {                                                                                     \
+        .name = "replication", .type = OPT_INT, .arg = "N", .min = 1, .max = 100,         \
+        .help = "copies of each record (default: the broker's)"                           \
+    }
+static const struct opt topics_opts[] = {TOPIC_OPTS, JSON_OPT, END_OPT};
+#define RULE_OPTS                                                                            \
+    {.name = "app", .type = OPT_TEXT, .arg = "APP", .help = "batches of this app go there"}, \
+    {                                                                                        \
+        .name = "task", .type = OPT_TEXT, .arg = "TASK",                                     \
+        .help = "those with this task (with --app: of that app) go there"                    \
+    }
+static const struct opt lane_add_opts[] = {RULE_OPTS, TOPIC_OPTS, REASON_OPT,
+                                           ACTOR_OPT, JSON_OPT,   END_OPT};
+static const struct opt lane_assign_opts[] = {RULE_OPTS, REASON_OPT, ACTOR_OPT, JSON_OPT, END_OPT};
+static const struct opt lane_remove_opts[] = {REASON_OPT, ACTOR_OPT, JSON_OPT, END_OPT};
 static const struct opt batch_list_opts[] = {
     {.name = "app", .type = OPT_TEXT, .arg = "APP", .help = "only this app's"},
     {.name = "active", .type = OPT_FLAG, .help = "only those with jobs that have not ended"},
@@ -363,8 +369,44 @@ const struct cmd cmd_table[] = {
      .opts = topics_opts,
      .run = topics,
      .summary = "make the Kafka topics that are missing",
-     .help = "Existing topics keep their settings and, unless --partitions is given, may have any\n"
-             "number of partitions."},
+     .help =
+         "Of all lanes, and that of the dead letters. Existing topics keep their settings and,\n"
+         "unless --partitions is given, may have any number of partitions."},
+    {.name = "lane list",
+     .args = "",
+     .opts = json_opts,
+     .run = lane_list,
+     .summary = "lanes: whose jobs go there, how many wait in Postgres, their topics",
+     .help =
+         "A batch goes to the lane that its submit names (--lane), else to that of its app and\n"
+         "task, its app, or its task, else to that of its priority."},
+    {.name = "lane add",
+     .args = "NAME",
+     .args_min = 1,
+     .args_max = 1,
+     .opts = lane_add_opts,
+     .run = lane_add,
+     .summary = "a lane with a topic of its own, so that its jobs hold back nobody else's",
+     .help = "NAME has lower-case letters, digits and '-'. Its topic is made. Without --app and "
+             "--task\nonly batches that name it go there. Workers serve it when they have started "
+             "anew; its\nweight and bounds are their settings lane.NAME.*."},
+    {.name = "lane assign",
+     .args = "NAME",
+     .args_min = 1,
+     .args_max = 1,
+     .opts = lane_assign_opts,
+     .run = lane_assign,
+     .summary = "say whose batches go to a lane; without --app and --task: only who names it",
+     .help = "For batches that are submitted from now on."},
+    {.name = "lane remove",
+     .args = "NAME",
+     .args_min = 1,
+     .args_max = 1,
+     .opts = lane_remove_opts,
+     .run = lane_remove,
+     .summary = "end a lane in which no job waits any more",
+     .help = "Refused while records of its topic are not done, jobs of it are parked, or batches "
+             "that\ngo there have not ended. The topic is left."},
     {.name = "submit",
      .args = "...",
      .args_max = -1,

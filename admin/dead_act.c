@@ -7,23 +7,16 @@
 
 #include "common/clock.h"
 
-enum {
-    JOB_ID,
-    BATCH_ID,
-    STATE,
-    CLASS,
-    CUSTOM_ID,
-    TOPIC,
-    PAYLOAD,
-    HEADERS,
-    BATCH_PRIORITY,
-    CANCELLED
-};
+enum { JOB_ID, BATCH_ID, STATE, CLASS, CUSTOM_ID, TOPIC, PAYLOAD, HEADERS, LANE, CANCELLED };
 
-#define READ_LETTER                                                                      \
-    "SELECT d.job_id, d.batch_id, d.state, d.class, d.custom_id, d.topic, d.payload, "   \
-    "d.headers, b.priority, b.cancel_requested_at FROM dead_letter d LEFT JOIN batch b " \
-    "USING (batch_id) WHERE d.dead_id = $1"
+/* The lane of the job's end is that of the topic that it came by; a removed one is none. */
+#define READ_LETTER                                                                               \
+    "SELECT d.job_id, d.batch_id, d.state, d.class, d.custom_id, d.topic, d.payload, d.headers, " \
+    "coalesce((SELECT l.code FROM result r JOIN lane l ON l.code = r.priority "                   \
+    "          WHERE r.job_id = d.job_id AND l.removed_at IS NULL), "                             \
+    "         (SELECT l.code FROM lane l WHERE l.code = b.priority AND l.removed_at IS NULL)), "  \
+    "b.cancel_requested_at FROM dead_letter d LEFT JOIN batch b USING (batch_id) "                \
+    "WHERE d.dead_id = $1"
 
 static struct letter take(struct pg_rows *rows, int64_t dead_id)
 {
@@ -38,8 +31,7 @@ static struct letter take(struct pg_rows *rows, int64_t dead_id)
         .topic = pg_get_span(rows, 0, TOPIC),
         .payload = pg_get_span(rows, 0, PAYLOAD),
         .headers = pg_get_span(rows, 0, HEADERS),
-        .batch_priority =
-            pg_null(rows, 0, BATCH_PRIORITY) ? -1 : (int)pg_get_int(rows, 0, BATCH_PRIORITY),
+        .lane = pg_null(rows, 0, LANE) ? -1 : (int)pg_get_int(rows, 0, LANE),
         .batch_cancelled = !pg_null(rows, 0, CANCELLED),
         .rows = rows,
     };

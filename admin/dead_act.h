@@ -22,7 +22,7 @@ struct letter {
     int state, class;
     struct span custom_id; /* absent allowed */
     struct span topic, payload, headers;
-    int batch_priority; /* -1: not said */
+    int lane; /* its code: where the job ended, else its batch's; -1: neither is a lane now */
     bool batch_cancelled;
     struct pg_rows *rows; /* owned */
 };

@@ -2,7 +2,7 @@
  * doctor.c - `inferq doctor`: looks at everything that a fleet stands on, and says of each finding
  * how to mend it.
  *
- * Happy path: Kafka is asked, then Postgres, then endpoints; each check judges what was heard; the
+ * Happy path: Postgres is asked, then Kafka, then endpoints; each check judges what was heard; the
  * report has a line a check, and the exit status says whether anything is wrong. Nothing is
  * changed anywhere.
  *
@@ -19,12 +19,13 @@
 
 #include "admin/doctor_ask.h"
 #include "admin/jsonw.h"
+#include "admin/lanes.h"
 #include "admin/out.h"
 #include "common/clock.h"
 #include "common/codes.h"
 
 enum {
-    TOPICS = PRIORITY_COUNT + 1,
+    TOPICS_MAX = LANE_SET_MAX + 1,
     TOPIC_NAME_BYTES = 256,
     PING_MS = 10000,
     LOOK_MS = 20000,
@@ -59,17 +60,21 @@ static void nothing_is_produced(void *arg, void *opaque, enum rc rc, const char 
 /* The lanes in their order, then the dead letters: what doctor_kafka.c expects. */
 static enum rc look_at_topics(struct exam *x, struct kafka_producer *producer, struct err *err)
 {
-    char names[TOPICS][TOPIC_NAME_BYTES];
-    const char *list[TOPICS];
-    for (int i = 0; i < TOPICS; i++) {
-        if (i < PRIORITY_COUNT)
+    char names[TOPICS_MAX][TOPIC_NAME_BYTES];
+    const char *list[TOPICS_MAX];
+    struct lane_set lanes;
+    lane_set_default(&lanes);
+    if (x->postgres)
+        (void)lanes_read_or_default(x->ctx, &lanes);
+    for (int i = 0; i <= lanes.count; i++) {
+        if (i < lanes.count)
             (void)snprintf(names[i], sizeof names[i], "%s.jobs.%s", x->facts.prefix,
-                           priority_name(i));
+                           lanes.lanes[i].name);
         else
             (void)snprintf(names[i], sizeof names[i], "%s.dead", x->facts.prefix);
         list[i] = names[i];
     }
-    return kafka_look(producer, list, TOPICS, x->facts.group, LOOK_MS, &x->kafka, err);
+    return kafka_look(producer, list, lanes.count + 1, x->facts.group, LOOK_MS, &x->kafka, err);
 }
 
 static void ask_kafka(struct exam *x)
@@ -248,8 +253,8 @@ static void examine(struct exam *x, const struct doctor_check *check)
 static void examine_all(struct exam *x)
 {
     read_file(x);
+    ask_postgres(x); /* first: it knows the lanes */
     ask_kafka(x);
-    ask_postgres(x);
     ask_endpoints(x);
     for (int i = 0; doctor_checks(i); i++)
         for (const struct doctor_check *check = doctor_checks(i); check->id; check++)

@@ -94,7 +94,7 @@ static enum rc park(struct requeue *q, const struct letter *l, const struct job_
     pg_add_uuid(p, &msg->job_id);
     pg_add_uuid(p, &msg->batch_id);
     pg_add_time_ms(p, msg->deadline_ms);
-    pg_add_int(p, PG_INT2, requeue_priority(l->topic, msg->priority, l->batch_priority));
+    pg_add_int(p, PG_INT2, requeue_lane(l->lane, msg->priority));
     pg_add_bytea(p, buf_span(&q->message));
     pg_add_bytea(p, new_headers(q, l->headers, &headers));
     rc = ctx_exec(

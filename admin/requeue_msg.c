@@ -117,15 +117,9 @@ enum rc requeue_msg(struct span payload, const struct jobid *job_id,
     return RC_OK;
 }
 
-int requeue_priority(struct span topic, int msg_priority, int batch_priority)
+int requeue_lane(int lane, int msg_priority)
 {
-    for (int i = 0; topic.p && i < PRIORITY_COUNT; i++) {
-        struct span name = span_of(priority_name(i));
-        if (topic.n > name.n && topic.p[topic.n - name.n - 1] == '.' &&
-            span_eq((struct span){topic.p + topic.n - name.n, name.n}, name))
-            return i;
-    }
-    if (msg_priority >= 0)
-        return msg_priority;
-    return batch_priority >= 0 ? batch_priority : PRIORITY_NORMAL;
+    if (lane >= 0)
+        return lane;
+    return msg_priority >= 0 ? msg_priority : PRIORITY_NORMAL;
 }

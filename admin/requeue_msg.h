@@ -29,8 +29,8 @@ enum rc requeue_msg(struct span payload, const struct jobid *job_id,
                     const struct requeue_change *change, int64_t now_ms, struct buf *out,
                     struct job_msg *ret_msg, struct err *err) MUST_CHECK;
 
-/* The priority of the lane: the topic's last part wins over the message's, then the batch's (-1:
- * not said), then normal. */
-int requeue_priority(struct span topic, int msg_priority, int batch_priority);
+/* The code of the lane that it goes to: its own (-1: that is no lane any more), then what its
+ * message says, then normal. */
+int requeue_lane(int lane, int msg_priority);
 
 #endif

@@ -49,7 +49,7 @@ const struct field fields_table[] = {
     {"app", "r.app", FIELD_TEXT, NULL, false},
     {"task", "r.task", FIELD_TEXT, NULL, false},
     {"team", "r.team", FIELD_TEXT, NULL, false},
-    {"priority", "r.priority", FIELD_CODE, priority_name, false},
+    {"priority", "lane_name(r.priority)", FIELD_TEXT, NULL, false},
     {"url", "r.url", FIELD_TEXT, NULL, false},
     {"queue_us", "r.queue_us", FIELD_INT, NULL, false},
     {"throttle_us", "r.throttle_us", FIELD_INT, NULL, false},

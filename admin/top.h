@@ -9,11 +9,12 @@
 
 #include "common/buf.h"
 #include "common/err.h"
+#include "common/lane_set.h"
 
 struct ctx;
 
 enum {
-    TOP_LANES = 3,
+    TOP_LANES = LANE_SET_MAX,
     TOP_ENDPOINTS = 100,
     TOP_WORKERS = 200,
     TOP_BATCHES = 50,
@@ -24,6 +25,8 @@ enum {
 };
 
 struct top_lane {
+    int code;
+    char name[LANE_NAME_BYTES];
     int64_t lag;          /* records of the lane's topic that are not done; -1: not known */
     int64_t waiting, due; /* parked; of them what could run now; up to TOP_COUNT_MAX per endpoint */
     int64_t ended;        /* jobs, within the window */
@@ -64,6 +67,7 @@ struct top_facts {
     bool held;                /* the view stands still on purpose */
 
     struct top_lane lanes[TOP_LANES];
+    int lane_count;
     struct top_class classes[TOP_CLASSES];
     int class_count;
     struct top_endpoint endpoints[TOP_ENDPOINTS];

@@ -25,6 +25,9 @@ static const char calls_sql[] =
     "FROM call c WHERE c.claimed_at > " CALLS_LIVE_SINCE " "
     "GROUP BY GROUPING SETS ((c.worker_id), (c.endpoint_id, c.class))";
 
+static const char lanes_sql[] =
+    "SELECT code, name FROM lane WHERE removed_at IS NULL ORDER BY code LIMIT $1";
+
 /* $1 window */
 static const char results_sql[] =
     "SELECT r.priority, r.batch_id, count(*), grouping(r.priority) FROM result r "
@@ -102,6 +105,14 @@ static void copy(const struct pg_rows *rows, int row, int col, char *out, size_t
     if (n)
         memcpy(out, text.p, n);
     out[n] = '\0';
+}
+
+static struct top_lane *lane_of(struct look *look, int64_t code)
+{
+    for (int i = 0; i < look->facts->lane_count; i++)
+        if (look->facts->lanes[i].code == code)
+            return &look->facts->lanes[i];
+    return NULL;
 }
 
 static struct top_endpoint *endpoint_of(struct look *look, int64_t id)
@@ -198,15 +209,25 @@ static void take_calls(struct look *look, const struct pg_rows *rows)
     }
 }
 
+static void take_lanes(struct look *look, const struct pg_rows *rows)
+{
+    look->facts->lane_count = pg_row_count(rows);
+    for (int i = 0; i < pg_row_count(rows); i++) {
+        struct top_lane *lane = &look->facts->lanes[i];
+        lane->code = (int)pg_get_int(rows, i, 0);
+        copy(rows, i, 1, lane->name, sizeof lane->name);
+    }
+}
+
 static void take_results(struct look *look, const struct pg_rows *rows)
 {
     for (int i = 0; i < pg_row_count(rows); i++) {
         int64_t n = pg_get_int(rows, i, 2);
         if (pg_get_int(rows, i, 3) == 0) {
-            int64_t priority = pg_get_int(rows, i, 0);
+            struct top_lane *lane = lane_of(look, pg_get_int(rows, i, 0));
             look->facts->ended += n;
-            if (priority >= 0 && priority < TOP_LANES)
-                look->facts->lanes[priority].ended += n;
+            if (lane)
+                lane->ended += n;
             continue;
         }
         struct jobid id = pg_get_uuid(rows, i, 1);
@@ -219,15 +240,16 @@ static void take_results(struct look *look, const struct pg_rows *rows)
 static void take_parked(struct look *look, const struct pg_rows *rows)
 {
     for (int i = 0; i < pg_row_count(rows); i++) {
-        int64_t priority = pg_get_int(rows, i, 1), waiting = pg_get_int(rows, i, 2);
+        struct top_lane *lane = lane_of(look, pg_get_int(rows, i, 1));
+        int64_t waiting = pg_get_int(rows, i, 2);
         struct top_endpoint *e = endpoint_of(look, pg_get_int(rows, i, 0));
         if (e)
             e->waiting += waiting;
-        if (priority < 0 || priority >= TOP_LANES)
+        if (!lane)
             continue;
-        look->facts->lanes[priority].waiting += waiting;
+        lane->waiting += waiting;
         if (!pg_get_bool(rows, i, 4)) /* an operator's pause: however due, they cannot run */
-            look->facts->lanes[priority].due += pg_get_int(rows, i, 3);
+            lane->due += pg_get_int(rows, i, 3);
     }
 }
 
@@ -238,9 +260,10 @@ enum rc top_look(struct ctx *ctx, struct top_facts *ret, struct err *err)
         int64_t number;
         take_rows take;
     } questions[] = {
-        {endpoints_sql, TOP_ENDPOINTS, take_endpoints}, {workers_sql, TOP_WORKERS, take_workers},
-        {batches_sql, TOP_BATCHES, take_batches},       {calls_sql, TOP_WINDOW_S, take_calls},
-        {results_sql, TOP_WINDOW_S, take_results},      {parked_sql, TOP_COUNT_MAX, take_parked},
+        {lanes_sql, TOP_LANES, take_lanes},       {endpoints_sql, TOP_ENDPOINTS, take_endpoints},
+        {workers_sql, TOP_WORKERS, take_workers}, {batches_sql, TOP_BATCHES, take_batches},
+        {calls_sql, TOP_WINDOW_S, take_calls},    {results_sql, TOP_WINDOW_S, take_results},
+        {parked_sql, TOP_COUNT_MAX, take_parked},
     };
     struct top_facts facts = {.at_ms = clock_wall_ms()};
     struct look look = {.ctx = ctx, .facts = &facts, .err = err};

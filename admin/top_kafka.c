@@ -20,8 +20,9 @@ struct top_kafka {
     struct ctx *ctx;
     struct kafka_producer *producer;
     const char *group;
-    char names[TOP_LANES][NAME_BYTES];
+    const char *prefix;
     int64_t asked_us; /* 0: never */
+    int lane_count;   /* then */
     int64_t lag[TOP_LANES];
 };
 
@@ -35,18 +36,13 @@ static void nothing_is_produced(void *arg, void *opaque, enum rc rc, const char 
 
 struct top_kafka *top_kafka_new(struct ctx *ctx)
 {
-    static const char *const lanes[TOP_LANES] = {"high", "normal", "low"};
     struct err err = {0};
     struct top_kafka *k = calloc(1, sizeof *k);
     if (!k)
         return NULL;
     k->ctx = ctx;
     k->group = config_text(ctx->config, "group");
-    for (int i = 0; i < TOP_LANES; i++) {
-        k->lag[i] = -1;
-        (void)snprintf(k->names[i], NAME_BYTES, "%s.jobs.%s", config_text(ctx->config, "prefix"),
-                       lanes[i]);
-    }
+    k->prefix = config_text(ctx->config, "prefix");
     if (kafka_producer_new(ctx->config, "inferq-top", nothing_is_produced, NULL, &k->producer,
                            &err) == RC_OK)
         return k;
@@ -76,14 +72,21 @@ static int64_t lag_of(const struct kafka_topic_look *topic)
     return topic->partition_count ? lag : -1;
 }
 
-static void ask(struct top_kafka *k)
+static void ask(struct top_kafka *k, const struct top_facts *facts)
 {
-    const char *const names[TOP_LANES] = {k->names[0], k->names[1], k->names[2]};
+    char names[TOP_LANES][NAME_BYTES];
+    const char *list[TOP_LANES];
+    for (int i = 0; i < facts->lane_count; i++) {
+        (void)snprintf(names[i], NAME_BYTES, "%s.jobs.%s", k->prefix, facts->lanes[i].name);
+        list[i] = names[i];
+    }
     struct kafka_look *look = NULL;
     struct err err = {0};
-    enum rc rc = kafka_look(k->producer, names, TOP_LANES, k->group, TIMEOUT_MS, &look, &err);
+    enum rc rc =
+        kafka_look(k->producer, list, facts->lane_count, k->group, TIMEOUT_MS, &look, &err);
     bool known = rc == RC_OK && look->offsets.how == KAFKA_ANSWERED;
-    for (int i = 0; i < TOP_LANES; i++)
+    k->lane_count = facts->lane_count;
+    for (int i = 0; i < facts->lane_count; i++)
         k->lag[i] = known ? lag_of(&look->topics[i]) : -1;
     kafka_look_free(look);
 }
@@ -91,10 +94,11 @@ static void ask(struct top_kafka *k)
 void top_kafka_look(struct top_kafka *k, struct top_facts *facts)
 {
     int64_t now_us = clock_mono_us();
-    if (k && (!k->asked_us || now_us - k->asked_us >= EVERY_US)) {
-        ask(k);
+    if (k &&
+        (!k->asked_us || now_us - k->asked_us >= EVERY_US || k->lane_count != facts->lane_count)) {
+        ask(k, facts);
         k->asked_us = clock_mono_us();
     }
-    for (int i = 0; i < TOP_LANES; i++)
+    for (int i = 0; i < facts->lane_count; i++)
         facts->lanes[i].lag = k ? k->lag[i] : -1;
 }

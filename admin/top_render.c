@@ -16,9 +16,7 @@
 #include "common/clock.h"
 #include "common/codes.h"
 
-enum { LINE_BYTES = 512, LISTS = 3, BAR = 16, FIXED_LINES = 10 /* beside the lists */ };
-
-static const char *const lane_names[TOP_LANES] = {"high", "normal", "low"};
+enum { LINE_BYTES = 512, LISTS = 3, BAR = 16, FIXED_LINES = 7 /* beside lanes and lists */ };
 
 struct page {
     struct buf *out;
@@ -73,12 +71,17 @@ static void head(struct page *p, const struct top_facts *f)
 static void lanes(struct page *p, const struct top_facts *f)
 {
     char lag[FMT_BYTES], waiting[FMT_BYTES], due[FMT_BYTES];
-    line(p, "%-8s %10s %10s %10s %10s", "LANE", "LAG", "JOBS/S", "PARKED", "DUE");
-    for (int i = 0; i < TOP_LANES; i++) {
+    int wide = 8;
+    for (int i = 0; i < f->lane_count; i++) {
+        int n = (int)strlen(f->lanes[i].name);
+        wide = n > wide ? n : wide;
+    }
+    line(p, "%-*s %10s %10s %10s %10s", wide, "LANE", "LAG", "JOBS/S", "PARKED", "DUE");
+    for (int i = 0; i < f->lane_count; i++) {
         (void)snprintf(lag, sizeof lag, "%" PRId64, f->lanes[i].lag);
-        line(p, "%-8s %10s %10.1f %10s %10s", lane_names[i], f->lanes[i].lag < 0 ? "-" : lag,
-             rate(f->lanes[i].ended), counted(f->lanes[i].waiting, waiting),
-             counted(f->lanes[i].due, due));
+        line(p, "%-*s %10s %10.1f %10s %10s", wide, f->lanes[i].name,
+             f->lanes[i].lag < 0 ? "-" : lag, rate(f->lanes[i].ended),
+             counted(f->lanes[i].waiting, waiting), counted(f->lanes[i].due, due));
     }
     line(p, "%s", "");
 }
@@ -167,12 +170,12 @@ static void batches(struct page *p, const struct top_facts *f, int shown)
 
 /* How many of each list are shown: the longest gives up one after the other until all fit, and one
  * line more for "and N more" where some are left out. */
-static void cut(int height, const int *counts, int *shown)
+static void cut(int height, int lane_count, const int *counts, int *shown)
 {
     for (int i = 0; i < LISTS; i++)
         shown[i] = counts[i];
     for (;;) {
-        int lines = FIXED_LINES + LISTS - 1, longest = 0;
+        int lines = FIXED_LINES + lane_count + LISTS - 1, longest = 0;
         for (int i = 0; i < LISTS; i++) {
             lines += 1 + shown[i] + (shown[i] < counts[i]);
             longest = shown[i] > shown[longest] ? i : longest;
@@ -188,8 +191,8 @@ enum rc top_render(const struct top_facts *facts, int width, int height, struct 
 {
     struct page page = {.out = out, .width = width, .left = height > 0 ? height : -1};
     int shown[LISTS];
-    cut(height, (int[LISTS]){facts->endpoint_count, facts->worker_count, facts->batch_count},
-        shown);
+    cut(height, facts->lane_count,
+        (int[LISTS]){facts->endpoint_count, facts->worker_count, facts->batch_count}, shown);
     head(&page, facts);
     lanes(&page, facts);
     classes(&page, facts);

@@ -6,7 +6,8 @@
  * program reads by key. Failure: RC_REJECT with the place (FILE:LINE, the variable, the flag) and
  * what would be right, from the first bad value on; nothing has connected to anything yet.
  *
- * config_value.c knows the types and what they look like; config_show.c prints.
+ * config_value.c knows the types and what they look like; config_named.c the keys with a name in
+ * them; config_show.c prints.
  */
 #include "common/config.h"
 
@@ -22,7 +23,7 @@ extern char **environ;
 
 static const char kafka_prefix[] = "kafka.";
 static const char env_prefix[] = "INFERQ_";
-enum { ENV_NAME_BYTES = 128 };
+enum { ENV_NAME_BYTES = CONFIG_ENV_BYTES };
 
 /* Where a value comes from, while it is being read. */
 struct source {
@@ -59,6 +60,8 @@ static void assert_sound(const struct config *c, size_t i)
     assert(find_key(c, c->keys[i].name) == (int)i);
     assert(c->keys[i].type != CONFIG_CHOICE || c->keys[i].choices);
     assert(!c->keys[i].secret || c->keys[i].type == CONFIG_TEXT);
+    assert(!config_is_pattern(&c->keys[i]) ||
+           (c->keys[i].reloadable && !c->keys[i].secret && c->keys[i].deflt));
     (void)c, (void)i;
 }
 
@@ -103,6 +106,7 @@ void config_free(struct config *c)
         value_done(&c->kafka[i].value);
     }
     free(c->kafka);
+    config_named_free(c);
     free(c->values);
     free(c);
 }
@@ -180,15 +184,20 @@ static enum rc unknown_key(const struct config *c, const char *key, struct err *
 static enum rc set_value(struct config *c, const struct source *from, const char *key,
                          const char *text, struct err *err)
 {
+    struct span name;
     int i = find_key(c, key);
     if (i < 0 && strncmp(key, kafka_prefix, sizeof kafka_prefix - 1) == 0)
         return set_kafka(c, from, key + sizeof kafka_prefix - 1, text, err);
-    if (i < 0)
+    bool named = i < 0 && (i = config_pattern_of(c->keys, key, &name)) >= 0;
+    if (i < 0 || (!named && config_is_pattern(&c->keys[i])))
         return unknown_key(c, key, err);
     int64_t num = 0;
+    struct config_named *slot = NULL;
     enum rc rc = config_value_parse(&c->keys[i], text, &num, err);
+    if (rc == RC_OK && named)
+        rc = config_named_slot(c, (size_t)i, key, &slot, err);
     if (rc == RC_OK)
-        rc = take_value(&c->values[i], from, text, num, err);
+        rc = take_value(slot ? &slot->value : &c->values[i], from, text, num, err);
     return rc == RC_OK ? rc : err_prefix(err, rc, "%s", key);
 }
 
@@ -330,6 +339,8 @@ static bool is_known_env(const struct config *c, const char *entry, size_t name_
 {
     char name[ENV_NAME_BYTES];
     for (size_t i = 0; i < c->key_count; i++) {
+        if (config_is_pattern(&c->keys[i]))
+            continue;
         env_name(c->keys[i].name, name);
         if (strlen(name) == name_n && memcmp(name, entry, name_n) == 0)
             return true;
@@ -362,6 +373,21 @@ static enum rc load_env_kafka(struct config *c, const char *entry, struct err *e
     return rc == RC_OK ? rc : err_prefix(err, rc, "environment variable %.*s", (int)name_n, entry);
 }
 
+/* "INFERQ_LANE_NIGHTLY_WEIGHT=..." -> lane.nightly.weight */
+static enum rc load_env_named(struct config *c, const char *entry, struct err *err)
+{
+    char key[ENV_NAME_BYTES];
+    const char *equals = strchr(entry, '=');
+    if (!equals || equals[1] == '\0' || strncmp(entry, env_prefix, sizeof env_prefix - 1) != 0)
+        return RC_OK;
+    struct span name = {entry, (size_t)(equals - entry)};
+    if (is_known_env(c, entry, name.n) || !config_pattern_env(c->keys, name, key))
+        return RC_OK;
+    const struct source from = {.rank = CONFIG_FROM_ENV, .origin = "environment"};
+    enum rc rc = set_copy(c, &from, key, equals + 1, err);
+    return rc == RC_OK ? rc : err_prefix(err, rc, "environment variable %.*s", (int)name.n, entry);
+}
+
 enum rc config_load_env(struct config *c, struct err *err)
 {
     const char *servers = getenv("KAFKA_BOOTSTRAP_SERVERS");
@@ -372,12 +398,14 @@ enum rc config_load_env(struct config *c, struct err *err)
             return err_prefix(err, rc, "environment variable KAFKA_BOOTSTRAP_SERVERS");
     }
     for (size_t i = 0; i < c->key_count; i++) {
-        enum rc rc = load_env_key(c, c->keys[i].name, err);
+        enum rc rc = config_is_pattern(&c->keys[i]) ? RC_OK : load_env_key(c, c->keys[i].name, err);
         if (rc != RC_OK)
             return rc;
     }
     for (char **entry = environ; entry && *entry; entry++) {
         enum rc rc = load_env_kafka(c, *entry, err);
+        if (rc == RC_OK)
+            rc = load_env_named(c, *entry, err);
         if (rc != RC_OK)
             return rc;
     }
@@ -410,10 +438,14 @@ enum rc config_check(const struct config *c, struct err *err)
 
 static const struct config_value *value_of(const struct config *c, const char *key, int *ret_index)
 {
+    struct span name;
     int i = find_key(c, key);
+    const struct config_named *named = i < 0 ? config_named_find(c, key) : NULL;
+    if (i < 0)
+        i = config_pattern_of(c->keys, key, &name);
     assert(i >= 0);
     *ret_index = i;
-    return &c->values[i];
+    return named ? &named->value : &c->values[i];
 }
 
 int64_t config_int(const struct config *c, const char *key)
@@ -457,14 +489,22 @@ static bool same_value(const struct config_value *a, const struct config_value *
     return strcmp(a->text, b->text) == 0;
 }
 
+bool config_value_same(enum config_type type, const struct config_value *a,
+                       const struct config_value *b)
+{
+    if (type != CONFIG_TEXT) /* "1m" is "60s" */
+        return a->num == b->num;
+    return same_value(a, b);
+}
+
 bool config_same(const struct config *a, const struct config *b, const char *key)
 {
     int i;
     assert(a->keys == b->keys);
-    const struct config_value *value = value_of(a, key, &i);
-    if (a->keys[i].type != CONFIG_TEXT) /* "1m" is "60s" */
-        return value->num == b->values[i].num;
-    return same_value(value, &b->values[i]);
+    const struct config_value *value = value_of(a, key, &i), *other = value_of(b, key, &i);
+    if (strcmp(a->keys[i].name, key) == 0 && config_is_pattern(&a->keys[i]))
+        return config_named_same(a, b, (size_t)i);
+    return config_value_same(a->keys[i].type, value, other);
 }
 
 static const struct config_value *kafka_value(const struct config *c, const char *name)
@@ -497,4 +537,10 @@ void config_take_reloadable(struct config *c, struct config *from)
         c->values[i] = from->values[i];
         from->values[i] = held;
     }
+    struct config_named *named = c->named; /* all of them are reloadable */
+    size_t named_count = c->named_count;
+    c->named = from->named;
+    c->named_count = from->named_count;
+    from->named = named;
+    from->named_count = named_count;
 }

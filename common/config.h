@@ -16,6 +16,7 @@
 #include <stdio.h>
 
 #include "common/err.h"
+#include "common/span.h"
 
 enum config_type {
     CONFIG_TEXT,     /* ret: char *, owned by the config; range: length */
@@ -27,7 +28,9 @@ enum config_type {
 };
 
 struct config_key {
-    const char *name; /* "endpoint.max_in_flight": lower case, dots */
+    const char *name; /* "endpoint.max_in_flight": lower case, dots. A part in capitals stands for
+                         any name ("lane.NAME.weight"): such a key is reloadable and not secret, and
+                         its default holds for every name that was given no value */
     enum config_type type;
     const char *deflt;   /* as text; NULL: required; "": absent allowed (TEXT) */
     int64_t min, max;    /* inclusive, in the unit of the value; both 0: no range */
@@ -47,7 +50,13 @@ struct config;
  * The source decides which value stands, not the order of the calls: flag over environment over
  * file over default; of two of the same source the later. */
 
-enum { CONFIG_TEXT_MAX_BYTES = 4096, CONFIG_FILE_MAX_BYTES = 1 << 20, CONFIG_KAFKA_MAX = 256 };
+enum {
+    CONFIG_TEXT_MAX_BYTES = 4096,
+    CONFIG_FILE_MAX_BYTES = 1 << 20,
+    CONFIG_KAFKA_MAX = 256,
+    CONFIG_NAMED_MAX = 256, /* values of keys with a name in them */
+    CONFIG_NAME_MAX = 32, /* bytes of such a name: lower-case letters, digits, dashes in between */
+};
 
 /* `keys` is borrowed and ends with a row whose name is NULL; it must be sound (names unique,
  * defaults valid: asserted). returns owned; NULL: no memory */
@@ -56,10 +65,10 @@ void config_free(struct config *c);
 
 /* RC_REJECT: "FILE:LINE: what, and how to mend it". An absent file is an error too. */
 enum rc config_load_file(struct config *c, const char *path, struct err *err) MUST_CHECK;
-/* Reads every known key from the environment, and INFERQ_KAFKA_* as kafka.* (underscores become
- * dots). KAFKA_BOOTSTRAP_SERVERS stands for kafka.bootstrap.servers, below all INFERQ_ names. An
- * empty variable is one that is not set. Programs share an environment, so a stranger's INFERQ_
- * name is passed over. */
+/* Reads every known key from the environment, INFERQ_KAFKA_* as kafka.* (underscores become dots),
+ * and INFERQ_LANE_NIGHTLY_RUN_WEIGHT as lane.nightly-run.weight. KAFKA_BOOTSTRAP_SERVERS stands for
+ * kafka.bootstrap.servers, below all INFERQ_ names. An empty variable is one that is not set.
+ * Programs share an environment, so a stranger's INFERQ_ name is passed over. */
 enum rc config_load_env(struct config *c, struct err *err) MUST_CHECK;
 /* One setting from the command line ("key", "value"). */
 enum rc config_set(struct config *c, const char *key, const char *value,
@@ -80,7 +89,13 @@ const char *config_origin(const struct config *c, const char *key);
 bool config_kafka_entry(const struct config *c, size_t i, const char **ret_name,
                         const char **ret_value);
 
-/* Whether both have the same value for it, wherever that comes from; both of the same table. */
+/* Walks the keys with a name in them that were set ("lane.nightly.weight", its name "nightly"), in
+ * the order they came in; false past the end. */
+bool config_named_entry(const struct config *c, size_t i, const char **ret_key,
+                        struct span *ret_name);
+
+/* Whether both have the same value for it (of "lane.NAME.weight": for every name), wherever that
+ * comes from; both of the same table. */
 bool config_same(const struct config *a, const struct config *b, const char *key);
 /* The same of all kafka.* keys together. */
 bool config_same_kafka(const struct config *a, const struct config *b);

@@ -1,5 +1,6 @@
 /*
- * config_impl.h - what config.c, config_value.c and config_show.c share; nobody else includes it.
+ * config_impl.h - what config.c, config_named.c, config_value.c and config_show.c share; nobody
+ * else includes it.
  */
 #ifndef INFERQ_COMMON_CONFIG_IMPL_H
 #define INFERQ_COMMON_CONFIG_IMPL_H
@@ -27,14 +28,42 @@ struct config_kafka {
     struct config_value value;
 };
 
+/* The value of "lane.nightly.weight", of the key "lane.NAME.weight". */
+struct config_named {
+    size_t of; /* which key */
+    char *key; /* owned */
+    struct config_value value;
+};
+
 struct config {
     const struct config_key *keys; /* borrowed */
     size_t key_count;
     struct config_value *values; /* one per key */
     struct config_kafka *kafka;
     size_t kafka_count;
+    struct config_named *named;
+    size_t named_count;
     int loads;
 };
+
+enum { CONFIG_ENV_BYTES = 128 }; /* the longest INFERQ_ name */
+
+bool config_is_pattern(const struct config_key *key);
+/* The key whose name has a part in capitals where `key` has a name; -1: none. */
+int config_pattern_of(const struct config_key *keys, const char *key, struct span *ret_name);
+/* "INFERQ_LANE_NIGHTLY_WEIGHT" -> "lane.nightly.weight"; false: no key of a pattern. */
+bool config_pattern_env(const struct config_key *keys, struct span env,
+                        char ret_key[CONFIG_ENV_BYTES]);
+/* What was set for this very key; NULL: nothing. */
+struct config_named *config_named_find(const struct config *c, const char *key);
+/* The same, added with the default's value if need be. RC_REJECT: there are too many. */
+enum rc config_named_slot(struct config *c, size_t of, const char *key,
+                          struct config_named **ret_slot, struct err *err) MUST_CHECK;
+void config_named_free(struct config *c);
+bool config_value_same(enum config_type type, const struct config_value *a,
+                       const struct config_value *b);
+/* For every name that either has a value for. */
+bool config_named_same(const struct config *a, const struct config *b, size_t of);
 
 /* Reads `text` as the key's type and holds it against its range. RC_REJECT: says what is wrong and
  * what would be right, without the key's name and without a secret's text. */

@@ -31,12 +31,23 @@ static bool hides_kafka(const char *name, const char *value)
     return false;
 }
 
+/* What was set of "lane.NAME.weight"; its default is no line that would load. */
+static void print_named(const struct config *c, size_t of, FILE *out)
+{
+    for (size_t i = 0; i < c->named_count; i++)
+        if (c->named[i].of == of)
+            print_line(out, "", c->named[i].key, c->named[i].value.text, c->named[i].value.origin,
+                       false);
+}
+
 void config_print(const struct config *c, FILE *out)
 {
     for (size_t i = 0; i < c->key_count; i++) {
         const struct config_key *k = &c->keys[i];
         const struct config_value *v = &c->values[i];
-        if (!v->text)
+        if (config_is_pattern(k))
+            print_named(c, i, out);
+        else if (!v->text)
             fprintf(out, "# %s: required, not set\n", k->name);
         else
             print_line(out, "", k->name, v->text, v->origin, k->secret && *v->text);

@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/lane_set.h"
+
 static enum rc explain(struct pgc *conn, enum rc rc, struct err *err)
 {
     const char *state = pgc_sqlstate(conn);
@@ -59,11 +61,18 @@ static void read_row(const struct pg_rows *rows, struct batch_row *row)
         .total = pg_null(rows, 0, 3) ? -1 : pg_get_int(rows, 0, 3),
         .sealed_ms = pg_get_time_ms(rows, 0, 4),
         .cancelled = !pg_null(rows, 0, 5),
+        .lane = pg_null(rows, 0, 7) ? -1 : (int)pg_get_int(rows, 0, 7),
     };
     if (digest.p && digest.n == HASH_BYTES) {
         row->has_digest = true;
         memcpy(row->digest, digest.p, HASH_BYTES);
     }
+}
+
+enum rc batch_db_lanes(struct pgc *conn, struct lane_set *ret_lanes, struct err *err)
+{
+    enum rc rc = lane_set_read(conn, ret_lanes, err);
+    return rc == RC_OK ? rc : explain(conn, rc, err);
 }
 
 enum rc batch_db_find(struct pgc *conn, struct span app, struct span name, bool *ret_found,
@@ -77,7 +86,8 @@ enum rc batch_db_find(struct pgc *conn, struct span app, struct span name, bool 
     }
     enum rc rc = run(conn,
                      "SELECT batch_id, created_ms, deadline_at, total, sealed_at, "
-                     "cancel_requested_at, input_sha256 FROM batch WHERE app = $1 AND name = $2",
+                     "cancel_requested_at, input_sha256, priority FROM batch "
+                     "WHERE app = $1 AND name = $2",
                      params, &rows, err);
     if (rc == RC_OK) {
         *ret_found = pg_row_count(rows) == 1;
@@ -101,7 +111,7 @@ enum rc batch_db_register(struct pgc *conn, const struct batch_want *want, int64
         pg_add_text(params, want->name);
         pg_add_text(params, want->task);
         pg_add_text(params, want->team);
-        pg_add_int(params, PG_INT2, want->priority);
+        pg_add_int(params, PG_INT2, want->lane);
         pg_add_int(params, PG_INT8, now_ms);
         pg_add_time_ms(params, want->deadline_ms);
         pg_add_bytea(params, want->digest ? (struct span){(const char *)want->digest, HASH_BYTES}

@@ -23,6 +23,7 @@ struct batch_row {
     int64_t deadline_ms; /* 0: none */
     int64_t total;       /* -1: not sealed */
     int64_t sealed_ms;   /* 0: not sealed */
+    int lane;            /* its code; -1: not said */
     bool cancelled;
     bool has_digest;
     uint8_t digest[HASH_BYTES];
@@ -30,9 +31,9 @@ struct batch_row {
 
 struct batch_want {
     struct span app, name, task, team; /* task and team may be absent */
-    int priority;
-    int64_t deadline_ms;   /* 0: none */
-    const uint8_t *digest; /* NULL: not known yet */
+    int lane;                          /* its code */
+    int64_t deadline_ms;               /* 0: none */
+    const uint8_t *digest;             /* NULL: not known yet */
 };
 
 struct batch_counts {
@@ -45,6 +46,10 @@ struct batch_counts {
 /* Postgres's clock, and the creation time of the oldest ids that it still can hold. */
 enum rc batch_db_clock(struct pgc *conn, int64_t *ret_now_ms, int64_t *ret_oldest_ms,
                        struct err *err) MUST_CHECK;
+
+/* The lanes that there are. */
+struct lane_set;
+enum rc batch_db_lanes(struct pgc *conn, struct lane_set *ret_lanes, struct err *err) MUST_CHECK;
 
 /* The batch of that app and name; *ret_found false: there is none. */
 enum rc batch_db_find(struct pgc *conn, struct span app, struct span name, bool *ret_found,

@@ -23,6 +23,7 @@
 
 #include "common/catalogue.h"
 #include "common/clock.h"
+#include "common/lane_set.h"
 #include "common/pg.h"
 #include "producer/batch_db.h"
 #include "producer/pass.h"
@@ -48,6 +49,7 @@ struct submit {
     struct encoder encoder;
     struct pass pass; /* holds, and owns, the tools of a walk */
     struct pgc *conn;
+    int lane;             /* its code, once the lanes are known */
     struct batch_row row; /* the batch as it stands in Postgres, once it does */
     bool rewinds;         /* the input can be read twice */
     int signal;           /* what interrupted, 0: nothing */
@@ -323,9 +325,35 @@ static enum rc compare(const struct submit *s, const struct pass_result *result,
                    s->batch.p, s->row.total >= 0 ? "submitted" : "begun");
 }
 
+/* --lane; what was begun goes on in its lane, unless the command says otherwise; the rule that fits
+ * app and task; the priority's. RC_REJECT: there is no such lane. */
+static enum rc choose_lane(struct submit *s, const struct lane_set *lanes, bool begun,
+                           struct err *err)
+{
+    const struct submit_conf *conf = &s->conf;
+    const struct lane_entry *lane = NULL;
+    if (conf->lane.p) {
+        lane = lane_set_find(lanes, conf->lane);
+        if (!lane)
+            return err_prefix(err, lane_set_unknown(lanes, conf->lane, err), "--lane");
+    }
+    if (!lane && begun && !conf->args->priority)
+        lane = lane_set_code(lanes, s->row.lane);
+    if (!lane)
+        lane = lane_set_rule(lanes, conf->app, conf->task);
+    if (!lane)
+        lane = lane_set_code(lanes, conf->priority);
+    if (!lane) /* the table's own checks do not let it go */
+        return err_set(err, RC_REJECT, "the table inferq.lane lacks the lane of the priority");
+    s->lane = lane->code;
+    submit_conf_topic(&s->conf, lane->name);
+    return RC_OK;
+}
+
 static enum rc connect_servers(struct submit *s, bool *ret_found, struct err *err)
 {
     int64_t now_ms, oldest_ms;
+    struct lane_set lanes;
     const struct outbox_conf outbox_conf = {.config = s->conf.config,
                                             .key = &s->conf.key,
                                             .app = s->conf.app,
@@ -338,6 +366,10 @@ static enum rc connect_servers(struct submit *s, bool *ret_found, struct err *er
         rc = batch_db_find(s->conn, s->conf.app, s->batch, ret_found, &s->row, err);
     if (rc == RC_OK && *ret_found)
         rc = check_row(s, oldest_ms, err);
+    if (rc == RC_OK)
+        rc = batch_db_lanes(s->conn, &lanes, err);
+    if (rc == RC_OK)
+        rc = choose_lane(s, &lanes, *ret_found, err);
     if (rc == RC_OK && !(*ret_found && s->row.total >= 0))
         rc = outbox_new(&outbox_conf, &s->pass.outbox, err);
     return rc;
@@ -356,7 +388,7 @@ static enum rc register_batch(struct submit *s, const uint8_t *sum, struct err *
         .name = s->batch,
         .task = s->conf.task,
         .team = s->conf.team,
-        .priority = s->conf.priority,
+        .lane = s->lane,
         .deadline_ms = deadline_ms,
         .digest = sum,
     };
@@ -510,7 +542,7 @@ struct prices {
     struct catalogue *catalogue; /* NULL: Postgres is asked */
     struct submit *s;
     struct err why; /* Postgres could not be asked */
-    bool tried;
+    bool lanes_known;
 };
 
 static enum rc look_up_in_file(const struct prices *p, struct span model, bool *ret_found,
@@ -536,16 +568,27 @@ static enum rc look_up(void *arg, struct span model, bool *ret_found, struct bat
     struct prices *p = arg;
     if (p->catalogue)
         return look_up_in_file(p, model, ret_found, ret_model);
-    if (!p->tried && pgc_open(config_text(p->s->conf.config, "postgres"), "inferq-submit",
-                              &p->s->conn, &p->why) != RC_OK)
-        (void)err_prefix(&p->why, RC_RETRY, "no --catalogue FILE, and");
-    p->tried = true;
     if (!p->s->conn) {
         *err = p->why;
         return RC_RETRY;
     }
     return batch_db_model(p->s->conn, model, p->s->conf.app, p->s->conf.task, ret_found, ret_model,
                           err);
+}
+
+/* Postgres, where it can be asked, knows prices and lanes; a lane that it does not have is said. */
+static enum rc ask_lanes(struct prices *p, struct err *err)
+{
+    struct submit *s = p->s;
+    struct lane_set lanes;
+    struct err why;
+    if (p->catalogue)
+        return RC_OK;
+    if (pgc_open(config_text(s->conf.config, "postgres"), "inferq-submit", &s->conn, &p->why) !=
+        RC_OK)
+        return (void)err_prefix(&p->why, RC_RETRY, "no --catalogue FILE, and"), RC_OK;
+    p->lanes_known = batch_db_lanes(s->conn, &lanes, &why) == RC_OK;
+    return p->lanes_known ? choose_lane(s, &lanes, false, err) : RC_OK;
 }
 
 static enum rc dry_run(struct submit *s, int *ret_status, struct err *err)
@@ -560,10 +603,14 @@ static enum rc dry_run(struct submit *s, int *ret_status, struct err *err)
     if (file)
         rc = catalogue_load(file, &prices.catalogue, err);
     if (rc == RC_OK)
+        rc = ask_lanes(&prices, err);
+    if (rc == RC_OK)
         rc = check_pass(s, &result, err);
     if (rc == RC_OK) {
-        printf("batch: %.*s, app %.*s, topic %s\n", (int)s->batch.n, s->batch.p, (int)s->conf.app.n,
-               s->conf.app.p, s->conf.topic);
+        printf("batch: %.*s, app %.*s, topic %s%s\n", (int)s->batch.n, s->batch.p,
+               (int)s->conf.app.n, s->conf.app.p, s->conf.topic,
+               prices.lanes_known ? ""
+                                  : " (Postgres was not asked: a lane's rule may say otherwise)");
         if (result.left_out > 0)
             printf("left out: %" PRId64 " records\n", result.left_out);
         estimate_print(s->pass.estimate, look_up, &prices, stdout);

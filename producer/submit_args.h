@@ -15,7 +15,7 @@ enum { SUBMIT_SETTINGS_MAX = 64 };
 
 /* All texts are borrowed from argv; NULL: not given. */
 struct submit_args {
-    const char *app, *team, *task, *batch, *priority, *deadline;
+    const char *app, *team, *task, *batch, *priority, *lane, *deadline;
     const char *prompt, *prompt_file, *model, *max_output_tokens, *output, *url;
     const char *max_attempts, *max_cost, *context_version;
     const char *format, *include, *on_error, *catalogue, *config;

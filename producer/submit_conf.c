@@ -16,6 +16,7 @@
 #include "common/codes.h"
 #include "common/hash.h"
 #include "common/hex.h"
+#include "common/lane_set.h"
 #include "common/outspec.h"
 #include "common/price.h"
 #include "common/secret.h"
@@ -103,6 +104,13 @@ static enum rc read_kinds(struct submit_conf *conf, struct err *err)
     if (conf->priority < 0)
         return err_set(err, RC_REJECT, "--priority is high, normal or low, not '%.32s'",
                        args->priority);
+    const char *lane = args->lane ? args->lane : config_text(conf->config, "lane");
+    conf->lane = or_absent(lane);
+    if ((args->lane || conf->lane.p) && !lane_name_ok(conf->lane))
+        return err_set(err, RC_REJECT,
+                       "--lane '%.64s' is no name of a lane: lower-case letters, digits and '-', "
+                       "32 at most",
+                       lane);
     conf->skips = args->on_error && strcmp(args->on_error, "skip") == 0;
     if (args->on_error && !conf->skips && strcmp(args->on_error, "stop") != 0)
         return err_set(err, RC_REJECT, "--on-error is stop or skip, not '%.32s'", args->on_error);
@@ -250,6 +258,12 @@ static enum rc read_format(struct submit_conf *conf, struct err *err)
                    "--format is auto, documents, lines, jsonl or openai, not '%.32s'", name);
 }
 
+void submit_conf_topic(struct submit_conf *conf, const char *lane)
+{
+    snprintf(conf->topic, sizeof conf->topic, "%s.jobs.%s", config_text(conf->config, "prefix"),
+             lane);
+}
+
 /* Kafka's rule for names. */
 static enum rc read_topic(struct submit_conf *conf, struct err *err)
 {
@@ -258,7 +272,7 @@ static enum rc read_topic(struct submit_conf *conf, struct err *err)
         strspn(prefix, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
     if (prefix[good])
         return err_set(err, RC_REJECT, "prefix: only letters, digits, '.', '_' and '-'");
-    snprintf(conf->topic, sizeof conf->topic, "%s.jobs.%s", prefix, priority_name(conf->priority));
+    submit_conf_topic(conf, conf->lane.p ? conf->lane.p : priority_name(conf->priority));
     conf->record_bytes_max = (size_t)config_int(conf->config, "max_message_bytes");
     return RC_OK;
 }

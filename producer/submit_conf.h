@@ -18,7 +18,7 @@
 #include "producer/input.h"
 #include "producer/submit_args.h"
 
-enum { SUBMIT_TOPIC_BYTES = 128, PROMPT_VERSION_BYTES = 65 /* hex SHA-256 and NUL */ };
+enum { SUBMIT_TOPIC_BYTES = 160, PROMPT_VERSION_BYTES = 65 /* hex SHA-256 and NUL */ };
 
 struct submit_conf {
     const struct submit_args *args; /* borrowed */
@@ -26,6 +26,7 @@ struct submit_conf {
 
     struct span app, team, task; /* team and task may be absent */
     struct span batch;           /* absent: to be made from the inputs */
+    struct span lane;            /* absent: as the lanes' rules, then the priority say */
     int priority;
     struct span model, url, context_version; /* absent: not given; url always stands */
     int64_t max_output_tokens;               /* 0: not given */
@@ -41,8 +42,8 @@ struct submit_conf {
     uint32_t label_count;
 
     enum input_format format;
-    bool skips; /* --on-error skip */
-    char topic[SUBMIT_TOPIC_BYTES];
+    bool skips;                     /* --on-error skip */
+    char topic[SUBMIT_TOPIC_BYTES]; /* of the lane, or the priority, until a rule says otherwise */
     size_t record_bytes_max;
 
     bool has_key;
@@ -54,6 +55,9 @@ struct submit_conf {
 enum rc submit_conf_make(const struct submit_args *args, const struct config *config,
                          struct submit_conf *ret_conf, struct err *err) MUST_CHECK;
 void submit_conf_done(struct submit_conf *conf);
+
+/* The topic of this lane, from now on. */
+void submit_conf_topic(struct submit_conf *conf, const char *lane);
 
 /* A name for the batch that the same command always has: what the first input is called, and a
  * short hash of all inputs' absolute paths and of what is asked of them. RC_REJECT: standard input

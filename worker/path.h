@@ -45,7 +45,7 @@ struct path_edges {
     void (*park)(void *arg, struct job *job);  /* -> path_parked or path_park_refused; also while
                                                   it runs (job->parking), it then stays ours */
     void (*bury)(void *arg, struct job *job);  /* -> path_buried */
-    void (*pull)(void *arg, int32_t wait_key, int priority, int max_rows); /* -> path_pulled ... */
+    void (*pull)(void *arg, int32_t wait_key, int lane, int max_rows); /* -> path_pulled ... */
     /* How many rows wait in `parked` for this key, counted up to `most`? -> path_parked_count */
     void (*count_parked)(void *arg, int32_t wait_key, int64_t most);
     /* Do other apps' jobs stand in this lane's topic behind this one? -> path_others_wait, if so */
@@ -67,7 +67,7 @@ struct path_edges {
 };
 
 struct path_conf {
-    struct lane_conf lanes[LANES_MAX]; /* in the order of enum priority */
+    struct lane_conf lanes[LANES_MAX];
     int lane_count;
     const struct catalogue *catalogue;
     const struct sign_ring *ring; /* NULL: signatures are not checked */
@@ -112,8 +112,8 @@ void path_buried(struct path *p, struct job *job);
 /* One parked row, now taken by us; the path copies what it keeps. */
 struct parked_row;
 void path_pulled(struct path *p, const struct parked_row *row);
-/* So many rows of (wait_key, priority) are due: the path pulls what it has room for. */
-void path_due(struct path *p, int32_t wait_key, int priority, int64_t rows);
+/* So many rows of this key and lane are due: the path pulls what it has room for. */
+void path_due(struct path *p, int32_t wait_key, int lane, int64_t rows);
 /* A batch that is cancelled, or a job that is skipped. False: no memory; tell it again. */
 bool path_cancelled(struct path *p, const struct jobid *id);
 /* The records that an operator leaves out: they are not decoded, and become dead letters of their
@@ -164,7 +164,7 @@ struct parked_row {
     int32_t partition;
     int64_t offset, timestamp_ms;
     struct span payload, signature, traceparent;
-    int priority;
+    int lane;
 };
 
 #endif

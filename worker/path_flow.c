@@ -174,11 +174,6 @@ void path_record(struct path *p, const struct record *record)
         path_job_free(p, job); /* not ours any more: it comes again, here or elsewhere */
 }
 
-static int lane_of_topic(const struct path *p, int priority)
-{
-    return priority >= 0 && priority < p->conf.lane_count ? priority : p->conf.lane_count - 1;
-}
-
 void path_pulled(struct path *p, const struct parked_row *row)
 {
     struct job *job = make_job(p, row->payload, row->signature, row->traceparent);
@@ -186,7 +181,7 @@ void path_pulled(struct path *p, const struct parked_row *row)
         return; /* taken, and freed when this worker stops or is fenced */
     job->from_parked = true;
     job->msg.job_id = row->job_id; /* also of bytes that are no job: its letter replaces the row */
-    job->lane = lane_of_topic(p, row->priority);
+    job->lane = row->lane;
     job->partition = row->partition;
     job->offset = row->offset;
     job->timestamp_ms = row->timestamp_ms;
@@ -205,9 +200,8 @@ void path_pulled(struct path *p, const struct parked_row *row)
 
 /* `rows` of this key are due: pull what there is room for. An endpoint that this catalogue does not
  * know holds nobody back: routing decides anew. */
-void path_due(struct path *p, int32_t wait_key, int priority, int64_t rows)
+void path_due(struct path *p, int32_t wait_key, int lane, int64_t rows)
 {
-    int lane = lane_of_topic(p, priority);
     int64_t now = p->edges.mono_us(p->edges.arg);
     size_t half = (p->conf.lanes[lane].max_jobs + 1) / 2; /* a lane of one job pulls, too */
     size_t waiting = lanes_jobs(p->lanes, lane);
@@ -228,7 +222,7 @@ void path_due(struct path *p, int32_t wait_key, int priority, int64_t rows)
     room = room < PULL_MAX ? room : PULL_MAX;
     int max_rows = (int64_t)room < rows ? (int)room : (int)rows;
     if (max_rows > 0)
-        p->edges.pull(p->edges.arg, wait_key, priority, max_rows);
+        p->edges.pull(p->edges.arg, wait_key, lane, max_rows);
 }
 
 /* ---- answers of edges ------------------------------------------------------------------------ */

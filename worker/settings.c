@@ -5,6 +5,7 @@
 
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "common/job_msg.h"
 #include "worker/lanes.h"
@@ -14,9 +15,11 @@
 #define MIB (INT64_C(1) << 20)
 
 enum { KEY_BYTES = 64 };
+_Static_assert((int)LANES_MAX == (int)LANE_SET_MAX, "a worker may serve all lanes that there are");
 
-/* Each lane's keys, with what differs. max_jobs: librdkafka 2.0 takes up to a second to fetch again
- * after a resume, so the half that is left by then has to last as long at full speed. */
+/* Each lane's keys, with what differs; those of "NAME" hold for every lane that was added.
+ * max_jobs: librdkafka 2.0 takes up to a second to fetch again after a resume, so the half that is
+ * left by then has to last as long at full speed. */
 #define LANE(name, weight)                                                                   \
     {"lane." name ".weight",                                                                 \
      CONFIG_INT,                                                                             \
@@ -83,11 +86,15 @@ const struct config_key settings_keys[] = {
     {"offset.span", CONFIG_INT, "100000", 1000, 10000000, NULL, true, false, "records",
      "Records that one unfinished job may hold back in its partition; at half of it a running "
      "job's payload is parked"},
+    {"lanes", CONFIG_TEXT, "", 0, 1024, NULL, false, false, "",
+     "Names of the lanes that this worker serves, with commas or blanks between (none: all that "
+     "`inferq lane list` knows when it starts)"},
     {"lane.age_boost", CONFIG_DURATION, "10m", 0, 24 * 3600 * SECOND, NULL, true, false, "",
      "Each such age of a job counts its lane's weight once more for it, up to 8 times; 0: never"},
     LANE("high", "8"),
     LANE("normal", "3"),
     LANE("low", "1"),
+    LANE("NAME", "3"),
     {"signature.check", CONFIG_CHOICE, "off", 0, 0, "off|require", true, false, "",
      "Whether jobs must carry a valid signature of their app"},
     {"signature.keys", CONFIG_TEXT, "", 0, 4096, NULL, true, true, "",
@@ -101,23 +108,109 @@ const struct config_key settings_keys[] = {
     {0},
 };
 
-static enum rc lanes_fit(const struct config *c, struct err *err)
+/* ---- the lanes served --------------------------------------------------------------------- */
+
+/* The next word of `lanes`; false: there is none. */
+static bool next_name(struct span *rest, struct span *ret)
 {
-    int64_t lanes = config_int(c, "lane.high.max_bytes") + config_int(c, "lane.normal.max_bytes") +
-                    config_int(c, "lane.low.max_bytes");
-    int64_t memory = config_int(c, "memory.max_bytes");
-    if (lanes > memory / 2)
-        return err_set(
-            err, RC_REJECT,
-            "the lanes' max_bytes together (%lld) are more than half of memory.max_bytes "
-            "(%lld): lower lane.*.max_bytes or raise memory.max_bytes",
-            (long long)lanes, (long long)memory);
-    if (memory / 2 < config_int(c, "reply.max_bytes") + JOB_MSG_BYTES_MAX + MIB)
-        return err_set(
-            err, RC_REJECT,
-            "half of memory.max_bytes does not hold one call of the largest job (8 MiB) with a "
-            "reply of reply.max_bytes: raise the one or lower the other");
+    static const char between[] = ", ";
+    while (rest->n && strchr(between, rest->p[0]))
+        rest->p++, rest->n--;
+    size_t n = 0;
+    while (n < rest->n && !strchr(between, rest->p[n]))
+        n++;
+    *ret = (struct span){rest->p, n};
+    rest->p += n;
+    rest->n -= n;
+    return n > 0;
+}
+
+static bool is_served(const struct config *c, const char *name)
+{
+    struct span rest = span_of(config_text(c, "lanes")), word;
+    bool all = true;
+    for (; next_name(&rest, &word); all = false)
+        if (span_is(word, name))
+            return true;
+    return all;
+}
+
+static enum rc names_known(const struct config *c, const struct lane_set *known, struct err *err)
+{
+    struct span rest = span_of(config_text(c, "lanes")), name;
+    const char *key;
+    while (next_name(&rest, &name))
+        if (!lane_set_find(known, name))
+            return err_prefix(err, lane_set_unknown(known, name, err), "lanes");
+    for (size_t i = 0; config_named_entry(c, i, &key, &name); i++)
+        if (!lane_set_find(known, name))
+            return err_prefix(err, lane_set_unknown(known, name, err), "%s", key);
     return RC_OK;
+}
+
+static enum rc lanes_fit(const struct config *c, const struct lane_set *served, struct err *err)
+{
+    int64_t lanes = 0, memory = config_int(c, "memory.max_bytes");
+    for (int i = 0; i < served->count; i++) {
+        struct lane_conf conf;
+        settings_lane(c, served->lanes[i].name, &conf);
+        lanes += (int64_t)conf.max_bytes;
+    }
+    if (lanes <= memory / 2)
+        return RC_OK;
+    return err_set(err, RC_REJECT,
+                   "the lanes' max_bytes together (%lld) are more than half of memory.max_bytes "
+                   "(%lld): lower lane.*.max_bytes or raise memory.max_bytes",
+                   (long long)lanes, (long long)memory);
+}
+
+enum rc settings_lanes(const struct config *c, const struct lane_set *known,
+                       struct lane_set *ret_served, struct err *err)
+{
+    struct lane_set served = {0};
+    enum rc rc = names_known(c, known, err);
+    if (rc != RC_OK)
+        return rc;
+    for (int i = 0; i < known->count; i++)
+        if (is_served(c, known->lanes[i].name))
+            served.lanes[served.count++] = known->lanes[i];
+    rc = lanes_fit(c, &served, err);
+    if (rc == RC_OK)
+        *ret_served = served;
+    return rc;
+}
+
+/* What can be said of the lanes before the database is asked which there are. */
+static enum rc lanes_possible(const struct config *c, struct err *err)
+{
+    struct span rest = span_of(config_text(c, "lanes")), name;
+    struct lane_set served;
+    lane_set_default(&served); /* they are always there; without `lanes`, they are served */
+    if (rest.n)
+        served.count = 0;
+    while (next_name(&rest, &name)) {
+        if (!lane_name_ok(name))
+            return err_set(err, RC_REJECT, "lanes: '%.*s' is no name of a lane",
+                           name.n < 64 ? (int)name.n : 64, name.p);
+        if (lane_set_find(&served, name) || served.count == LANE_SET_MAX)
+            continue;
+        struct lane_entry *lane = &served.lanes[served.count++];
+        (void)snprintf(lane->name, sizeof lane->name, "%.*s", (int)name.n, name.p);
+    }
+    return lanes_fit(c, &served, err);
+}
+
+/* ---- bounds between keys ------------------------------------------------------------------ */
+
+static enum rc memory_fits(const struct config *c, struct err *err)
+{
+    int64_t memory = config_int(c, "memory.max_bytes");
+    if (memory / 2 >= config_int(c, "reply.max_bytes") + JOB_MSG_BYTES_MAX + MIB)
+        return RC_OK;
+    return err_set(
+        err, RC_REJECT,
+        "half of memory.max_bytes does not hold one call of the largest job (8 MiB) with a "
+        "reply of reply.max_bytes: raise the one or lower the other");
 }
 
 enum rc settings_check(const struct config *c, struct err *err)
@@ -131,7 +224,8 @@ enum rc settings_check(const struct config *c, struct err *err)
                        "signature.check = require needs signature.keys = file:PATH");
     if (config_int(c, "lease.time") < 4 * config_int(c, "lease.heartbeat"))
         return err_set(err, RC_REJECT, "lease.time must be at least four times lease.heartbeat");
-    return lanes_fit(c, err);
+    rc = lanes_possible(c, err);
+    return rc == RC_OK ? memory_fits(c, err) : rc;
 }
 
 void settings_path(const struct config *c, const char *const *lane_names, int lane_count,

@@ -201,10 +201,18 @@ void store_bury(struct store *s, struct job *job)
     job_queue_push(&s->buries.waiting, job);
 }
 
-void store_pull(struct store *s, int32_t wait_key, int priority, int max_rows)
+void store_pull(struct store *s, int32_t wait_key, int lane, int max_rows)
 {
     if (s->pull_count < STORE_PULLS_MAX)
-        s->pulls[s->pull_count++] = (struct store_pull){wait_key, priority, max_rows};
+        s->pulls[s->pull_count++] = (struct store_pull){wait_key, lane, max_rows};
+}
+
+int store_lane_of(const struct store *s, int64_t code)
+{
+    for (int lane = 0; lane < s->conf.lane_count; lane++)
+        if (s->conf.lane_codes[lane] == code)
+            return lane;
+    return -1;
 }
 
 void store_answer_claim(struct store *s, struct job *job, enum claim_answer answer)

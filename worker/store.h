@@ -33,6 +33,7 @@ struct store_conf {
     const char *host, *build;  /* for the worker's row */
     const char *cluster;       /* names the Kafka cluster in sources of dead letters */
     const char *const *topics; /* per lane */
+    const int *lane_codes;     /* per lane: what columns `priority` hold for it */
     int lane_count;
     int64_t lease_us;        /* 15 s */
     int64_t heartbeat_us;    /* 3 s */
@@ -50,7 +51,7 @@ struct store_conf {
     void (*parked)(void *arg, struct job *job);
     void (*buried)(void *arg, struct job *job);
     void (*pulled)(void *arg, const struct parked_row *row);
-    void (*due)(void *arg, int32_t wait_key, int priority, int64_t rows);
+    void (*due)(void *arg, int32_t wait_key, int lane, int64_t rows); /* of the lanes served */
     /* A batch that is cancelled, or a job that is skipped. False: to be told again. */
     bool (*cancelled)(void *arg, const struct jobid *id);
     /* All records that an operator leaves out; told again and again. */
@@ -74,19 +75,19 @@ void store_claim(struct store *s, struct job *job);
 void store_end(struct store *s, struct job *job);
 void store_park(struct store *s, struct job *job);
 void store_bury(struct store *s, struct job *job);
-void store_pull(struct store *s, int32_t wait_key, int priority, int max_rows);
+void store_pull(struct store *s, int32_t wait_key, int lane, int max_rows);
 void store_published(struct store *s, int64_t dead_id, bool ok);
 /* Rows parked for this endpoint because its credential was refused or its bill not paid are due
  * now: it has another credential. */
 void store_wake(struct store *s, int32_t wait_key);
 /* A batch id was seen in a record: its row is made if nobody has. */
 void store_batch_seen(struct store *s, const struct job_msg *msg, int lane);
-/* Do jobs of other apps stand in the topic of this priority behind this one? One question at a
- * time; more are dropped. */
 /* Counts the rows that wait for this key, up to `most`; conf.parked_count tells. One at a time: a
  * question meanwhile is not heard. */
 void store_count_parked(struct store *s, int32_t wait_key, int64_t most);
-void store_others_wait(struct store *s, int priority, const struct job *job);
+/* Do jobs of other apps stand in this lane's topic behind this one? One question at a time; more
+ * are dropped. */
+void store_others_wait(struct store *s, int lane, const struct job *job);
 
 /* Asks for the records that are left out; conf.skips tells how they stand after this. */
 void store_ask_skips(struct store *s);

@@ -292,7 +292,7 @@ void store_flush_slow(struct store *s)
 /* ---- parking ------------------------------------------------------------------------------------
  */
 
-static void park_when(struct pg_params *p, struct job *const *rows, int n)
+static void park_when(const struct store *s, struct pg_params *p, struct job *const *rows, int n)
 {
     int64_t now = clock_mono_us();
     pg_array(p, PG_INT8);
@@ -309,7 +309,7 @@ static void park_when(struct pg_params *p, struct job *const *rows, int n)
         pg_elem_int(p, rows[i]->parking ? 0 : rows[i]->park_key);
     pg_array(p, PG_INT2);
     for (int i = 0; i < n; i++)
-        pg_elem_int(p, rows[i]->lane);
+        pg_elem_int(p, s->conf.lane_codes[rows[i]->lane]);
 }
 
 static void park_counts(struct pg_params *p, struct job *const *rows, int n)
@@ -406,7 +406,7 @@ void store_flush_parks(struct store *s)
     pg_array(p, PG_UUID);
     for (int i = 0; i < b->row_count; i++)
         pg_elem_uuid(p, &b->rows[i]->msg.batch_id);
-    park_when(p, b->rows, b->row_count);
+    park_when(s, p, b->rows, b->row_count);
     park_counts(p, b->rows, b->row_count);
     coordinates(s, p, b->rows, b->row_count);
     payloads(p, b->rows, b->row_count);
@@ -447,7 +447,7 @@ static void pulled(void *arg, const struct pg_answer *answer)
             .payload = pg_get_span(r, i, 11),
             .signature = headers.signature,
             .traceparent = headers.traceparent,
-            .priority = (int)pg_get_int(r, i, 13),
+            .lane = store_lane_of(s, pg_get_int(r, i, 13)), /* it was asked for by lane */
         };
         s->conf.pulled(s->conf.arg, &row);
     }
@@ -460,7 +460,7 @@ void store_flush_pulls(struct store *s)
         pg_params_reset(s->params);
         pg_add_int(s->params, PG_INT8, s->worker_id);
         pg_add_int(s->params, PG_INT4, s->pulls[i].wait_key);
-        pg_add_int(s->params, PG_INT2, s->pulls[i].priority);
+        pg_add_int(s->params, PG_INT2, s->conf.lane_codes[s->pulls[i].lane]);
         pg_add_int(s->params, PG_INT8, s->pulls[i].max_rows);
         struct pg_step step = {SQL_PULL, s->params};
         if (pg_txn(s->claim_conn, &step, 1, pulled, s, &err) == RC_OK)

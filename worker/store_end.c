@@ -71,7 +71,8 @@ static struct span reply_body(const struct job *job)
     return job->call->http.facts.body;
 }
 
-static void result_numbers(struct pg_params *p, struct job *const *rows, int n, int64_t now)
+static void result_numbers(const struct store *s, struct pg_params *p, struct job *const *rows,
+                           int n, int64_t now)
 {
     COLUMN(p, PG_UUID, rows, n, pg_elem_uuid(p, &job->msg.job_id));
     COLUMN(p, PG_UUID, rows, n, pg_elem_uuid(p, &job->msg.batch_id));
@@ -92,7 +93,7 @@ static void result_numbers(struct pg_params *p, struct job *const *rows, int n, 
     COLUMN(p, PG_INT2, rows, n, add_known(p, job->verdict_call ? job->verdict_call : -1));
     COLUMN(p, PG_INT2, rows, n, add_known(p, status_or_none(verdict_of(job))));
     COLUMN(p, PG_INT2, rows, n, pg_elem_int(p, job->validation));
-    COLUMN(p, PG_INT2, rows, n, pg_elem_int(p, job->lane));
+    COLUMN(p, PG_INT2, rows, n, pg_elem_int(p, s->conf.lane_codes[job->lane]));
 }
 
 static void result_texts(struct pg_params *p, struct job *const *rows, int n)
@@ -252,7 +253,7 @@ void store_flush_ends(struct store *s)
     s->result_step = count;
     if (endings) {
         pg_params_reset(s->params);
-        result_numbers(s->params, ending, endings, clock_mono_us());
+        result_numbers(s, s->params, ending, endings, clock_mono_us());
         result_texts(s->params, ending, endings);
         if (deads || uncalls)
             letters(s, s->params, dead, deads);

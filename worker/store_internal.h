@@ -43,19 +43,19 @@ struct store_batch {
 
 struct store_pull {
     int32_t wait_key;
-    int priority, max_rows;
+    int lane, max_rows;
 };
 
 struct store_wake {
     int32_t wait_key;
-    int priority;
+    int lane;
 };
 
 struct store_seen {
     struct jobid batch_id;
     char app[JOB_NAME_BYTES_MAX + 1], name[JOB_TEXT_BYTES_MAX + 1];
     char task[JOB_NAME_BYTES_MAX + 1], team[JOB_NAME_BYTES_MAX + 1];
-    int priority;
+    int lane;
     int64_t created_ms;
 };
 
@@ -144,6 +144,9 @@ void store_keep_up(struct store *s);
 void store_keep_down(struct store *s);
 void store_keep_notify(struct store *s);
 void store_keep_free(struct store *s);
+
+/* Of the lane with this code among those that are served; -1: it is not. */
+int store_lane_of(const struct store *s, int64_t code);
 
 /* 32 bytes that name the source of a dead letter: the job where there is one, else the record. */
 void store_source_of(const struct store *s, const struct job *job, unsigned char out[32]);

@@ -130,11 +130,13 @@ static void second_answered(void *arg, const struct pg_answer *answer)
     s->parked_due = 0;
     for (int i = 0; i < pg_row_count(due); i++) {
         int64_t rows = pg_get_int(due, i, 2);
+        int lane = store_lane_of(s, pg_get_int(due, i, 1));
+        if (lane < 0)
+            continue; /* other workers serve it */
         if (!is_held(s, pg_get_int(due, i, 0)))
             s->parked_due += rows;
         if (rows > 0)
-            s->conf.due(s->conf.arg, (int32_t)pg_get_int(due, i, 0), (int)pg_get_int(due, i, 1),
-                        rows);
+            s->conf.due(s->conf.arg, (int32_t)pg_get_int(due, i, 0), lane, rows);
     }
 }
 
@@ -192,7 +194,7 @@ static void wake_next(struct store *s)
     const struct store_wake *wake = &s->wakes[s->wake_count - 1];
     pg_params_reset(s->params);
     pg_add_int(s->params, PG_INT4, wake->wait_key);
-    pg_add_int(s->params, PG_INT2, wake->priority);
+    pg_add_int(s->params, PG_INT2, s->conf.lane_codes[wake->lane]);
     pg_add_int(s->params, PG_INT8, WOKEN_MAX);
     struct pg_step step = {SQL_WAKE_KEY, s->params};
     keep_txn(s, &step, 1, woken, &s->wake_busy);
@@ -208,7 +210,7 @@ void store_wake(struct store *s, int32_t wait_key)
     /* Before those that wait already: the last one's transaction may be under way. */
     memmove(grown + s->conf.lane_count, grown, (size_t)s->wake_count * sizeof *grown);
     for (int i = 0; i < s->conf.lane_count; i++)
-        grown[i] = (struct store_wake){.wait_key = wait_key, .priority = i};
+        grown[i] = (struct store_wake){.wait_key = wait_key, .lane = i};
     s->wake_count = (int)count;
 }
 
@@ -339,13 +341,13 @@ static void others_answered(void *arg, const struct pg_answer *answer)
         s->conf.others_wait(s->conf.arg, s->others_lane);
 }
 
-void store_others_wait(struct store *s, int priority, const struct job *job)
+void store_others_wait(struct store *s, int lane, const struct job *job)
 {
     if (s->others_busy || !s->worker_id)
         return;
-    s->others_lane = priority;
+    s->others_lane = lane;
     pg_params_reset(s->params);
-    pg_add_int(s->params, PG_INT2, priority);
+    pg_add_int(s->params, PG_INT2, s->conf.lane_codes[lane]);
     pg_add_text(s->params, job->msg.app);
     pg_add_time_ms(s->params, job->timestamp_ms);
     struct pg_step step = {SQL_OTHERS_WAIT, s->params};
@@ -394,7 +396,7 @@ static void register_batches(struct store *s)
         add_name(p, s->seen[i].team);
     pg_array(p, PG_INT2);
     for (int i = 0; i < n; i++)
-        pg_elem_int(p, s->seen[i].priority);
+        pg_elem_int(p, s->conf.lane_codes[s->seen[i].lane]);
     pg_array(p, PG_INT8);
     for (int i = 0; i < n; i++)
         pg_elem_int(p, s->seen[i].created_ms);
@@ -422,7 +424,7 @@ void store_batch_seen(struct store *s, const struct job_msg *msg, int lane)
     copy_name(seen->name, sizeof seen->name, msg->batch);
     copy_name(seen->task, sizeof seen->task, msg->task);
     copy_name(seen->team, sizeof seen->team, msg->team);
-    seen->priority = lane;
+    seen->lane = lane;
     seen->created_ms = msg->created_at_ms;
 }
 

@@ -23,6 +23,7 @@
 #include "common/catalogue.h"
 #include "common/clock.h"
 #include "common/failpoint.h"
+#include "common/lane_set.h"
 #include "common/log.h"
 #include "common/pg.h"
 #include "common/secret.h"
@@ -44,13 +45,10 @@
 #endif
 
 enum {
-    LANES = 3,
     NAME_BYTES = 256,
     CLOSE_KAFKA_MS = 10 * 1000,
     ABORT_WAIT_US = 10 * 1000 * 1000, /* after the drain's time: for stores of aborted calls */
 };
-
-static const char *const lane_names[LANES] = {"high", "normal", "low"};
 
 enum phase { RUNNING, DRAINING, ABORTING, STOPPING, STOPPED };
 
@@ -63,8 +61,12 @@ struct worker {
     uv_timer_t timer;
     uv_signal_t sigterm, sigint, sighup;
 
-    char topics[LANES][NAME_BYTES], dead_topic[NAME_BYTES], host[NAME_BYTES];
-    const char *topic_list[LANES];
+    struct lane_set lanes; /* all that there were at the start, and those served */
+    struct lane_set served;
+    const char *lane_names[LANES_MAX];
+    int lane_codes[LANES_MAX];
+    char topics[LANES_MAX][NAME_BYTES], dead_topic[NAME_BYTES], host[NAME_BYTES];
+    const char *topic_list[LANES_MAX];
     struct catalogue *catalogue;
     struct targets *targets;
     struct sign_ring *ring;
@@ -133,9 +135,9 @@ static void edge_bury(void *arg, struct job *job)
     store_bury(((struct worker *)arg)->store, job);
 }
 
-static void edge_pull(void *arg, int32_t wait_key, int priority, int max_rows)
+static void edge_pull(void *arg, int32_t wait_key, int lane, int max_rows)
 {
-    store_pull(((struct worker *)arg)->store, wait_key, priority, max_rows);
+    store_pull(((struct worker *)arg)->store, wait_key, lane, max_rows);
 }
 
 static void edge_count_parked(void *arg, int32_t wait_key, int64_t most)
@@ -283,9 +285,9 @@ static void on_pulled(void *arg, const struct parked_row *row)
     path_pulled(((struct worker *)arg)->path, row);
 }
 
-static void on_due(void *arg, int32_t wait_key, int priority, int64_t rows)
+static void on_due(void *arg, int32_t wait_key, int lane, int64_t rows)
 {
-    path_due(((struct worker *)arg)->path, wait_key, priority, rows);
+    path_due(((struct worker *)arg)->path, wait_key, lane, rows);
 }
 
 static bool on_cancelled(void *arg, const struct jobid *batch_id)
@@ -464,10 +466,13 @@ static void on_sighup(uv_signal_t *handle, int signum)
         .store = w->store,
         .targets = w->targets,
         .catalogue = w->catalogue,
-        .lane_names = lane_names,
-        .lane_count = LANES,
+        .lane_names = w->lane_names,
+        .lane_count = w->served.count,
     };
+    struct lane_set served; /* it stays as it is: `lanes` asks for a restart */
     enum rc rc = w->reread(w->reread_arg, &next, &err);
+    if (rc == RC_OK)
+        rc = settings_lanes(next, &w->lanes, &served, &err);
     if (rc == RC_OK)
         rc = reload_take(&reload, next, &restart, &err);
     config_free(next);
@@ -495,7 +500,7 @@ static void before_metrics(void *arg)
         .postgres_up = store_is_up(w->store),
         .kafka_up = consumer_connected(w->consumer),
     };
-    for (int i = 0; i < LANES; i++)
+    for (int i = 0; i < w->served.count; i++)
         gauges.lag[i] = consumer_lag(w->consumer, i);
     watch_refresh(w->watch, &gauges);
 }
@@ -528,8 +533,10 @@ static bool is_ready(void *arg, char *why, int why_bytes)
 static void name_things(struct worker *w)
 {
     const char *prefix = config_text(w->config, "prefix");
-    for (int i = 0; i < LANES; i++) {
-        snprintf(w->topics[i], NAME_BYTES, "%s.jobs.%s", prefix, lane_names[i]);
+    for (int i = 0; i < w->served.count; i++) {
+        w->lane_names[i] = w->served.lanes[i].name;
+        w->lane_codes[i] = w->served.lanes[i].code;
+        snprintf(w->topics[i], NAME_BYTES, "%s.jobs.%s", prefix, w->lane_names[i]);
         w->topic_list[i] = w->topics[i];
     }
     snprintf(w->dead_topic, NAME_BYTES, "%s.dead", prefix);
@@ -561,6 +568,10 @@ static enum rc load_catalogue(struct worker *w, struct err *err)
     if (rc == RC_REJECT) /* nothing else can be wrong with that statement */
         err_prefix(err, rc, "the database is not migrated: run `inferq migrate`");
     if (rc == RC_OK)
+        rc = lane_set_read(conn, &w->lanes, err);
+    if (rc == RC_OK)
+        rc = settings_lanes(w->config, &w->lanes, &w->served, err);
+    if (rc == RC_OK)
         rc = catalogue_apply(w->catalogue, conn, "inferq-worker", &made, err);
     pgc_close(conn);
     if (rc == RC_OK)
@@ -589,7 +600,8 @@ static enum rc make_store(struct worker *w, struct err *err)
         .build = INFERQ_VERSION,
         .cluster = config_text(w->config, "prefix"),
         .topics = w->topic_list,
-        .lane_count = LANES,
+        .lane_codes = w->lane_codes,
+        .lane_count = w->served.count,
         .lease_us = config_int(w->config, "lease.time"),
         .heartbeat_us = config_int(w->config, "lease.heartbeat"),
         .lease_margin_us = config_int(w->config, "lease.time") / 5,
@@ -620,7 +632,7 @@ static enum rc make_store(struct worker *w, struct err *err)
 static enum rc make_path(struct worker *w, struct err *err)
 {
     struct path_conf conf = {.catalogue = w->catalogue, .ring = w->ring};
-    settings_path(w->config, lane_names, LANES, &conf);
+    settings_path(w->config, w->lane_names, w->served.count, &conf);
     struct path_edges edges = {
         .arg = w,
         .pause_lane = edge_pause_lane,
@@ -660,7 +672,7 @@ static enum rc make_kafka(struct worker *w, struct err *err)
         .group = config_text(w->config, "group"),
         .client_id = "inferq-worker",
         .topics = w->topic_list,
-        .topic_count = LANES,
+        .topic_count = w->served.count,
         .arg = w,
         .on_record = on_record,
         .on_assigned = on_assigned,
@@ -709,7 +721,6 @@ static void start_loop(struct worker *w)
 /* In the order in which each needs the others. */
 static enum rc make_all(struct worker *w, struct err *err)
 {
-    name_things(w);
     enum rc rc = process_descriptors(config_int(w->config, "max_in_flight"), err);
     if (rc == RC_OK)
         rc = reload_ring(w->config, &w->ring, err);
@@ -717,7 +728,8 @@ static enum rc make_all(struct worker *w, struct err *err)
         rc = load_catalogue(w, err);
     if (rc != RC_OK)
         return rc;
-    w->watch = watch_new(w->catalogue, lane_names, LANES);
+    name_things(w);
+    w->watch = watch_new(w->catalogue, w->lane_names, w->served.count);
     if (!w->watch)
         return err_set(err, RC_NOMEM, "no memory for metrics");
     rc = make_path(w, err);

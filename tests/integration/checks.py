@@ -15,7 +15,7 @@ import uuid
 
 import msgpack
 
-from harness import LANES, Late, make_vectors, reference, wait_for
+from harness import Late, make_vectors, reference, wait_for
 
 # A call beside the one that gave the result must say why it was made or what became of it.
 EXPLAINED = {"unsent", "tls_config", "ambiguous", "credential", "no_upstream_model", "billing",
@@ -229,7 +229,7 @@ def offsets(world, records):
 
 def check(world, stopped=False, crashed=False):
     """All of it; see above."""
-    records = world.records(*[world.topic(lane) for lane in LANES])
+    records = world.records(*[world.topic(lane) for lane in world.lanes])
     learn_messages(world, records)
     problems = [*conservation(world), *one_ending(world), *witnessed(world, crashed),
                 *sent_without_lease(world),

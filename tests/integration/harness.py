@@ -288,6 +288,7 @@ class World:
         self.conf = {"prefix": self.name, "group": self.name, "listen": "127.0.0.1:0",
                      **(conf or {})}
         self.workers = []
+        self.lanes = list(LANES)  # and those that add_lane adds
         self.broken = False  # a test failed with it: see conftest.py
         self.connections_die = False  # set by tests that have kept connections reset
         self.messages = {}  # job id -> (url, body) of what was sent; see checks.py
@@ -340,6 +341,10 @@ class World:
     def inferq(self, *arguments, **how):
         return run(BIN / "inferq", *arguments, env={**self.env, **how.pop("env", {})}, **how)
 
+    def add_lane(self, name, *options, partitions=1):
+        self.inferq("lane", "add", name, "--partitions", str(partitions), *options)
+        self.lanes.append(name)
+
     def submit(self, *arguments, app="pipe", batch=None, ok=(0,), **how):
         """The batch's id, as `inferq-submit` printed it (None when it printed none)."""
         batch = batch or f"batch-{uuid.uuid4().hex[:12]}"
@@ -387,7 +392,7 @@ class World:
     def committed(self):
         """Where the group stands: [{"topic", "partition", "low", "high", "committed"}...]."""
         done = run(TOOLS / "ktail", "--committed", self.conf["group"],
-                   *[self.topic(lane) for lane in LANES], env=self.env)
+                   *[self.topic(lane) for lane in self.lanes], env=self.env)
         return [json.loads(line) for line in done.stdout.splitlines()]
 
     # ---- what Postgres says

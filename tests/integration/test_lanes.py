@@ -1,6 +1,6 @@
-"""Neighbours in lanes: what is blocked holds up nobody else. Told by the order of endings and by the
-witness, never by seconds. Apps beside each other are in test_fairness.py, a slow job among fast ones
-in test_span.py."""
+"""Neighbours in lanes: what is blocked holds up nobody else, and lanes that operators add. Told by the
+order of endings and by the witness, never by seconds. Apps beside each other are in test_fairness.py,
+a slow job among fast ones in test_span.py, the commands in test_admin_lanes.py."""
 from checks import finish
 from harness import VARIANT, model, wait_for
 from memory import peak_kb
@@ -11,6 +11,8 @@ LANE_JOBS = 500
 GROWTH_KB = 48 << 10  # far below what the crowd would take, were it held in memory
 HIGH, LOW = 2_000, 40
 PARKED, CROWD, NEIGHBOURS = 100, 1_500, 60
+OF_ONE_APP, OF_THE_OTHER = (10_000 if VARIANT == "release" else 4_000), 200
+WEIGHTS, OF_EACH = {"l8": 8, "l4": 4, "l2": 2, "l1": 1}, 320
 
 
 def seen(world, batch):
@@ -99,4 +101,93 @@ def test_a_lane_blocks_when_no_more_of_its_jobs_may_be_parked(lone_world):
     assert world.wait_ended(crowd, 120)["succeeded"] == CROWD
     assert seen(world, crowd) == [1] * CROWD
     wait_for(lambda: worker.metric("inferq_parking_full", endpoint="at-away") == 0, what="room again")
+    finish(world)
+
+
+def test_an_app_with_a_lane_of_its_own_holds_back_nobody_in_kafka(lone_world):
+    """Its jobs can neither run nor be parked, and stand in their topic. In one partition with them, the
+    other app's jobs would stand behind; as it is they all end while that lane's lag stays."""
+    world = lone_world(models=[model("away")], partitions=1, conf={
+        "parked.max_jobs": str(PARKED), "lane.own.max_jobs": str(LANE_JOBS)})
+    world.add_lane("own", "--app", "crowd")
+    worker = world.start_worker()
+    world.inferq("endpoint", "pause", "at-away", "--reason", "a test")
+    wait_for(lambda: worker.metric("inferq_endpoint_paused_seconds", endpoint="at-away") > 0,
+             what="the worker's knowledge of it")
+    crowd = world.ask(*[f"own {i}" for i in range(OF_ONE_APP)], app="crowd", model="away")
+    wait_for(lambda: worker.metric("inferq_lane_paused", lane="own") == 1, 60, "a lane that blocks")
+    other = world.ask(*[f"other {i}" for i in range(OF_THE_OTHER)], app="other")
+    assert world.wait_ended(other, 60)["succeeded"] == OF_THE_OTHER
+    wait_for(lambda: worker.metric("inferq_lag_records", lane="normal") == 0, what="no lag beside it")
+    assert world.counts(crowd)["pending"] == OF_ONE_APP
+    assert world.value("SELECT lane_name(priority) FROM batch WHERE batch_id = %s", crowd) == "own"
+    lanes = {line.split()[0]: line.split() for line in
+             world.inferq("top", "--once", "--group", world.name).stdout.splitlines() if line.strip()}
+    assert int(lanes["own"][1]) > OF_ONE_APP / 2 and lanes["high"][1] == "0"
+    assert int(lanes["own"][3]) == PARKED
+    world.inferq("endpoint", "resume", "at-away")
+    assert world.wait_ended(crowd, 120)["succeeded"] == OF_ONE_APP
+    assert world.rows("SELECT lane_name(priority), count(*) FROM result GROUP BY 1 ORDER BY 1") == [
+        ("normal", OF_THE_OTHER), ("own", OF_ONE_APP)]
+    finish(world)
+
+
+def test_lanes_share_dispatches_by_their_weights(lone_world):
+    """Four lanes that were added, with 8, 4, 2 and 1 of weight, and one narrow endpoint: while all four
+    have jobs, each has its part of the calls."""
+    conf = {"lane.age_boost": "0s", "lanes": " ".join(WEIGHTS)}
+    for lane, weight in WEIGHTS.items():
+        conf |= {f"lane.{lane}.weight": str(weight), f"lane.{lane}.min_share": "0"}
+    world = lone_world(models=[model("narrow", max_in_flight=2)], conf=conf)
+    for lane in WEIGHTS:
+        world.add_lane(lane)
+    batches = {lane: world.ask(*[f"[[sim: latency=3ms]] {lane} {i}" for i in range(OF_EACH)],
+                               model="narrow", options=("--lane", lane)) for lane in WEIGHTS}
+    world.start_worker()
+    for batch in batches.values():
+        assert world.wait_ended(batch, 120)["succeeded"] == OF_EACH
+    calls = dict(world.rows(
+        "SELECT lane_name(b.priority), count(c.*) FROM batch b JOIN call c USING (batch_id), ("
+        "  SELECT max(first) AS begin, min(last) AS past FROM (SELECT min(claimed_at) AS first,"
+        "  max(claimed_at) AS last FROM call GROUP BY batch_id) spans) w"
+        " WHERE c.claimed_at BETWEEN w.begin AND w.past GROUP BY 1"))
+    whole = sum(calls.values())
+    assert whole > OF_EACH, calls
+    for lane, weight in WEIGHTS.items():  # claims go in batches, which rounds a little
+        due = whole * weight / sum(WEIGHTS.values())
+        assert due / 1.5 - 3 < calls[lane] < due * 1.5 + 3, (lane, calls)
+    finish(world)
+
+
+def test_a_worker_of_one_lane_serves_that_and_no_other(lone_world):
+    """In Kafka, and of what is parked: requeued jobs, which go back to the lanes that they died in."""
+    world = lone_world()
+    world.add_lane("solo")
+    solo = world.start_worker(lanes="solo")
+    bad = "[[sim: status=400 latency=0]] bad"
+    theirs = world.ask(bad, "good")
+    ours = world.ask(bad, "good", options=("--lane", "solo"))
+    assert world.wait_ended(ours)["succeeded"] == 1
+    assert world.counts(theirs)["pending"] == 2 and world.calls(theirs) == []
+    others = world.start_worker(lanes="high, normal,low")
+    assert world.wait_ended(theirs)["succeeded"] == 1
+    assert others.stop() == 0
+
+    letters = [letter for batch in (theirs, ours) for letter in world.letters(batch)]
+    assert [letter["topic"] for letter in letters] == [world.topic("normal"), world.topic("solo")]
+    for letter in letters:  # the other lane's first: were it taken at all, it would be by now
+        world.inferq("dead", "requeue", str(letter["dead_id"]))
+    wait_for(lambda: len(world.letters(ours)) == 2, what="another end of our job")
+    assert world.rows("SELECT lane_name(priority), taken_by FROM parked") == [("normal", None)]
+    assert solo.metric("inferq_parked_due") == 0, "what it could run"
+    assert world.rows("SELECT generation, lane_name(priority) FROM result WHERE batch_id = %s AND"
+                      " class = 33 ORDER BY 1", ours) == [(0, "solo"), (1, "solo")]
+    # Its second generation came by no topic, and goes there yet.
+    world.inferq("dead", "requeue", str(world.letters(ours)[1]["dead_id"]))
+    wait_for(lambda: len(world.letters(ours)) == 3, what="a third end")
+
+    world.start_worker(lanes="normal high low")
+    wait_for(lambda: len(world.letters(theirs)) == 2, what="its end, from a worker of its lane")
+    assert [world.counts(batch)["pending"] for batch in (theirs, ours)] == [0, 0]
+    assert world.value("SELECT count(*) FROM parked") == 0
     finish(world)

@@ -425,11 +425,10 @@ void check_txn(struct sim *s, struct sim_worker *w)
 
 static bool has_letter(const struct sim *s, int lane, int partition, int64_t offset)
 {
-    static const char *const topics[] = {"jobs.high", "jobs.normal", "jobs.low"};
     for (int i = 0; i < fake_pg_count(s->db, FAKE_LETTER); i++) {
         const struct fake_letter_row *l = fake_pg_letter_at(s->db, i);
         if (l->partition == partition && l->record_offset == offset &&
-            span_is(l->topic, topics[lane]))
+            span_is(l->topic, plan_lane_topics[lane]))
             return true;
     }
     return false;

@@ -346,7 +346,7 @@ static void try_complete(struct sim *s)
         deals[i] = sim_alloc(s, sizeof *deals[i]);
         deals[i]->generation = s->kafka.generation;
     }
-    for (int lane = 0, n = 0; lane < PLAN_LANES && count; lane++)
+    for (int lane = 0, n = 0; lane < s->plan->lanes && count; lane++)
         for (int i = 0; i < s->plan->partitions; i++, n++) {
             struct deal *deal = deals[(n + s->kafka.generation) % count];
             deal->of[deal->count++] =
@@ -458,7 +458,7 @@ void kafka_leave(struct sim_worker *w)
 
 bool kafka_settled(const struct sim *s)
 {
-    for (int lane = 0; lane < PLAN_LANES; lane++)
+    for (int lane = 0; lane < s->plan->lanes; lane++)
         for (int i = 0; i < s->plan->partitions; i++) {
             const struct sim_partition *p = &s->kafka.of[lane][i];
             if (p->count && p->committed <= p->records[p->count - 1].offset)

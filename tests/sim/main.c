@@ -95,14 +95,15 @@ static int print_coverage(const struct sim_counts *c)
 
 static void print_plan(const struct plan *p)
 {
-    printf(
-        "%d workers, %d partitions a lane, %d endpoints; in flight %d (%d an endpoint), attempts "
-        "%d, lane %d, span %lld, lease %lld ms, short wait %lld ms, timeout %lld s, trouble %d "
-        "permille; calm at %lld s\n",
-        p->workers, p->partitions, p->endpoints, p->max_in_flight, p->endpoint_in_flight,
-        p->max_attempts, p->lane_jobs, (long long)p->offset_span, (long long)p->lease_us / 1000,
-        (long long)p->short_wait_us / 1000, (long long)p->timeout_us / 1000000, p->trouble_permille,
-        (long long)p->calm_us / 1000000);
+    printf("%d workers, %d lanes of %d partitions, %d endpoints; in flight %d (%d an endpoint), "
+           "attempts "
+           "%d, lane %d, span %lld, lease %lld ms, short wait %lld ms, timeout %lld s, trouble %d "
+           "permille; calm at %lld s\n",
+           p->workers, p->lanes, p->partitions, p->endpoints, p->max_in_flight,
+           p->endpoint_in_flight, p->max_attempts, p->lane_jobs, (long long)p->offset_span,
+           (long long)p->lease_us / 1000, (long long)p->short_wait_us / 1000,
+           (long long)p->timeout_us / 1000000, p->trouble_permille,
+           (long long)p->calm_us / 1000000);
     for (int i = 0; i < p->job_count; i++)
         if (!p->jobs[i].off)
             printf("  job %d: %s, %s, batch %d, endpoint %d%s%s\n", i, sort_name(p->jobs[i].sort),

@@ -110,6 +110,24 @@ static int64_t one_of(struct dice *d, const int64_t *values, int n)
     one_of((d), (const int64_t[]){__VA_ARGS__}, \
            (int)(sizeof((const int64_t[]){__VA_ARGS__}) / sizeof(int64_t)))
 
+const char *const plan_lane_names[PLAN_LANES] = {"high", "normal", "low", "bulk", "nightly"};
+const char *const plan_lane_topics[PLAN_LANES] = {"jobs.high", "jobs.normal", "jobs.low",
+                                                  "jobs.bulk", "jobs.nightly"};
+
+/* Half of the fleets have the three lanes that are always there; the others two to five, whose
+ * codes are not their places. Without the dice, so that all else stays as the seed has it. */
+static void draw_lanes(struct plan *p)
+{
+    static const int codes[] = {0, 1, 2}, weights[] = {8, 3, 1};
+    uint64_t draw = draw_mix(p->seed, 0x6c616e65, 0, 0);
+    bool plain = draw % 2 == 0;
+    p->lanes = plain ? 3 : 2 + (int)(draw / 2 % (PLAN_LANES - 1));
+    for (int i = 0; i < p->lanes; i++) {
+        p->lane_codes[i] = plain ? codes[i] : 2 * i + (int)(draw / 16 % 3);
+        p->lane_weights[i] = plain ? weights[i] : 1 + (int)(draw >> (16 + 6 * i) & 15);
+    }
+}
+
 static void draw_settings(struct plan *p, struct dice *d)
 {
     p->workers = (int)ONE_OF(d, 1, 1, 2, 2, 2, 3, 4);
@@ -168,9 +186,10 @@ static void add_record(struct plan *p, struct dice *d, int job, int64_t at_us)
 {
     if (p->record_count == PLAN_RECORDS)
         return;
+    int lane = (int)ONE_OF(d, 0, 1, 1, 2), of_all = p->record_count % p->lanes;
     p->records[p->record_count++] = (struct plan_record){
         .job = job,
-        .lane = (int)ONE_OF(d, 0, 1, 1, 2),
+        .lane = p->lanes == 3 ? lane : of_all,
         .partition = (int)range(d, 0, p->partitions - 1),
         .at_us = at_us,
     };
@@ -272,6 +291,7 @@ void plan_draw(struct plan *p, uint64_t seed, int jobs)
     struct dice d = {seed, 0};
     memset(p, 0, sizeof *p);
     p->seed = seed;
+    draw_lanes(p);
     draw_settings(p, &d);
     draw_jobs(p, &d, jobs);
     draw_records(p, &d);

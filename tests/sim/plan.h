@@ -13,8 +13,8 @@
 #include <stdint.h>
 
 enum {
-    PLAN_SLOTS = 5, /* workers at once, at most */
-    PLAN_LANES = 3,
+    PLAN_SLOTS = 5,      /* workers at once, at most */
+    PLAN_LANES = 5,      /* at most */
     PLAN_PARTITIONS = 3, /* of a lane, at most */
     PLAN_ENDPOINTS = 3,
     PLAN_BATCHES = 3,
@@ -132,6 +132,7 @@ struct plan {
     int64_t calm_us; /* faults are over; then everything must come to rest */
     /* settings of the workers */
     int max_in_flight, endpoint_in_flight, max_attempts, lane_jobs;
+    int lanes, lane_codes[PLAN_LANES], lane_weights[PLAN_LANES];
     int64_t lease_us, heartbeat_us, short_wait_us, offset_span, drain_us, timeout_us;
     int64_t reply_max_bytes, memory_bytes, parked_max;
     bool signatures;                                     /* are asked for */
@@ -147,6 +148,8 @@ struct plan {
 void plan_draw(struct plan *p, uint64_t seed, int jobs);
 int plan_jobs_on(const struct plan *p);
 int plan_faults_on(const struct plan *p);
+
+extern const char *const plan_lane_names[PLAN_LANES], *const plan_lane_topics[PLAN_LANES];
 
 const char *fault_name(enum fault_kind kind);
 const char *sort_name(enum job_sort sort);

@@ -173,9 +173,9 @@ static void edge_bury(void *arg, struct job *job)
     store_bury(((struct sim_worker *)arg)->store, job);
 }
 
-static void edge_pull(void *arg, int32_t wait_key, int priority, int max_rows)
+static void edge_pull(void *arg, int32_t wait_key, int lane, int max_rows)
 {
-    store_pull(((struct sim_worker *)arg)->store, wait_key, priority, max_rows);
+    store_pull(((struct sim_worker *)arg)->store, wait_key, lane, max_rows);
 }
 
 static void edge_count_parked(void *arg, int32_t wait_key, int64_t most)
@@ -274,9 +274,9 @@ static void on_pulled(void *arg, const struct parked_row *row)
     path_pulled(w->path, row);
 }
 
-static void on_due(void *arg, int32_t wait_key, int priority, int64_t rows)
+static void on_due(void *arg, int32_t wait_key, int lane, int64_t rows)
 {
-    path_due(((struct sim_worker *)arg)->path, wait_key, priority, rows);
+    path_due(((struct sim_worker *)arg)->path, wait_key, lane, rows);
 }
 
 static bool on_cancelled(void *arg, const struct jobid *batch_id)
@@ -345,11 +345,9 @@ static void on_publish(void *arg, const struct store_letter *letter)
 
 static void settings(const struct sim_worker *w, struct path_conf *conf)
 {
-    static const char *const lane_names[PLAN_LANES] = {"high", "normal", "low"};
-    static const int weights[PLAN_LANES] = {8, 3, 1};
     const struct plan *plan = w->sim->plan;
     *conf = (struct path_conf){
-        .lane_count = PLAN_LANES,
+        .lane_count = plan->lanes,
         .catalogue = &w->sim->catalogue,
         .ring = w->sim->ring,
         .max_in_flight = plan->max_in_flight,
@@ -361,10 +359,10 @@ static void settings(const struct sim_worker *w, struct path_conf *conf)
         .parked_max = plan->parked_max,
         .offset_span = plan->offset_span,
     };
-    for (int i = 0; i < PLAN_LANES; i++)
+    for (int i = 0; i < plan->lanes; i++)
         conf->lanes[i] = (struct lane_conf){
-            .name = lane_names[i],
-            .weight = weights[i],
+            .name = plan_lane_names[i],
+            .weight = plan->lane_weights[i],
             .min_share_permille = 50,
             .max_jobs = (size_t)plan->lane_jobs,
             .max_bytes = 1 << 20,
@@ -403,15 +401,15 @@ static enum rc make_path(struct sim_worker *w, struct err *err)
 
 static enum rc make_store(struct sim_worker *w, struct err *err)
 {
-    static const char *const topics[PLAN_LANES] = {"jobs.high", "jobs.normal", "jobs.low"};
     const struct plan *plan = w->sim->plan;
     struct store_conf conf = {
         .conninfo = "",
         .host = w->name,
         .build = "sim",
         .cluster = "sim",
-        .topics = topics,
-        .lane_count = PLAN_LANES,
+        .topics = plan_lane_topics,
+        .lane_codes = plan->lane_codes,
+        .lane_count = plan->lanes,
         .lease_us = plan->lease_us,
         .heartbeat_us = plan->heartbeat_us,
         .lease_margin_us = plan->lease_us / 5,
@@ -507,7 +505,7 @@ void sim_worker_reload(struct sim_worker *w, uint64_t draw)
     conf.max_in_flight = 1 + (int)(draw % (uint64_t)(2 * conf.max_in_flight));
     conf.short_wait_us = short_waits_us[draw / 64 % 3];
     conf.offset_span += (int64_t)(draw / 256 % 50);
-    for (int i = 0; i < PLAN_LANES; i++) {
+    for (int i = 0; i < conf.lane_count; i++) {
         conf.lanes[i].weight = 1 + (int)(draw >> (8 * i) & 15);
         conf.lanes[i].max_jobs = 1 + (size_t)(draw >> (4 * i) & 31);
     }

@@ -90,9 +90,9 @@ static void bury(void *arg, struct job *job)
     w->buries[w->bury_count++] = job;
 }
 
-static void pull(void *arg, int32_t wait_key, int priority, int max_rows)
+static void pull(void *arg, int32_t wait_key, int lane, int max_rows)
 {
-    (void)wait_key, (void)priority;
+    (void)wait_key, (void)lane;
     ((struct world *)arg)->pulled_rows += max_rows;
 }
 

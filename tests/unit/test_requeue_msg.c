@@ -173,13 +173,10 @@ static void test_refusals(void **state)
 static void test_priority(void **state)
 {
     (void)state;
-    assert_int_equal(requeue_priority(SPAN_LIT("p.jobs.high"), PRIORITY_LOW, PRIORITY_LOW),
-                     PRIORITY_HIGH);
-    assert_int_equal(requeue_priority(SPAN_LIT("p.jobs.low"), -1, -1), PRIORITY_LOW);
-    assert_int_equal(requeue_priority(SPAN_LIT("p.jobs.bulk"), PRIORITY_LOW, PRIORITY_HIGH),
-                     PRIORITY_LOW);
-    assert_int_equal(requeue_priority(SPAN_LIT("high"), -1, PRIORITY_LOW), PRIORITY_LOW);
-    assert_int_equal(requeue_priority((struct span){0}, -1, -1), PRIORITY_NORMAL);
+    assert_int_equal(requeue_lane(PRIORITY_HIGH, PRIORITY_LOW), PRIORITY_HIGH);
+    assert_int_equal(requeue_lane(7, PRIORITY_LOW), 7);
+    assert_int_equal(requeue_lane(-1, PRIORITY_LOW), PRIORITY_LOW);
+    assert_int_equal(requeue_lane(-1, -1), PRIORITY_NORMAL);
 }
 
 /* ---- results' fields ---------------------------------------------------------------------- */

@@ -35,10 +35,11 @@ static void fill(int endpoints, int workers, int batches)
                                .classes = {{CLASS_OK, 120}, {CLASS_THROTTLED, 10}},
                                .endpoint_count = endpoints,
                                .worker_count = workers,
-                               .batch_count = batches};
-    facts.lanes[2].lag = -1;
-    facts.lanes[1] =
-        (struct top_lane){.lag = 4321, .waiting = TOP_COUNT_MAX, .due = 7, .ended = 120};
+                               .batch_count = batches,
+                               .lane_count = 3,
+                               .lanes = {{.name = "high"}, {0}, {.name = "low", .lag = -1}}};
+    facts.lanes[1] = (struct top_lane){
+        .name = "normal", .lag = 4321, .waiting = TOP_COUNT_MAX, .due = 7, .ended = 120};
     for (int i = 0; i < endpoints; i++) {
         name(facts.endpoints[i].name, "endpoint", i);
         facts.endpoints[i].max_in_flight = 64;
