@@ -22,8 +22,8 @@ GUARANTEES = ["G1", "G2", "G3", "G4", "G5", "G6", "G7", "G8"]
 # `inferq batch seal --total`: the command's words, and what follows them on the line.
 COMMAND = re.compile(r"(?<![\w./-])(inferq-worker|inferq-submit|"
                      r"inferq(?: (?:submit|batch|results|dead|explain|migrate|topics|top|cost|worker"
-                     r"|endpoint|doctor|upkeep|rewind|skip)(?: (?:list|show|watch|cancel|seal|requeue|edit|accept"
-                     r"|discard|drain|pause|resume))?)?)\b([^`\n]*)")
+                     r"|endpoint|doctor|upkeep|rewind|skip|lane)(?: (?:list|show|watch|cancel|seal|requeue"
+                     r"|edit|accept|discard|drain|pause|resume|add|assign|remove))?)?)\b([^`\n]*)")
 SETTING = re.compile(r"^  (\S+)  \((.*)\)\n +(.*)$", re.MULTILINE)
 METRIC = re.compile(r'\{"((?:inferq|process)_\w+)",\s*METRIC_(\w+),\s*\{([^}]*)\},\s*\w+,\s*((?:"[^"]*"\s*)+)\}')
 

@@ -115,7 +115,7 @@ BUGS = [
 
     # ---- parked ----
     Bug("pulled-is-a-record", "LV: a pulled job claims as if it had no parked row", FLOW,
-        "    job->from_parked = true;\n    job->lane =", "    job->lane =", 200,
+        "    job->from_parked = true;\n    job->msg.job_id", "    job->msg.job_id", 200,
         unit_tests_see_it=True),
     Bug("taken-and-forgotten", "LV: rows taken by a pull whose answer was lost stay taken", CLAIM,
         "        s->pull_lost = s->pull_lost || !answer->sqlstate[0];\n", "", 2000),
