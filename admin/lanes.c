@@ -58,12 +58,14 @@ enum rc lane_list(struct ctx *ctx, struct err *err)
         rc = cmd_have(p, err);
     if (rc == RC_OK) {
         pg_add_text(p, span_of(config_text(ctx->config, "prefix")));
-        rc = ctx_exec(ctx,
-                      "SELECT l.name, l.code, l.app, l.task, "
-                      "(SELECT count(*) FROM parked p WHERE p.priority = l.code), "
-                      "$1 || '.jobs.' || l.name "
-                      "FROM lane l WHERE l.removed_at IS NULL ORDER BY l.code",
-                      p, &rows, err);
+        rc = ctx_exec(
+            ctx,
+            "SELECT l.name, l.code, l.app, l.task, "
+            "coalesce(w.n, 0), "
+            "$1 || '.jobs.' || l.name "
+            "FROM lane l LEFT JOIN (SELECT priority, count(*) AS n FROM parked GROUP BY 1) w "
+            "ON w.priority = l.code WHERE l.removed_at IS NULL ORDER BY l.code",
+            p, &rows, err);
     }
     for (int i = 0; rc == RC_OK && i < pg_row_count(rows); i++) {
         table_text(t, pg_get_span(rows, i, 0));

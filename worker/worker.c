@@ -23,7 +23,6 @@
 #include "common/catalogue.h"
 #include "common/clock.h"
 #include "common/failpoint.h"
-#include "common/lane_set.h"
 #include "common/log.h"
 #include "common/pg.h"
 #include "common/secret.h"
@@ -34,6 +33,7 @@
 #include "worker/path.h"
 #include "worker/process.h"
 #include "worker/reload.h"
+#include "worker/served.h"
 #include "worker/settings.h"
 #include "worker/store.h"
 #include "worker/targets.h"
@@ -61,12 +61,8 @@ struct worker {
     uv_timer_t timer;
     uv_signal_t sigterm, sigint, sighup;
 
-    struct lane_set lanes; /* all that there were at the start, and those served */
-    struct lane_set served;
-    const char *lane_names[LANES_MAX];
-    int lane_codes[LANES_MAX];
-    char topics[LANES_MAX][NAME_BYTES], dead_topic[NAME_BYTES], host[NAME_BYTES];
-    const char *topic_list[LANES_MAX];
+    struct served served;
+    char dead_topic[NAME_BYTES], host[NAME_BYTES];
     struct catalogue *catalogue;
     struct targets *targets;
     struct sign_ring *ring;
@@ -466,13 +462,12 @@ static void on_sighup(uv_signal_t *handle, int signum)
         .store = w->store,
         .targets = w->targets,
         .catalogue = w->catalogue,
-        .lane_names = w->lane_names,
+        .lane_names = w->served.names,
         .lane_count = w->served.count,
     };
-    struct lane_set served; /* it stays as it is: `lanes` asks for a restart */
     enum rc rc = w->reread(w->reread_arg, &next, &err);
     if (rc == RC_OK)
-        rc = settings_lanes(next, &w->lanes, &served, &err);
+        rc = served_check(&w->served, next, &err);
     if (rc == RC_OK)
         rc = reload_take(&reload, next, &restart, &err);
     config_free(next);
@@ -532,14 +527,8 @@ static bool is_ready(void *arg, char *why, int why_bytes)
 
 static void name_things(struct worker *w)
 {
-    const char *prefix = config_text(w->config, "prefix");
-    for (int i = 0; i < w->served.count; i++) {
-        w->lane_names[i] = w->served.lanes[i].name;
-        w->lane_codes[i] = w->served.lanes[i].code;
-        snprintf(w->topics[i], NAME_BYTES, "%s.jobs.%s", prefix, w->lane_names[i]);
-        w->topic_list[i] = w->topics[i];
-    }
-    snprintf(w->dead_topic, NAME_BYTES, "%s.dead", prefix);
+    (void)snprintf(w->dead_topic, sizeof w->dead_topic, "%s.dead",
+                   config_text(w->config, "prefix"));
     process_host(w->host, sizeof w->host);
 }
 
@@ -568,9 +557,7 @@ static enum rc load_catalogue(struct worker *w, struct err *err)
     if (rc == RC_REJECT) /* nothing else can be wrong with that statement */
         err_prefix(err, rc, "the database is not migrated: run `inferq migrate`");
     if (rc == RC_OK)
-        rc = lane_set_read(conn, &w->lanes, err);
-    if (rc == RC_OK)
-        rc = settings_lanes(w->config, &w->lanes, &w->served, err);
+        rc = served_read(&w->served, conn, w->config, err);
     if (rc == RC_OK)
         rc = catalogue_apply(w->catalogue, conn, "inferq-worker", &made, err);
     pgc_close(conn);
@@ -599,8 +586,8 @@ static enum rc make_store(struct worker *w, struct err *err)
         .host = w->host,
         .build = INFERQ_VERSION,
         .cluster = config_text(w->config, "prefix"),
-        .topics = w->topic_list,
-        .lane_codes = w->lane_codes,
+        .topics = w->served.topics,
+        .lane_codes = w->served.codes,
         .lane_count = w->served.count,
         .lease_us = config_int(w->config, "lease.time"),
         .heartbeat_us = config_int(w->config, "lease.heartbeat"),
@@ -632,7 +619,7 @@ static enum rc make_store(struct worker *w, struct err *err)
 static enum rc make_path(struct worker *w, struct err *err)
 {
     struct path_conf conf = {.catalogue = w->catalogue, .ring = w->ring};
-    settings_path(w->config, w->lane_names, w->served.count, &conf);
+    settings_path(w->config, w->served.names, w->served.count, &conf);
     struct path_edges edges = {
         .arg = w,
         .pause_lane = edge_pause_lane,
@@ -671,7 +658,7 @@ static enum rc make_kafka(struct worker *w, struct err *err)
         .config = w->config,
         .group = config_text(w->config, "group"),
         .client_id = "inferq-worker",
-        .topics = w->topic_list,
+        .topics = w->served.topics,
         .topic_count = w->served.count,
         .arg = w,
         .on_record = on_record,
@@ -729,7 +716,7 @@ static enum rc make_all(struct worker *w, struct err *err)
     if (rc != RC_OK)
         return rc;
     name_things(w);
-    w->watch = watch_new(w->catalogue, w->lane_names, w->served.count);
+    w->watch = watch_new(w->catalogue, w->served.names, w->served.count);
     if (!w->watch)
         return err_set(err, RC_NOMEM, "no memory for metrics");
     rc = make_path(w, err);

@@ -179,7 +179,7 @@ def test_a_worker_of_one_lane_serves_that_and_no_other(lone_world):
         world.inferq("dead", "requeue", str(letter["dead_id"]))
     wait_for(lambda: len(world.letters(ours)) == 2, what="another end of our job")
     assert world.rows("SELECT lane_name(priority), taken_by FROM parked") == [("normal", None)]
-    assert solo.metric("inferq_parked_due") == 0, "what it could run"
+    wait_for(lambda: solo.metric("inferq_parked_due") == 0, what="no more that it could run")
     assert world.rows("SELECT generation, lane_name(priority) FROM result WHERE batch_id = %s AND"
                       " class = 33 ORDER BY 1", ours) == [(0, "solo"), (1, "solo")]
     # Its second generation came by no topic, and goes there yet.

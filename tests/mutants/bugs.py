@@ -117,6 +117,8 @@ BUGS = [
     Bug("pulled-is-a-record", "LV: a pulled job claims as if it had no parked row", FLOW,
         "    job->from_parked = true;\n    job->msg.job_id", "    job->msg.job_id", 200,
         unit_tests_see_it=True),
+    Bug("lane-for-its-code", "LV: rows are asked for by a lane's place and not by its code", CLAIM,
+        "s->conf.lane_codes[s->pulls[i].lane]", "s->pulls[i].lane", 500),
     Bug("taken-and-forgotten", "LV: rows taken by a pull whose answer was lost stay taken", CLAIM,
         "        s->pull_lost = s->pull_lost || !answer->sqlstate[0];\n", "", 2000),
 
