@@ -318,7 +318,7 @@ bench: deps
 
 # ---- install, clean, help ------------------------------------------------------------------
 
-.PHONY: man install install-dist clean help
+.PHONY: man install install-dist uninstall clean help
 # The pages say what the programs' --help says (deploy/manpages).
 man: $(addprefix $(BIN)/,$(INSTALLED))
 	@rm -rf '$(B)/man'
@@ -344,6 +344,14 @@ install-dist: man
 	@install -m 644 admin/completion/_inferq '$(SHARE)/zsh/site-functions/'
 	@echo 'installed in $(DESTDIR)$(PREFIX): $(INSTALLED)'
 
+# What install-dist puts there, and nothing else.
+uninstall:
+	@rm -f $(patsubst %,'$(DESTDIR)$(PREFIX)/bin/%',$(INSTALLED)) '$(SHARE)'/man/man1/inferq*.1 \
+	    $(patsubst %,'$(SHARE)/bash-completion/completions/%',$(INSTALLED)) \
+	    '$(SHARE)/zsh/site-functions/_inferq'
+	@rm -rf '$(SHARE)/inferq'
+	@echo 'gone from $(DESTDIR)$(PREFIX): $(INSTALLED)'
+
 clean:
 	rm -rf '$(BUILD)'
 
@@ -367,4 +375,5 @@ help:
 	@echo '  bench        measure, and print tables (BENCH=full: everything at full size)'
 	@echo '  man          man pages from what --help says, into $(BUILD)/release/man'
 	@echo '  install      build and install under PREFIX (now $(PREFIX)), staged in DESTDIR'
+	@echo '  uninstall    remove what install put there'
 	@echo '  clean        remove $(BUILD)'

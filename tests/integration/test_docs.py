@@ -5,15 +5,18 @@ database, each flag stands in its program's help, each link and each named test 
 change of settings or metrics, `tests/integration/test_docs.py` as a program (INFERQ_BIN set, or
 build/bin) writes the tables anew.
 """
+import csv
 import json
+import os
 import re
+import socket
 import subprocess
 import sys
 import uuid
 
 import pytest
 
-from harness import BIN, ROOT, Database, run
+from harness import BIN, ROOT, TOOLS, Database, run, wait_for
 
 README = ROOT / "README.md"
 EXAMPLE_CONF = ROOT / "deploy" / "local" / "worker.example.conf"
@@ -282,6 +285,53 @@ def test_each_guarantee_names_tests_that_exist():
             assert sources, f"{guarantee}: there is no {file}"
             if test:
                 assert re.search(rf"\b{test}\(", sources[0].read_text()), f"{guarantee}: {test}"
+
+
+# ---- first steps --------------------------------------------------------------------------------
+
+def first_steps(port):
+    """The block as it stands, but for what a test must choose: programs, ports, and when to look."""
+    block = re.search(r"## First steps.*?```bash\n(.*?)```", readme(), re.DOTALL).group(1)
+    for old, new in {
+            "make ": ": ", "PATH=$PWD/build/bin:$PATH": f"PATH={BIN}:{TOOLS}:$PATH",
+            "8000": str(port), "127.0.0.1:9465": "127.0.0.1:0",
+            "inferq worker list": "until inferq worker list | grep -q '^ *2 '; do sleep 0.2; done"}.items():
+        assert old in block, old
+        block = block.replace(old, new)
+    return "trap 'kill $(jobs -p) 2>/dev/null' EXIT\n" + block
+
+
+def test_first_steps_run_as_they_stand(tmp_path):
+    name = f"first_{uuid.uuid4().hex[:12]}"
+    database = Database(name, migrate=False)
+    (tmp_path / "deploy").symlink_to(ROOT / "deploy")
+    documents = {"a.txt": b"one two three", "b c \u00fc.md": b"# four", "bad.txt": b"[[sim: status=400]]",
+                 "empty.txt": b"", "picture.bin": b"\x89PNG\xff"}
+    (tmp_path / "docs").mkdir()
+    for file, content in documents.items():
+        (tmp_path / "docs" / file).write_bytes(content)
+    # To the local stack, the test's servers are the user's own.
+    env = {key: value for key, value in os.environ.items() if not key.startswith("INFERQ_STACK")}
+    env |= {"PGDATABASE": name, "INFERQ_STACK": name[:20], "INFERQ_PREFIX": name,
+            "INFERQ_GROUP": name, "INFERQ_LISTEN": "127.0.0.1:0"}
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    try:
+        done = subprocess.run(["bash", "-c", first_steps(port)], cwd=tmp_path, env=env, text=True,
+                              capture_output=True, timeout=180, check=False)
+        said = done.stdout + done.stderr
+        assert done.returncode == 0, said
+        assert "docs/empty.txt: is empty" in said and "docs/picture.bin: not UTF-8" in said
+        rows = list(csv.DictReader((tmp_path / "first.csv").open(encoding="utf-8", newline="")))
+        assert {row["custom_id"]: row["status"] for row in rows} == {
+            "a.txt": "succeeded", "b c \u00fc.md": "succeeded", "bad.txt": "dead"}
+        assert "It died after 1 call: the server refused the request as invalid" in said
+        assert "4/4: 2 succeeded, 2 dead (1 ran again)" in said
+        wait_for(lambda: database.value("SELECT count(*) FROM worker WHERE stopped_at IS NULL") == 0,
+                 what="both workers have left")
+    finally:
+        subprocess.run([ROOT / "deploy/local/stack", "destroy"], env=env, check=False)
+        database.drop()
 
 
 # ---- writing the tables -------------------------------------------------------------------------
