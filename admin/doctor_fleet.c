@@ -106,7 +106,8 @@ const struct doctor_check doctor_fleet_checks[] = {
      "look at its log and at what its host did then (memory, suspension, network); `inferq worker "
      "list --all` shows when",
      "SELECT w.worker_id::text, " PLACE ", 0::bigint, 0::bigint FROM worker w WHERE w.fenced "
-     "AND w.lease_until > now() - interval '1 day' ORDER BY w.lease_until DESC LIMIT 10",
+     "AND w.stopped_at IS NULL AND w.lease_until > now() - interval '1 day' ORDER BY w.lease_until "
+     "DESC LIMIT 10",
      judge_fenced},
     {"fleet.builds", "Workers run different builds",
      "finish the rollout: `inferq worker list` shows each, `inferq worker drain ID` ends one",

@@ -374,6 +374,16 @@ def test_every_remedy_that_was_run_mended(patient):
     patient.healthy()
 
 
+def test_a_worker_that_left_in_order_is_no_finding(patient):
+    """Its last act fences it, so that nobody waits for its lease."""
+    patient.db.rows("INSERT INTO worker (host, pid, build, lease_until, stopped_at, fenced) "
+                    "VALUES ('h1', 7, 'b', now() + interval '9 s', now(), true)")
+    try:
+        patient.healthy()
+    finally:
+        patient.db.rows("DELETE FROM worker")
+
+
 def test_due_jobs_that_workers_leave(patient):
     batch = patient.db.batch("due", 1)
     patient.db.worker()
