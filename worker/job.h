@@ -99,12 +99,13 @@ struct job {
     bool ask_only;      /* CLAIM only asks how the job stands: a verdict without a call yielded */
     bool begun;         /* its endpoint counts it as in flight */
     enum claim_answer claim_answer;
-    int64_t estimated_nusd, upper_nusd; /* of the current call; -1 unknown */
-    int64_t spent_nusd;                 /* by ended calls; -1: not known */
-    struct job_call *call;              /* owned; only from CLAIM to STORE, of a job to be called */
-    bool outcome_open;                  /* call->outcome is known and not stored yet */
-    struct buf answer;                  /* the text to check */
-    char *complaint;                    /* owned: what the re-ask says was wrong */
+    int64_t estimated_nusd, upper_nusd;        /* of the current call; -1 unknown */
+    int64_t estimated_input, estimated_output; /* tokens of a call */
+    int64_t spent_nusd;                        /* by ended calls; -1: not known */
+    struct job_call *call; /* owned; only from CLAIM to STORE, of a job to be called */
+    bool outcome_open;     /* call->outcome is known and not stored yet */
+    struct buf answer;     /* the text to check */
+    char *complaint;       /* owned: what the re-ask says was wrong */
     enum validation validation;
 
     /* how it ends (STATUS_NONE: only the call's outcome is stored, then RETRY or PARK) */

@@ -37,7 +37,6 @@ enum {
     REPLY_BASE_BYTES = 16 << 10,    /* a reply's envelope */
     REPLY_BYTES_PER_TOKEN = 64,     /* more than one token's JSON takes */
     CALL_OVERHEAD_BYTES = 24 << 10, /* a transfer's memory besides the bodies */
-    UNSAID_OUTPUT_TOKENS = 512,     /* estimate where nothing limits the output */
     SKIP_REASON_BYTES = 1024,       /* who left a record out, and why: at most */
 };
 
@@ -262,17 +261,20 @@ static int64_t worst_output_tokens(const struct job *job)
     return job->mv->max_output_tokens > 0 ? job->mv->max_output_tokens : -1;
 }
 
-/* What one call may cost: likely, and at most (a token has at least one byte). -1: not known. */
-static void estimate(struct job *job)
+/* What one call may take and cost: likely, by what calls of its model version took of late, and at
+ * most (a token has at least one byte). -1: not known. */
+static void estimate(const struct path *p, struct job *job)
 {
+    const struct tokens *learned = &p->tokens[job->mv->index];
+    int64_t worst = worst_output_tokens(job);
     job->estimated_nusd = job->upper_nusd = -1;
+    job->estimated_input = tokens_input(learned, (int64_t)job->msg.body.n);
+    job->estimated_output = tokens_output(learned, worst);
     if (!job->price)
         return;
-    int64_t worst = worst_output_tokens(job);
-    int64_t likely = worst >= 0 && worst < UNSAID_OUTPUT_TOKENS ? worst : UNSAID_OUTPUT_TOKENS;
-    struct usage usage = {.input = job->request.input_tokens,
+    struct usage usage = {.input = job->estimated_input,
                           .cached = -1,
-                          .output = job->api == API_EMBEDDINGS ? 0 : likely,
+                          .output = job->estimated_output,
                           .reasoning = -1};
     job->estimated_nusd = price_cost_nusd(&job->price->price, &usage);
     if (worst < 0)
@@ -327,7 +329,7 @@ static bool route(struct path *p, struct job *job)
     job->max_attempts =
         policy_max_attempts(job->retry, job->msg.max_attempts, p->conf.max_attempts);
     job->price = catalogue_price(job->mv, p->edges.wall_ms(p->edges.arg));
-    estimate(job);
+    estimate(p, job);
     if (over_cost(job))
         return verdict(p, job, STATUS_DEAD, CLASS_OVER_COST, over_cost_reason);
     job->waiting_since_us = p->edges.mono_us(p->edges.arg);
@@ -578,6 +580,9 @@ static bool parse(struct path *p, struct job *job)
     outcome_price(o, job->price ? &job->price->price : NULL, job->estimated_nusd);
     if (o->error)
         p->edges.scrub(p->edges.arg, job->endpoint, o->error, strlen(o->error));
+    if (o->class == CLASS_OK && job->kind != CALL_REASK) /* whose request is another */
+        tokens_learn(&p->tokens[job->mv->index], (int64_t)job->msg.body.n, o->usage.input,
+                     job->api == API_EMBEDDINGS ? -1 : o->usage.output);
     job->outcome_open = true;
     job->outcome_us = http->done_us;
     job->model_us += http->done_us - http->started_us;

@@ -28,10 +28,13 @@ static enum rc make_endpoints(struct path *p, struct err *err)
     p->endpoints = calloc((size_t)cat->endpoint_count + 1, sizeof *p->endpoints);
     p->parking = calloc((size_t)cat->endpoint_count + 1, sizeof *p->parking);
     p->model_paused = calloc((size_t)cat->version_count + 1, sizeof *p->model_paused);
-    if (!p->endpoints || !p->model_paused || !p->parking)
+    p->tokens = calloc((size_t)cat->version_count + 1, sizeof *p->tokens);
+    if (!p->endpoints || !p->model_paused || !p->parking || !p->tokens)
         return err_set(err, RC_NOMEM, "no memory for the endpoints");
     for (int i = 0; i < cat->endpoint_count; i++)
         endpoint_init(&p->endpoints[i], cat->endpoints[i].max_in_flight);
+    for (int i = 0; i < cat->version_count; i++)
+        tokens_init(&p->tokens[i]);
     return RC_OK;
 }
 
@@ -105,6 +108,7 @@ void path_free(struct path *p)
     jobids_done(&p->cancelled);
     skips_done(&p->skips);
     free(p->model_paused);
+    free(p->tokens);
     free(p->endpoints);
     free(p->parking);
     free(p);

@@ -13,6 +13,7 @@
 #include "worker/jobtable.h"
 #include "worker/partitions.h"
 #include "worker/path.h"
+#include "worker/tokens.h"
 
 enum { PARKING_MAX = 2000 /* jobs on their way to `parked` at once */ };
 
@@ -35,6 +36,7 @@ struct path {
     struct endpoint *endpoints; /* one per endpoint of the catalogue */
     int64_t *model_paused;      /* per model version: no calls before; its endpoint has it not */
     struct parking *parking;    /* per endpoint */
+    struct tokens *tokens;      /* per model version */
     struct partitions *partitions;
     struct deadlines *due;
     struct jobtable *table;

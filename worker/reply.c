@@ -13,7 +13,6 @@
 #include <string.h>
 
 #include "common/json_scan.h"
-#include "common/price.h"
 #include "worker/json_walk.h"
 
 /* ---- which api ------------------------------------------------------------------------------ */
@@ -172,7 +171,6 @@ enum rc request_read(enum api api, struct span body, struct request_facts *ret, 
     rc = read_output_limit(api, values, ret, err);
     if (rc != RC_OK)
         return rc;
-    ret->input_tokens = price_estimate_tokens((int64_t)body.n);
     ret->open_ended = is_on(&values[KEY_LOGPROBS]) || is_on(&values[KEY_TOP_LOGPROBS]) ||
                       is_on(&values[KEY_PROMPT_LOGPROBS]) || is_on(&values[KEY_ECHO]);
     return read_model(&values[KEY_MODEL], ret, err);

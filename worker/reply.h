@@ -23,7 +23,6 @@ enum { REQUEST_MODEL_BYTES = 128 };
 /* What the path needs of a body before calling. */
 struct request_facts {
     struct span model_value;   /* of body.model, as the body writes it; absent allowed */
-    int64_t input_tokens;      /* estimate from the body's bytes */
     int64_t max_output_tokens; /* max_completion_tokens or max_tokens, times n; -1: not said */
     bool open_ended; /* logprobs or the like: the reply's size does not follow from tokens */
 };

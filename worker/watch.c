@@ -30,6 +30,8 @@ enum {
     M_COST,
     M_UNPRICED,
     M_TOKENS,
+    M_TOKENS_ESTIMATED,
+    M_TOKENS_ERROR,
     M_ALERTS,
     M_PAUSES,
     M_LIMITED,
@@ -134,6 +136,17 @@ const struct metric_def watch_defs[] = {
                   {"model_version", "kind"},
                   NULL,
                   "Tokens reported by models, by kind (input, output)"},
+    [M_TOKENS_ESTIMATED] = {"inferq_tokens_estimated_total",
+                            METRIC_COUNTER,
+                            {"model_version", "kind"},
+                            NULL,
+                            "Tokens estimated before the calls that inferq_tokens_total counts; "
+                            "output at its 95th percentile of late"},
+    [M_TOKENS_ERROR] = {"inferq_tokens_error_total",
+                        METRIC_COUNTER,
+                        {"model_version", "kind"},
+                        NULL,
+                        "How far those estimates were off, too high and too low added up"},
     [M_ALERTS] = {"inferq_alerts_total",
                   METRIC_COUNTER,
                   {"endpoint", "class"},
@@ -335,7 +348,10 @@ struct endpoint_series {
 };
 
 struct version_series {
-    struct metric_series *cost, *input_tokens, *output_tokens;
+    struct metric_series *cost;
+    struct token_series {
+        struct metric_series *reported, *estimated, *error;
+    } input, output;
 };
 
 struct watch {
@@ -444,6 +460,15 @@ static struct metric_series *held(struct watch *w, struct metric_series **slot, 
     return *slot;
 }
 
+static void tokens(struct watch *w, struct token_series *s, const char *label, const char *kind,
+                   int64_t reported, int64_t estimated)
+{
+    int64_t off = estimated > reported ? estimated - reported : reported - estimated;
+    metric_add(held(w, &s->reported, M_TOKENS, label, kind, NULL), (double)reported);
+    metric_add(held(w, &s->estimated, M_TOKENS_ESTIMATED, label, kind, NULL), (double)estimated);
+    metric_add(held(w, &s->error, M_TOKENS_ERROR, label, kind, NULL), (double)off);
+}
+
 static void call_paid(struct watch *w, const struct job *job)
 {
     const struct outcome *o = &job->call->outcome;
@@ -454,11 +479,9 @@ static void call_paid(struct watch *w, const struct job *job)
     else
         metric_add(held(w, &v->cost, M_COST, label, NULL, NULL), (double)o->cost_nusd / 1e9);
     if (o->usage.input > 0)
-        metric_add(held(w, &v->input_tokens, M_TOKENS, label, "input", NULL),
-                   (double)o->usage.input);
+        tokens(w, &v->input, label, "input", o->usage.input, job->estimated_input);
     if (o->usage.output > 0)
-        metric_add(held(w, &v->output_tokens, M_TOKENS, label, "output", NULL),
-                   (double)o->usage.output);
+        tokens(w, &v->output, label, "output", o->usage.output, job->estimated_output);
 }
 
 static void call_ended(struct watch *w, const struct job *job)

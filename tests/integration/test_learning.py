@@ -1,4 +1,5 @@
-"""What workers learn of an endpoint while they call it: the rate limits that its replies tell.
+"""What workers learn of an endpoint while they call it: the rate limits that its replies tell, how much
+it bears, how many tokens calls take.
 
 modelsim enforces the limits and is the witness; counts and orders are compared, never times.
 """
@@ -19,10 +20,10 @@ def test_calls_wait_for_the_reset_that_replies_tell(lone_world, maker):
     world = lone_world(models=[model("told", max_in_flight=6)], latency="20ms",
                        script=f"model=told requests=12 window=2s tell={maker}\n")
     worker = world.start_worker()
-    batch = world.ask(*[f"job {i}" for i in range(40)], model="told")
-    assert world.wait_ended(batch, 60)["succeeded"] == 40
+    batch = world.ask(*[f"job {i}" for i in range(26)], model="told")
+    assert world.wait_ended(batch, 60)["succeeded"] == 26
     assert refused(world) == 0
-    assert len(world.calls(batch)) == 40
+    assert len(world.calls(batch)) == 26
     assert worker.metric("inferq_endpoint_limit_pauses_total", endpoint="at-told") >= 1
     assert worker.metric("inferq_endpoint_pauses_total", endpoint="at-told") == 0
     assert worker.log().count("rate limit is used up") == 1
@@ -78,3 +79,31 @@ def test_after_an_outage_calls_ramp_up(lone_world):
     assert most >= 12, "it has not grown"
     assert 12 <= worker.metric("inferq_endpoint_concurrency", endpoint="at-down") <= 32
     assert worker.metric("inferq_endpoint_concurrency", endpoint="at-loads") == 8
+
+
+def test_tokens_are_learned(lone_world):
+    """The ledger's estimates, made before each call, come close to what calls cost."""
+    world = lone_world(latency="5ms")
+    worker = world.start_worker()
+    labels = {"model_version": "m@1"}
+
+    def off(batch):
+        """How far estimates were off, as a part of what the calls cost."""
+        calls = world.calls(batch)
+        assert all(call["cost_nusd"] > 0 for call in calls)
+        return (sum(abs(call["estimated_nusd"] - call["cost_nusd"]) for call in calls)
+                / sum(call["cost_nusd"] for call in calls))
+
+    texts = [f"document {i}: " + "some words of it " * (5 + i % 20) for i in range(100)]
+    first = world.ask(texts[0])
+    assert world.wait_ended(first)["succeeded"] == 1
+    assert off(first) > 0.5, "max_tokens was reckoned with, and four bytes a token"
+    assert world.wait_ended(world.ask(*texts))["succeeded"] == 100
+    before = worker.metric("inferq_tokens_error_total", kind="output", **labels)
+    last = world.ask(*texts[:50])
+    assert world.wait_ended(last)["succeeded"] == 50
+    assert off(last) < 0.5
+    for kind in ("input", "output"):
+        assert (worker.metric("inferq_tokens_estimated_total", kind=kind, **labels)
+                >= worker.metric("inferq_tokens_total", kind=kind, **labels) / 2 > 0)
+    assert worker.metric("inferq_tokens_error_total", kind="output", **labels) >= before > 0
