@@ -22,6 +22,10 @@ ON_RELEASE = {"test_kill.py", "test_crash_kafka.py", "test_crash_limits.py", "te
 NOT_ON_ASAN = {"test_crash_kafka.py", "test_crash_limits.py", "test_crash_postgres.py", "test_plans.py",
                "test_mock.py", "test_bench.py", "test_secrets.py", "test_shell.py",
                "test_admin_doctor.py", "test_admin_wrong.py"}
+# Of those, what goes through most commands, and through what doctor reads itself, in seconds.
+ALSO_ON_ASAN = {"test_a_database_without_tables", "test_a_login_without_rights",
+                "test_a_reader_who_wants_to_act", "test_no_standard_streams_at_all",
+                "test_the_catalogue_file", "test_the_workers_ring", "test_the_signing_key"}
 
 
 def pytest_collection_modifyitems(config, items):
@@ -29,7 +33,8 @@ def pytest_collection_modifyitems(config, items):
         return
     optimised = harness.VARIANT == "release"
     elsewhere = [item for item in items if (item.path.name not in ON_RELEASE if optimised
-                                            else item.path.name in NOT_ON_ASAN)]
+                                            else item.path.name in NOT_ON_ASAN
+                                            and item.originalname not in ALSO_ON_ASAN)]
     config.hook.pytest_deselected(items=elsewhere)
     items[:] = [item for item in items if item not in elsewhere]
 

@@ -307,6 +307,8 @@ SQL_BREAKS = [
      "DELETE FROM migration WHERE number = 999"),
     ("pg.roles", "error", "inferq_worker lacks INSERT ON inferq.call",
      "REVOKE INSERT ON call FROM inferq_worker", None),
+    ("pg.roles", "error", "inferq_worker lacks SELECT ON inferq.record_skip",
+     "REVOKE SELECT ON record_skip FROM inferq_worker", None),
     ("pg.roles", "error", "inferq_reviewer lacks UPDATE (state) ON inferq.dead_letter",
      "REVOKE UPDATE (state) ON dead_letter FROM inferq_reviewer", None),
     ("pg.roles", "warning", "inferq_worker has DELETE ON inferq.result",
