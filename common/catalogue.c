@@ -70,7 +70,7 @@ enum rc catalogue_parse(struct span yaml, const char *file_name, struct catalogu
     return RC_OK;
 }
 
-static void endpoint_done(struct cat_endpoint *e)
+void catalogue_endpoint_done(struct cat_endpoint *e)
 {
     free(e->name);
     free(e->base_url);
@@ -78,7 +78,7 @@ static void endpoint_done(struct cat_endpoint *e)
     free(e->ca_file);
 }
 
-static void version_done(struct cat_model_version *mv)
+void catalogue_version_done(struct cat_model_version *mv)
 {
     free(mv->model);
     free(mv->version);
@@ -94,9 +94,9 @@ void catalogue_free(struct catalogue *cat)
     if (!cat)
         return;
     for (int i = 0; i < cat->endpoint_count; i++)
-        endpoint_done(&cat->endpoints[i]);
+        catalogue_endpoint_done(&cat->endpoints[i]);
     for (int i = 0; i < cat->version_count; i++)
-        version_done(&cat->versions[i]);
+        catalogue_version_done(&cat->versions[i]);
     for (int i = 0; i < cat->model_count; i++)
         free(cat->models[i].name);
     for (int i = 0; i < cat->default_count; i++) {
@@ -121,7 +121,7 @@ void catalogue_free(struct catalogue *cat)
 static const struct cat_model_version *pinned(const struct catalogue *cat, struct span label)
 {
     for (int i = 0; i < cat->version_count; i++)
-        if (span_is(label, cat->versions[i].label))
+        if (!cat->versions[i].left && span_is(label, cat->versions[i].label))
             return &cat->versions[i];
     return NULL;
 }

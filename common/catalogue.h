@@ -40,6 +40,7 @@ struct cat_endpoint {
     int64_t connect_timeout_us;
     bool send_ids;        /* x-inferq-job and x-inferq-call headers */
     bool idempotency_key; /* the server understands Idempotency-Key */
+    bool left;            /* the file has it no more: for jobs under way only (catalogue_merge) */
 };
 
 struct cat_price {
@@ -61,6 +62,7 @@ struct cat_model_version {
     int64_t context_tokens, max_output_tokens; /* 0: not said */
     struct cat_price *prices;
     int price_count;
+    bool left; /* as of an endpoint */
 };
 
 struct cat_model {
@@ -135,9 +137,24 @@ const struct cat_retry *catalogue_retry(const struct catalogue *cat,
 /* The price in force at `at_ms`; NULL: none. */
 const struct cat_price *catalogue_price(const struct cat_model_version *mv, int64_t at_ms);
 
+/*
+ * Another reading of the file, while jobs refer to entries of `held` by their indexes: makes `next`
+ * what is in force from then on. An endpoint (name and version) or model version that `held` has
+ * keeps its index, further ones are appended; those that left the file are copied over, marked
+ * `left`, without which no job that refers to them could end. Nothing routes to them, as after a
+ * restart. Models, defaults, routes and prices are those of the file. `held` is not changed. Pure.
+ * RC_REJECT: an entry was changed that is immutable, or so many have left that a restart is needed;
+ * RC_NOMEM. `next` is then as it was.
+ */
+enum rc catalogue_merge(const struct catalogue *held, struct catalogue *next,
+                        struct err *err) MUST_CHECK;
+/* Some version at this endpoint of both served new jobs by its model's name before, and serves none
+ * now: jobs that wait for the endpoint may find another. Pure. */
+bool catalogue_moved_off(const struct catalogue *before, const struct catalogue *now, int endpoint);
+
 /* Writes what is new into the catalogue tables in one transaction (with an audit_log row when
  * anything was new), refuses changed immutable entries (RC_REJECT), and sets every db_id. Safe when
- * several start at once. */
+ * several start at once. Blocks: see catalogue_write.h for the same in steps. */
 struct pgc;
 enum rc catalogue_apply(struct catalogue *cat, struct pgc *conn, const char *actor, int *ret_new,
                         struct err *err) MUST_CHECK;

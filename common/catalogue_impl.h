@@ -45,4 +45,15 @@ enum rc catalogue_check_url(char *url, struct err *err) MUST_CHECK;
 /* "env:NAME", "file:PATH" or "". RC_REJECT says the remedy and does not show the text. */
 enum rc catalogue_check_credential(const char *text, struct err *err) MUST_CHECK;
 
+/* Frees what an entry holds. */
+void catalogue_endpoint_done(struct cat_endpoint *e);
+void catalogue_version_done(struct cat_model_version *mv);
+
+/* What is said of an entry that differs from the one of that name that was applied: RC_REJECT. */
+enum rc catalogue_endpoint_changed(const struct cat_endpoint *e, struct err *err) MUST_CHECK;
+enum rc catalogue_version_changed(const struct cat_model_version *mv, struct err *err) MUST_CHECK;
+enum rc catalogue_price_changed(const struct cat_model_version *mv, int price,
+                                struct err *err) MUST_CHECK;
+enum rc catalogue_model_changed(const char *name, struct err *err) MUST_CHECK;
+
 #endif
