@@ -213,7 +213,7 @@ UNIT_WRAP := malloc calloc realloc strdup
 # their own tests only.
 define unit
 $(B)/tests/$(1): $(B)/obj/tests/unit/$(1).o $(call obj,$(UNIT_HELP)) \
-    $(if $(filter test_path test_path_skips,$(1)),$(call obj,tests/unit/path_world.c)) \
+    $(if $(filter test_path test_path_skips test_path_catalogue,$(1)),$(call obj,tests/unit/path_world.c)) \
     $(if $(filter test_modelsim_%,$(1)),$(call lib_name,tests/modelsim),\
     $(if $(filter test_mockkafka_%,$(1)),$(call lib_name,tests/mockkafka),$(LIBS))) \
     $(B)/stamp/ldflags

@@ -260,7 +260,7 @@ const struct doctor_check doctor_endpoint_checks[] = {
      "environment",
      NULL, judge_credential},
     {"endpoint.call", "With --call: the endpoint refuses the credential, or fails",
-     "put a valid key where the credential refers to, and restart the workers", NULL, judge_call},
+     "put a valid key where the credential refers to, and reload the workers", NULL, judge_call},
     {"endpoint.pause", "An operator has paused an endpoint", "inferq endpoint resume NAME",
      "SELECT CASE WHEN version = 0 THEN name ELSE name || '@' || version END, "
      "actor || CASE WHEN reason = '' THEN '' ELSE ': ' || reason END, "

@@ -172,17 +172,33 @@ struct metrics *metrics_new(const struct metric_def *defs)
     return all;
 }
 
+static void series_free(struct metric_series *s)
+{
+    free(s->counts);
+    free(s);
+}
+
 void metrics_free(struct metrics *all)
 {
     if (!all)
         return;
     for (int i = 0; i < all->count; i++) {
-        for (int j = 0; j < all->metric[i].series_count; j++) {
-            free(all->metric[i].series[j]->counts);
-            free(all->metric[i].series[j]);
-        }
+        for (int j = 0; j < all->metric[i].series_count; j++)
+            series_free(all->metric[i].series[j]);
     }
     free(all);
+}
+
+/* series_count: it is not there. */
+static int find_series(const struct metric *m, char labels[METRIC_LABELS_MAX][METRIC_VALUE_BYTES],
+                       uint32_t hash)
+{
+    int i = 0;
+    while (i < m->series_count &&
+           (m->series[i]->hash != hash ||
+            memcmp(m->series[i]->labels, labels, sizeof m->series[i]->labels) != 0))
+        i++;
+    return i;
 }
 
 struct metric_series *metrics_series(struct metrics *all, int def_index, const char *l0,
@@ -193,16 +209,30 @@ struct metric_series *metrics_series(struct metrics *all, int def_index, const c
     char labels[METRIC_LABELS_MAX][METRIC_VALUE_BYTES];
     uint32_t hash = fill_labels(m, (const char *const[]){l0, l1, l2}, labels);
 
-    struct metric_series *found = NULL;
-    for (int i = 0; i < m->series_count && !found; i++)
-        if (m->series[i]->hash == hash && memcmp(m->series[i]->labels, labels, sizeof labels) == 0)
-            found = m->series[i];
+    int at = find_series(m, labels, hash);
+    struct metric_series *found = at < m->series_count ? m->series[at] : NULL;
     if (!found && m->series_count < METRICS_SERIES_MAX)
         found = add_series(m, labels, hash);
     if (!found)
         found = m->series[0];
     found->shown = true;
     return found;
+}
+
+void metrics_drop(struct metrics *all, int def_index, const char *l0, const char *l1,
+                  const char *l2)
+{
+    assert(def_index >= 0 && def_index < all->count);
+    struct metric *m = &all->metric[def_index];
+    char labels[METRIC_LABELS_MAX][METRIC_VALUE_BYTES];
+    uint32_t hash = fill_labels(m, (const char *const[]){l0, l1, l2}, labels);
+    int at = find_series(m, labels, hash);
+    if (at == 0 || at == m->series_count)
+        return;
+    series_free(m->series[at]);
+    memmove(&m->series[at], &m->series[at + 1],
+            (size_t)(m->series_count - at - 1) * sizeof m->series[0]);
+    m->series_count--;
 }
 
 /* ---- counting ----------------------------------------------------------------------------- */

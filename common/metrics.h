@@ -40,6 +40,8 @@ void metrics_free(struct metrics *m);
  * most METRIC_VALUE_BYTES - 1 of their bytes; what is not UTF-8 in them becomes '?'. */
 struct metric_series *metrics_series(struct metrics *m, int def_index, const char *l0,
                                      const char *l1, const char *l2);
+/* Takes a series out of the exposition and frees it; nobody may hold it. "other" stays. */
+void metrics_drop(struct metrics *m, int def_index, const char *l0, const char *l1, const char *l2);
 void metric_add(struct metric_series *s, double v);     /* counter (v >= 0) or gauge */
 void metric_set(struct metric_series *s, double v);     /* gauge */
 void metric_observe(struct metric_series *s, double v); /* histogram */

@@ -47,8 +47,8 @@ struct flows {
     size_t jobs;
     struct flow_app *recent; /* jobs of a batch come in a row */
     int app_count;
-    struct flow_app further;    /* those beyond FLOWS_APPS */
-    struct flow *further_flows; /* by endpoint */
+    struct flow_app further; /* those beyond FLOWS_APPS; has a flow for each endpoint */
+    int endpoint_count;
 };
 
 /* ---- rings --------------------------------------------------------------------------------- */
@@ -69,30 +69,55 @@ static void ring_remove(struct ring *r, struct flow_app *app)
 
 /* ---- making and unmaking ------------------------------------------------------------------- */
 
-static void app_free(struct flow_app *app)
+static struct flow *flow_new(struct flow_app *app, int endpoint)
+{
+    struct flow *f = calloc(1, sizeof *f);
+    if (!f)
+        return NULL;
+    *f = (struct flow){.next = app->flows, .app = app, .endpoint = endpoint};
+    app->flows = f;
+    return f;
+}
+
+static struct flow *flow_find(const struct flow_app *app, int endpoint)
+{
+    struct flow *f = app->flows;
+    while (f && f->endpoint != endpoint)
+        f = f->next;
+    return f;
+}
+
+static void app_done(struct flow_app *app)
 {
     for (struct flow *f = app->flows, *next; f; f = next) {
         next = f->next;
         deadlines_free(f->early);
         free(f);
     }
+}
+
+static void app_free(struct flow_app *app)
+{
+    app_done(app);
     free(app);
 }
 
 struct flows *flows_new(int endpoint_count)
 {
     struct flows *t = calloc(1, sizeof *t);
-    size_t count = (size_t)endpoint_count + 1; /* never an allocation of 0 bytes */
-    if (!t || !(t->further_flows = calloc(count, sizeof *t->further_flows))) {
-        free(t);
+    if (t && !flows_grow(t, endpoint_count)) {
+        flows_free(t);
         return NULL;
     }
-    for (int i = 0; i < endpoint_count; i++) {
-        struct flow *f = &t->further_flows[i];
-        *f = (struct flow){.next = t->further.flows, .app = &t->further, .endpoint = i};
-        t->further.flows = f;
-    }
     return t;
+}
+
+bool flows_grow(struct flows *t, int endpoint_count)
+{
+    for (; t->endpoint_count < endpoint_count; t->endpoint_count++)
+        if (!flow_new(&t->further, t->endpoint_count))
+            return false;
+    return true;
 }
 
 void flows_free(struct flows *t)
@@ -104,9 +129,7 @@ void flows_free(struct flows *t)
         next = app->next;
         app_free(app);
     }
-    for (struct flow *f = t->further.flows; f; f = f->next)
-        deadlines_free(f->early);
-    free(t->further_flows);
+    app_done(&t->further);
     free(t);
 }
 
@@ -166,16 +189,12 @@ static struct flow_app *app_of(struct flows *t, struct span name)
 static struct flow *flow_of(struct flows *t, const struct job *job)
 {
     struct flow_app *app = app_of(t, job->msg.app);
-    if (!app)
-        return &t->further_flows[job->endpoint];
-    for (struct flow *f = app->flows; f; f = f->next)
-        if (f->endpoint == job->endpoint)
-            return f;
-    struct flow *f = calloc(1, sizeof *f);
+    struct flow *f = app ? flow_find(app, job->endpoint) : NULL;
+    if (app && !f)
+        f = flow_new(app, job->endpoint);
     if (!f)
-        return &t->further_flows[job->endpoint];
-    *f = (struct flow){.next = app->flows, .app = app, .endpoint = job->endpoint};
-    app->flows = f;
+        f = flow_find(&t->further, job->endpoint);
+    assert(f); /* it has one for every endpoint */
     return f;
 }
 

@@ -12,6 +12,7 @@
 #ifndef INFERQ_WORKER_FLOWS_H
 #define INFERQ_WORKER_FLOWS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,6 +23,8 @@ struct flows;
 
 /* For endpoints 0 .. endpoint_count - 1. returns owned; NULL: no memory. */
 struct flows *flows_new(int endpoint_count);
+/* For so many endpoints, at least; those that there are stay. false: no memory, try again. */
+bool flows_grow(struct flows *t, int endpoint_count);
 void flows_free(struct flows *t); /* the jobs must be gone */
 
 /* Uses job->msg.app, job->msg.deadline_ms, job->endpoint, job->waiting_since_us; takes job->flow*,

@@ -79,6 +79,7 @@ struct job {
     /* how it is served */
     enum api api;
     struct request_facts request;
+    struct served *served; /* by what mv, retry and price are of; NULL before ROUTE */
     const struct cat_model_version *mv;
     const struct cat_retry *retry; /* how its route has it called again */
     int max_attempts;              /* counted calls that it may have */

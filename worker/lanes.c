@@ -15,6 +15,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "worker/job.h"
 #include "worker/flows.h"
@@ -113,6 +114,66 @@ static void set_strides(struct lanes *l)
             STRIDE_ONE / (uint64_t)(share[i] > SHARE_LEAST ? share[i] : SHARE_LEAST);
 }
 
+static size_t words_for(int endpoint_count)
+{
+    return (size_t)endpoint_count / 64 + 1;
+}
+
+/* The set of so many endpoints, as it was and larger; NULL: no memory, and `set` as it was. */
+static uint64_t *longer_set(uint64_t *set, size_t old_words, size_t words)
+{
+    uint64_t *grown = realloc(set, words * sizeof *grown);
+    if (grown)
+        memset(grown + old_words, 0, (words - old_words) * sizeof *grown);
+    return grown;
+}
+
+static bool grow_lane(struct lane *lane, const struct lanes *l, int endpoint_count)
+{
+    size_t old = (size_t)l->endpoint_count, count = (size_t)endpoint_count;
+    struct job_list *lists = realloc(lane->of_endpoint, (count + 1) * sizeof *lists);
+    if (!lists)
+        return false;
+    memset(lists + old, 0, (count + 1 - old) * sizeof *lists);
+    lane->of_endpoint = lists;
+    uint64_t *waiting = longer_set(lane->waiting, l->words, words_for(endpoint_count));
+    if (!waiting)
+        return false;
+    lane->waiting = waiting;
+    return flows_grow(lane->flows, endpoint_count);
+}
+
+static bool grow(struct lanes *l, int endpoint_count)
+{
+    size_t old = (size_t)l->endpoint_count, count = (size_t)endpoint_count;
+    uint64_t *can_run = longer_set(l->can_run, l->words, words_for(endpoint_count));
+    if (!can_run)
+        return false;
+    l->can_run = can_run;
+    size_t *jobs = realloc(l->endpoint_jobs, (count + 1) * sizeof *jobs);
+    if (!jobs)
+        return false;
+    memset(jobs + old, 0, (count + 1 - old) * sizeof *jobs);
+    l->endpoint_jobs = jobs;
+    for (int i = 0; i < l->lane_count; i++)
+        if (!grow_lane(&l->lanes[i], l, endpoint_count))
+            return false;
+    return true;
+}
+
+/* What has grown when the memory ends is merely larger than needed: the counts, which rule, are
+ * raised at the end. */
+enum rc lanes_grow(struct lanes *l, int endpoint_count, struct err *err)
+{
+    if (l->words > 0 && endpoint_count <= l->endpoint_count)
+        return RC_OK;
+    if (!grow(l, endpoint_count))
+        return err_set(err, RC_NOMEM, "no memory for %d endpoints in the lanes", endpoint_count);
+    l->endpoint_count = endpoint_count;
+    l->words = words_for(endpoint_count);
+    return RC_OK;
+}
+
 enum rc lanes_new(const struct lane_conf *conf, int lane_count, int endpoint_count,
                   struct lanes **ret_lanes, struct err *err)
 {
@@ -122,33 +183,31 @@ enum rc lanes_new(const struct lane_conf *conf, int lane_count, int endpoint_cou
     struct lanes *l = calloc(1, sizeof *l);
     if (!l)
         return err_set(err, RC_NOMEM, "no memory for the lanes");
-    size_t endpoints = (size_t)endpoint_count + 1; /* never an allocation of 0 bytes */
     l->lane_count = lane_count;
-    l->endpoint_count = endpoint_count;
-    l->words = endpoints / 64 + 1;
-    l->can_run = calloc(l->words, sizeof *l->can_run);
-    l->endpoint_jobs = calloc(endpoints, sizeof *l->endpoint_jobs);
-    bool ok = l->can_run && l->endpoint_jobs;
+    bool ok = true;
     for (int i = 0; i < lane_count; i++) {
-        struct lane *lane = &l->lanes[i];
-        lane->conf = conf[i];
-        lane->of_endpoint = calloc(endpoints, sizeof *lane->of_endpoint);
-        lane->waiting = calloc(l->words, sizeof *lane->waiting);
-        lane->flows = flows_new(endpoint_count);
-        ok = ok && lane->of_endpoint && lane->waiting && lane->flows;
+        l->lanes[i].conf = conf[i];
+        ok = (l->lanes[i].flows = flows_new(endpoint_count)) && ok;
     }
-    if (!ok) {
+    rc =
+        ok ? lanes_grow(l, endpoint_count, err) : err_set(err, RC_NOMEM, "no memory for the lanes");
+    if (rc != RC_OK) {
         lanes_free(l);
-        return err_set(err, RC_NOMEM, "no memory for the lanes");
+        return rc;
     }
     set_strides(l);
     *ret_lanes = l;
     return RC_OK;
 }
 
+enum rc lanes_may_configure(const struct lanes *l, const struct lane_conf *conf, struct err *err)
+{
+    return check(conf, l->lane_count, l->endpoint_count, err);
+}
+
 enum rc lanes_configure(struct lanes *l, const struct lane_conf *conf, struct err *err)
 {
-    enum rc rc = check(conf, l->lane_count, l->endpoint_count, err);
+    enum rc rc = lanes_may_configure(l, conf, err);
     if (rc != RC_OK)
         return rc;
     for (int i = 0; i < l->lane_count; i++)

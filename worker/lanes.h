@@ -40,6 +40,12 @@ enum rc lanes_new(const struct lane_conf *conf, int lane_count, int endpoint_cou
 /* Other weights, shares, bounds and boosts for the same lanes, from the next dispatch on; jobs stay
  * where they are, also beyond a lower bound. RC_REJECT: bad configuration, and nothing changed. */
 enum rc lanes_configure(struct lanes *l, const struct lane_conf *conf, struct err *err) MUST_CHECK;
+/* What lanes_configure would answer. */
+enum rc lanes_may_configure(const struct lanes *l, const struct lane_conf *conf,
+                            struct err *err) MUST_CHECK;
+/* Room for so many endpoints, at least; jobs and the endpoints that there are stay as they are.
+ * RC_NOMEM: nothing changed, try again. */
+enum rc lanes_grow(struct lanes *l, int endpoint_count, struct err *err) MUST_CHECK;
 void lanes_free(struct lanes *l); /* the jobs must be gone */
 
 /* Uses job->lane, job->endpoint, job->payload_bytes, job->waiting_since_us, and what flows_push

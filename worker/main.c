@@ -34,7 +34,8 @@ static void help(FILE *out)
           "(INFERQ_MAX_IN_FLIGHT), or a line of the file, in this order of precedence.\n"
           "kafka.* settings go to librdkafka under their own names; PG* variables to libpq.\n"
           "SIGTERM drains and exits 0; a second one gives up calls in flight. SIGHUP takes over\n"
-          "settings that allow it, signature keys and credentials, without a restart.\n"
+          "settings that allow it, signature keys, credentials and the catalogue, all or nothing\n"
+          "and without a restart.\n"
           "Exit codes: 0 stopped, 2 usage or bad input, 3 a server cannot be reached, 4 broken.\n"
           "\n"
           "Settings:\n",

@@ -68,6 +68,7 @@ void path_end_call(struct path *p, struct job *job)
 void path_job_free(struct path *p, struct job *job)
 {
     p->memory_used -= (int64_t)job->reserved_bytes;
+    path_unserve(p, job);
     call_pool_give(&p->calls, job->call);
     buf_done(&job->answer);
     free(job->complaint);
@@ -297,32 +298,34 @@ static bool over_cost(const struct job *job)
            job->upper_nusd > job->msg.max_cost_nusd - job->spent_nusd;
 }
 
-static bool no_model(struct path *p, struct job *job, struct span model)
+static void no_model(struct span model, struct err *why)
 {
     enum { NAMED_BYTES = 160 };
-    struct err err = {0};
-    if (!model.p)
-        return verdict(p, job, STATUS_DEAD, CLASS_NO_MODEL,
-                       "no model is named, and the catalogue has no default for this app and task");
     int n = (int)(model.n > NAMED_BYTES ? utf8_trim(model.p, NAMED_BYTES) : model.n);
-    (void)err_set(&err, RC_REJECT, "the catalogue has no model '%.*s'", n, model.p);
-    return verdict(p, job, STATUS_DEAD, CLASS_NO_MODEL, err.text);
+    if (model.p)
+        (void)err_set(why, RC_REJECT, "the catalogue has no model '%.*s'", n, model.p);
+    else
+        (void)err_set(why, RC_REJECT,
+                      "no model is named, and the catalogue has no default for this app and task");
 }
 
-static bool route(struct path *p, struct job *job)
+/* Who serves it by the catalogue in force. False: nobody, and how it ends. */
+static bool choose(struct path *p, struct job *job, int *ret_class, struct err *why)
 {
-    struct err err = {0};
     char scratch[REQUEST_MODEL_BYTES];
-    if (api_of_url(job->msg.url, &job->api, &err) != RC_OK ||
-        request_read(job->api, job->msg.body, &job->request, &err) != RC_OK)
-        return verdict(p, job, STATUS_DEAD, CLASS_INVALID_JOB, err.text);
     struct span model = request_model(&job->request, scratch);
+    path_serve(p, job);
     job->mv = catalogue_route(p->conf.catalogue, model, job->msg.app, job->msg.task);
-    if (!job->mv)
-        return no_model(p, job, model);
-    if (job->mv->state == VERSION_RETIRED || job->mv->state == VERSION_BLOCKED)
-        return verdict(p, job, STATUS_DEAD, CLASS_MODEL_NOT_LIVE,
-                       "the model version is retired or blocked");
+    if (!job->mv) {
+        *ret_class = CLASS_NO_MODEL;
+        no_model(model, why);
+        return false;
+    }
+    if (job->mv->state == VERSION_RETIRED || job->mv->state == VERSION_BLOCKED) {
+        *ret_class = CLASS_MODEL_NOT_LIVE;
+        (void)err_set(why, RC_REJECT, "the model version is retired or blocked");
+        return false;
+    }
     job->endpoint = job->mv->endpoint;
     job->endpoint_id = p->conf.catalogue->endpoints[job->endpoint].db_id;
     job->retry = catalogue_retry(p->conf.catalogue, job->mv, job->msg.app, job->msg.task);
@@ -330,8 +333,22 @@ static bool route(struct path *p, struct job *job)
         policy_max_attempts(job->retry, job->msg.max_attempts, p->conf.max_attempts);
     job->price = catalogue_price(job->mv, p->edges.wall_ms(p->edges.arg));
     estimate(p, job);
-    if (over_cost(job))
-        return verdict(p, job, STATUS_DEAD, CLASS_OVER_COST, over_cost_reason);
+    if (!over_cost(job))
+        return true;
+    *ret_class = CLASS_OVER_COST;
+    (void)err_set(why, RC_REJECT, "%s", over_cost_reason);
+    return false;
+}
+
+static bool route(struct path *p, struct job *job)
+{
+    struct err err = {0};
+    int class = CLASS_NONE;
+    if (api_of_url(job->msg.url, &job->api, &err) != RC_OK ||
+        request_read(job->api, job->msg.body, &job->request, &err) != RC_OK)
+        return verdict(p, job, STATUS_DEAD, CLASS_INVALID_JOB, err.text);
+    if (!choose(p, job, &class, &err))
+        return verdict(p, job, STATUS_DEAD, (enum class) class, err.text);
     job->waiting_since_us = p->edges.mono_us(p->edges.arg);
     /* A parked job comes by again: what it waited and ran meanwhile is told apart. */
     int64_t age_us = (p->edges.wall_ms(p->edges.arg) - job->msg.created_at_ms) * 1000;
@@ -362,8 +379,34 @@ static bool park_if_long(struct path *p, struct job *job, int64_t now)
     return true;
 }
 
+/* Of an older catalogue. A claim whose answer was lost may stand in the ledger with the version
+ * that it named: that job keeps it. */
+static bool is_outdated(const struct path *p, const struct job *job)
+{
+    return job->served != p->served && !job->claim_sent && !job->ask_only;
+}
+
+void path_reroute(struct path *p, struct job *job)
+{
+    struct err err = {0};
+    int class = CLASS_NONE;
+    if (!is_outdated(p, job))
+        return;
+    lanes_remove(p->lanes, job); /* while its endpoint may change */
+    bool found = choose(p, job, &class, &err);
+    lanes_push(p->lanes, job);
+    if (found)
+        (void)park_if_long(p, job, p->edges.mono_us(p->edges.arg));
+    else
+        (void)verdict(p, job, STATUS_DEAD, (enum class) class, err.text);
+}
+
 static bool throttle(struct path *p, struct job *job)
 {
+    if (is_outdated(p, job)) {
+        path_reroute(p, job);
+        return false;
+    }
     (void)park_if_long(p, job, p->edges.mono_us(p->edges.arg));
     return false; /* in its lane dispatch takes it up, from `parked` it is pulled */
 }
@@ -414,6 +457,7 @@ static bool claim(struct path *p, struct job *job)
     job->throttle_us += now - job->waiting_since_us;
     job->dispatched_us = now;
     endpoint_begin(&p->endpoints[job->endpoint], now);
+    p->parking[job->endpoint].moved_off = false;
     job->begun = true;
     path_move(p, job, JOB_CLAIM);
     p->edges.claim(p->edges.arg, job);
@@ -427,6 +471,10 @@ void path_dispatch(struct path *p)
         struct job *job = lanes_next(p->lanes, can_run, &chooser, chooser.now_us);
         if (!job)
             return;
+        if (is_outdated(p, job)) { /* it was being claimed when the catalogue changed */
+            path_reroute(p, job);
+            continue;
+        }
         if (ended_by_time_or_hand(p, job) || park_if_long(p, job, chooser.now_us))
             continue;
         if (over_cost(job))

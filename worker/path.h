@@ -62,6 +62,9 @@ struct path_edges {
     int64_t (*mono_us)(void *arg);
     int64_t (*wall_ms)(void *arg); /* Postgres's clock as far as it is known */
 
+    /* No job refers any more to this catalogue, in whose place path_take put another. */
+    void (*unused)(void *arg, struct catalogue *catalogue);
+
     /* What people watch; each is one line in ops.c or nothing in a simulation. */
     void (*seen)(void *arg, enum path_sight what, const struct job *job);
 };
@@ -69,7 +72,7 @@ struct path_edges {
 struct path_conf {
     struct lane_conf lanes[LANES_MAX];
     int lane_count;
-    const struct catalogue *catalogue;
+    struct catalogue *catalogue;  /* borrowed until edges.unused names it; the last for good */
     const struct sign_ring *ring; /* NULL: signatures are not checked */
     int max_in_flight;            /* calls at once in this process */
     int max_attempts;             /* where the job does not say */
@@ -94,6 +97,18 @@ void path_free(struct path *p);
  * touched, so a lower bound is reached as calls end. The ring that was is not used any more when it
  * returns. RC_REJECT: lanes_configure's. */
 enum rc path_configure(struct path *p, const struct path_conf *conf, struct err *err) MUST_CHECK;
+/* What path_configure would answer. */
+enum rc path_may_configure(const struct path *p, const struct path_conf *conf,
+                           struct err *err) MUST_CHECK;
+/* Room for what a catalogue that was merged with the one in force has more. Changes nothing that
+ * can be seen, and may be repeated; RC_NOMEM: so too. */
+enum rc path_prepare(struct path *p, const struct catalogue *next, struct err *err) MUST_CHECK;
+/* Puts it in force; path_prepare has made room for it. Jobs that wait are routed anew by it, as a
+ * restart would; what is claimed, called or being stored stays with the entries that it has, and
+ * the catalogue that was stays until edges.unused names it. What waits in `parked` for an endpoint
+ * that new jobs have moved off is pulled whether that is paused or not, until a job goes there all
+ * the same. */
+void path_take(struct path *p, struct catalogue *next);
 /* An endpoint has another credential: a pause that the old one brought ends, and a probe goes. */
 void path_renewed(struct path *p, int endpoint);
 

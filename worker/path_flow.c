@@ -22,22 +22,6 @@ enum {
 
 /* ---- making and unmaking ------------------------------------------------------------------ */
 
-static enum rc make_endpoints(struct path *p, struct err *err)
-{
-    const struct catalogue *cat = p->conf.catalogue;
-    p->endpoints = calloc((size_t)cat->endpoint_count + 1, sizeof *p->endpoints);
-    p->parking = calloc((size_t)cat->endpoint_count + 1, sizeof *p->parking);
-    p->model_paused = calloc((size_t)cat->version_count + 1, sizeof *p->model_paused);
-    p->tokens = calloc((size_t)cat->version_count + 1, sizeof *p->tokens);
-    if (!p->endpoints || !p->model_paused || !p->parking || !p->tokens)
-        return err_set(err, RC_NOMEM, "no memory for the endpoints");
-    for (int i = 0; i < cat->endpoint_count; i++)
-        endpoint_init(&p->endpoints[i], cat->endpoints[i].max_in_flight);
-    for (int i = 0; i < cat->version_count; i++)
-        tokens_init(&p->tokens[i]);
-    return RC_OK;
-}
-
 enum rc path_new(const struct path_conf *conf, const struct path_edges *edges,
                  struct path **ret_path, struct err *err)
 {
@@ -46,22 +30,30 @@ enum rc path_new(const struct path_conf *conf, const struct path_edges *edges,
         return err_set(err, RC_NOMEM, "no memory for the path");
     p->conf = *conf;
     p->edges = *edges;
+    p->conf.catalogue = NULL; /* path_take's */
     buf_init(&p->spec_key, JOB_MSG_BYTES_MAX);
     call_pool_init(&p->calls, conf->max_in_flight);
     enum rc rc =
         lanes_new(conf->lanes, conf->lane_count, conf->catalogue->endpoint_count, &p->lanes, err);
     if (rc == RC_OK)
-        rc = make_endpoints(p, err);
+        rc = path_prepare(p, conf->catalogue, err);
     p->partitions = partitions_new();
     p->due = deadlines_new();
     p->table = jobtable_new();
     if (rc == RC_OK && (!p->partitions || !p->due || !p->table))
         rc = err_set(err, RC_NOMEM, "no memory for the path");
-    if (rc == RC_OK)
-        *ret_path = p;
-    else
+    if (rc != RC_OK) {
         path_free(p);
-    return rc;
+        return rc;
+    }
+    path_take(p, conf->catalogue);
+    *ret_path = p;
+    return RC_OK;
+}
+
+enum rc path_may_configure(const struct path *p, const struct path_conf *conf, struct err *err)
+{
+    return lanes_may_configure(p->lanes, conf->lanes, err);
 }
 
 enum rc path_configure(struct path *p, const struct path_conf *conf, struct err *err)
@@ -107,6 +99,8 @@ void path_free(struct path *p)
     buf_done(&p->spec_key);
     jobids_done(&p->cancelled);
     skips_done(&p->skips);
+    free(p->served);
+    free(p->next_served);
     free(p->model_paused);
     free(p->tokens);
     free(p->endpoints);
@@ -203,7 +197,7 @@ void path_pulled(struct path *p, const struct parked_row *row)
 }
 
 /* `rows` of this key are due: pull what there is room for. An endpoint that this catalogue does not
- * know holds nobody back: routing decides anew. */
+ * know, that left it, or that new jobs have moved off holds nobody back: routing decides anew. */
 void path_due(struct path *p, int32_t wait_key, int lane, int64_t rows)
 {
     int64_t now = p->edges.mono_us(p->edges.arg);
@@ -214,7 +208,8 @@ void path_due(struct path *p, int32_t wait_key, int lane, int64_t rows)
     size_t room = half - waiting;
     for (int i = 0; i < p->conf.catalogue->endpoint_count; i++) {
         const struct endpoint *e = &p->endpoints[i];
-        if (p->conf.catalogue->endpoints[i].db_id != wait_key)
+        if (p->conf.catalogue->endpoints[i].db_id != wait_key ||
+            p->conf.catalogue->endpoints[i].left || p->parking[i].moved_off)
             continue;
         /* As many again as it can run at once stand ready, so that it does not wait for rows. */
         size_t can_take = (size_t)endpoint_room(e, now);

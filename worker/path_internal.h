@@ -26,6 +26,14 @@ struct parking {
     int64_t missed;  /* sent since it was asked for, or on their way then */
     int64_t look_at_us;
     bool told_full; /* by the last count */
+    bool moved_off; /* new jobs go elsewhere, and so do these: its pauses do not hold them back */
+};
+
+/* A catalogue that is in force, or was when a job was routed that is still here. */
+struct served {
+    struct catalogue *cat;
+    size_t jobs;
+    struct served *older;
 };
 
 struct path {
@@ -33,6 +41,9 @@ struct path {
     struct path_edges edges;
     struct job_list in_state[JOB_STATE_COUNT]; /* all but THROTTLE, whose jobs `lanes` holds */
     struct lanes *lanes;
+    struct served *served;      /* by conf.catalogue; behind it those that jobs still refer to */
+    struct served *next_served; /* made ready by path_prepare */
+    int endpoint_room, version_room;
     struct endpoint *endpoints; /* one per endpoint of the catalogue */
     int64_t *model_paused;      /* per model version: no calls before; its endpoint has it not */
     struct parking *parking;    /* per endpoint */
@@ -80,6 +91,13 @@ bool path_may_park(const struct path *p, const struct job *job);
 void path_wait_until(struct path *p, struct job *job, int64_t due_us);
 /* A job in RETRY or WAIT is due. True: path_advance is to follow; false: an edge has it now. */
 bool path_due_job(struct path *p, struct job *job);
+/* The catalogue in force has this job's entries from now on; those it had may go. */
+void path_serve(struct path *p, struct job *job);
+/* The job gives up its catalogue's entries. */
+void path_unserve(struct path *p, struct job *job);
+/* A job in THROTTLE was routed by a catalogue that is not in force any more: ROUTE decides anew.
+ * After it returns the job may be gone. */
+void path_reroute(struct path *p, struct job *job);
 /* Claims what can run now. */
 void path_dispatch(struct path *p);
 /* What a job takes of the byte budget while no call is made for it. */

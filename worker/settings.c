@@ -63,7 +63,7 @@ const struct config_key settings_keys[] = {
      "Kafka consumer group; all workers of a fleet share it"},
     {"postgres", CONFIG_TEXT, "", 0, 4096, NULL, false, false, "",
      "libpq connection string; empty: the PG* variables"},
-    {"catalogue", CONFIG_TEXT, NULL, 1, 4096, NULL, false, false, "",
+    {"catalogue", CONFIG_TEXT, NULL, 1, 4096, NULL, true, false, "",
      "Catalogue file: endpoints, models, versions, prices, defaults"},
     {"listen", CONFIG_TEXT, "127.0.0.1:9464", 1, 200, NULL, false, false, "",
      "Address of /metrics, /livez and /readyz; port 0 takes a free one and logs it"},

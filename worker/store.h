@@ -79,6 +79,8 @@ void store_pull(struct store *s, int32_t wait_key, int lane, int max_rows);
 void store_published(struct store *s, int64_t dead_id, bool ok);
 /* Rows parked for this endpoint because its credential was refused or its bill not paid are due
  * now: it has another credential. */
+/* conf.held once more with what is known: the path has other endpoints. */
+void store_tell_held(struct store *s);
 void store_wake(struct store *s, int32_t wait_key);
 /* A batch id was seen in a record: its row is made if nobody has. */
 void store_batch_seen(struct store *s, const struct job_msg *msg, int lane);

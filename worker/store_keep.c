@@ -268,6 +268,11 @@ static void take_skips(struct store *s, const struct pg_rows *rows)
     free(list);
 }
 
+void store_tell_held(struct store *s)
+{
+    s->conf.held(s->conf.arg, s->held, s->held_count);
+}
+
 static void look_for_wishes(struct store *s);
 
 static void wishes_answered(void *arg, const struct pg_answer *answer)

@@ -10,6 +10,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct target {
     struct target *older; /* replaced, and still in some call */
@@ -24,8 +25,8 @@ struct slot {
 
 struct targets {
     struct http *http;
-    const struct catalogue *catalogue;
     struct slot *slots; /* per endpoint */
+    int slot_count;     /* also those whose endpoint is not in force yet: without `now` */
     bool replaced;      /* some slot may have older ones */
 };
 
@@ -67,22 +68,19 @@ static enum rc target_new(struct targets *t, const struct cat_endpoint *e, struc
 enum rc targets_new(struct http *http, const struct catalogue *catalogue,
                     struct targets **ret_targets, struct err *err)
 {
-    enum rc rc = RC_OK;
     struct targets *t = calloc(1, sizeof *t);
-    struct slot *slots = calloc((size_t)catalogue->endpoint_count + 1, sizeof *slots);
-    if (!t || !slots) {
-        free(t);
-        free(slots);
+    if (!t)
         return err_set(err, RC_NOMEM, "no memory for the endpoints");
-    }
-    *t = (struct targets){.http = http, .catalogue = catalogue, .slots = slots};
-    for (int i = 0; i < catalogue->endpoint_count && rc == RC_OK; i++)
-        rc = target_new(t, &catalogue->endpoints[i], &t->slots[i].now, err);
-    if (rc == RC_OK)
-        *ret_targets = t;
-    else
+    t->http = http;
+    enum rc rc = targets_reread(t, catalogue, err);
+    if (rc != RC_OK) {
         targets_free(t);
-    return rc;
+        return rc;
+    }
+    for (int i = 0; i < catalogue->endpoint_count; i++)
+        (void)targets_renew(t, i);
+    *ret_targets = t;
+    return RC_OK;
 }
 
 void targets_free(struct targets *t)
@@ -90,7 +88,7 @@ void targets_free(struct targets *t)
     if (!t)
         return;
     targets_forget(t);
-    for (int i = 0; i < t->catalogue->endpoint_count; i++) {
+    for (int i = 0; i < t->slot_count; i++) {
         for (struct target *target = t->slots[i].now, *older; target; target = older) {
             older = target->older;
             target_free(target);
@@ -126,10 +124,17 @@ void targets_done(struct targets *t, int endpoint, const struct http_call *call)
     target->calls--;
 }
 
-const struct secret *targets_credential(const struct targets *t, int endpoint,
-                                        const struct http_call *call)
+/* A server may repeat the credential that it was sent. It is no part of any honest answer, so
+ * nothing behind this line sees it; of an error's body other keys go too. */
+void targets_hide(const struct targets *t, int endpoint, struct http_call *call)
 {
-    return find(t, endpoint, call)->credential;
+    const struct secret *credential = find(t, endpoint, call)->credential;
+    struct http_facts *facts = &call->facts;
+    if (facts->status >= 200 && facts->status <= 299)
+        secret_blank(credential, call->reply.p, call->reply.n);
+    else
+        secret_scrub(credential, call->reply.p, call->reply.n);
+    secret_scrub(credential, facts->request_id, strlen(facts->request_id));
 }
 
 void targets_scrub(const struct targets *t, int endpoint, char *text, size_t n)
@@ -148,14 +153,30 @@ static bool same(const struct target *a, const struct target *b)
     return span_eq(secret_value(a->credential), secret_value(b->credential));
 }
 
-enum rc targets_reread(struct targets *t, struct err *err)
+static enum rc make_slots(struct targets *t, int count, struct err *err)
 {
-    enum rc rc = RC_OK;
+    if (t->slots && count <= t->slot_count)
+        return RC_OK;
+    struct slot *slots = realloc(t->slots, ((size_t)count + 1) * sizeof *slots);
+    if (!slots)
+        return err_set(err, RC_NOMEM, "no memory for the endpoints");
+    for (int i = t->slot_count; i < count; i++)
+        slots[i] = (struct slot){0};
+    t->slots = slots;
+    t->slot_count = count;
+    return RC_OK;
+}
+
+enum rc targets_reread(struct targets *t, const struct catalogue *catalogue, struct err *err)
+{
     targets_forget(t);
-    for (int i = 0; i < t->catalogue->endpoint_count && rc == RC_OK; i++) {
+    enum rc rc = make_slots(t, catalogue->endpoint_count, err);
+    for (int i = 0; i < catalogue->endpoint_count && rc == RC_OK; i++) {
         struct slot *slot = &t->slots[i];
-        rc = target_new(t, &t->catalogue->endpoints[i], &slot->next, err);
-        if (rc == RC_OK && same(slot->now, slot->next)) { /* its connections stay of use */
+        if (catalogue->endpoints[i].left)
+            continue;
+        rc = target_new(t, &catalogue->endpoints[i], &slot->next, err);
+        if (rc == RC_OK && slot->now && same(slot->now, slot->next)) { /* its connections stay */
             target_free(slot->next);
             slot->next = NULL;
         }
@@ -170,15 +191,17 @@ bool targets_renew(struct targets *t, int endpoint)
     struct slot *slot = &t->slots[endpoint];
     if (!slot->next)
         return false;
+    bool differs = slot->now != NULL;
     slot->next->older = slot->now;
     slot->now = slot->next;
     slot->next = NULL;
-    return t->replaced = true;
+    t->replaced |= differs;
+    return differs;
 }
 
 void targets_forget(struct targets *t)
 {
-    for (int i = 0; i < t->catalogue->endpoint_count; i++) {
+    for (int i = 0; i < t->slot_count; i++) {
         target_free(t->slots[i].next);
         t->slots[i].next = NULL;
     }
@@ -189,8 +212,8 @@ void targets_sweep(struct targets *t)
     bool left = false;
     if (!t->replaced)
         return;
-    for (int i = 0; i < t->catalogue->endpoint_count; i++) {
-        for (struct target **at = &t->slots[i].now->older; *at;) {
+    for (int i = 0; i < t->slot_count; i++) {
+        for (struct target **at = t->slots[i].now ? &t->slots[i].now->older : NULL; at && *at;) {
             struct target *target = *at;
             if (target->calls > 0) {
                 left = true;

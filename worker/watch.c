@@ -5,8 +5,10 @@
 #include "worker/watch.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/clock.h"
+#include "common/hash.h"
 #include "common/hex.h"
 #include "common/log.h"
 #include "worker/process.h"
@@ -364,6 +366,7 @@ struct watch {
     struct metric_series *turn;
     struct endpoint_series *endpoints; /* by the catalogue's index */
     struct version_series *versions;
+    size_t endpoint_room, version_room;
 };
 
 static void set(struct watch *w, int def, const char *label, double value)
@@ -388,13 +391,42 @@ static void start_info(struct watch *w)
     set(w, M_PROCESS_START, NULL, process.started_s);
 }
 
-static void catalogue_info(struct watch *w)
+/* The beginning of the file's hash. */
+static void catalogue_hex(const struct catalogue *cat, char out[2 * HASH_BYTES + 1])
 {
-    char hex[2 * sizeof w->catalogue->sha256 + 1];
-    hex_encode(w->catalogue->sha256, sizeof w->catalogue->sha256, hex);
-    hex[CATALOGUE_HEX_DIGITS] = '\0';
+    hex_encode(cat->sha256, sizeof cat->sha256, out);
+    out[CATALOGUE_HEX_DIGITS] = '\0';
+}
+
+void watch_take(struct watch *w, const struct catalogue *next)
+{
+    char hex[2 * HASH_BYTES + 1];
+    if (w->catalogue) {
+        catalogue_hex(w->catalogue, hex);
+        metrics_drop(w->metrics, M_CATALOGUE, hex, NULL, NULL);
+    }
+    catalogue_hex(next, hex);
+    w->catalogue = next;
     set(w, M_CATALOGUE, hex, 1);
     set(w, M_CATALOGUE_LOADED, NULL, (double)clock_wall_ms() / 1e3);
+}
+
+enum rc watch_prepare(struct watch *w, const struct catalogue *next, struct err *err)
+{
+    size_t endpoints = (size_t)next->endpoint_count + 1, versions = (size_t)next->version_count + 1;
+    struct endpoint_series *e = w->endpoints;
+    struct version_series *v = w->versions;
+    if (endpoints > w->endpoint_room && (e = realloc(e, endpoints * sizeof *e))) {
+        memset(e + w->endpoint_room, 0, (endpoints - w->endpoint_room) * sizeof *e);
+        w->endpoints = e;
+        w->endpoint_room = endpoints;
+    }
+    if (versions > w->version_room && (v = realloc(v, versions * sizeof *v))) {
+        memset(v + w->version_room, 0, (versions - w->version_room) * sizeof *v);
+        w->versions = v;
+        w->version_room = versions;
+    }
+    return e && v ? RC_OK : err_set(err, RC_NOMEM, "no memory for the catalogue's metrics");
 }
 
 struct watch *watch_new(const struct catalogue *catalogue, const char *const *lane_names,
@@ -404,13 +436,10 @@ struct watch *watch_new(const struct catalogue *catalogue, const char *const *la
     if (!w)
         return NULL;
     w->metrics = metrics_new(watch_defs);
-    w->endpoints = calloc((size_t)catalogue->endpoint_count + 1, sizeof *w->endpoints);
-    w->versions = calloc((size_t)catalogue->version_count + 1, sizeof *w->versions);
-    if (!w->metrics || !w->endpoints || !w->versions) {
+    if (!w->metrics || watch_prepare(w, catalogue, NULL) != RC_OK) {
         watch_free(w);
         return NULL;
     }
-    w->catalogue = catalogue;
     w->lanes = lane_names;
     w->lane_count = lane_count;
     for (int i = 0; i < lane_count; i++) {
@@ -421,7 +450,7 @@ struct watch *watch_new(const struct catalogue *catalogue, const char *const *la
     }
     w->turn = metrics_series(w->metrics, M_TURN, NULL, NULL, NULL);
     start_info(w);
-    catalogue_info(w);
+    watch_take(w, catalogue);
     watch_reload(w, true, 0);
     return w;
 }
@@ -610,18 +639,42 @@ void watch_reload(struct watch *w, bool taken, int restart_needed)
     set(w, M_RESTART_NEEDED, NULL, restart_needed);
 }
 
+static void raise_to(struct watch *w, int def, const char *label, double value)
+{
+    struct metric_series *series = metrics_series(w->metrics, def, label, NULL, NULL);
+    if (value > metric_value(series))
+        metric_set(series, value);
+}
+
+/* Versions of an endpoint share its name: their calls together, and the worst of the rest. */
+static void refresh_endpoints(struct watch *w, const struct path *path)
+{
+    static const int defs[] = {M_ENDPOINT_IN_FLIGHT, M_ENDPOINT_BEARS, M_PARKING_FULL,
+                               M_ENDPOINT_PAUSED};
+    const struct cat_endpoint *endpoints = w->catalogue->endpoints;
+    int count = w->catalogue->endpoint_count;
+    for (int i = 0; i < count; i++)
+        for (size_t k = 0; k < sizeof defs / sizeof *defs; k++)
+            set(w, defs[k], endpoints[i].name, 0);
+    for (int i = 0; i < count; i++) {
+        const char *name = endpoints[i].name;
+        metric_add(metrics_series(w->metrics, M_ENDPOINT_IN_FLIGHT, name, NULL, NULL),
+                   path_endpoint_in_flight(path, i));
+        if (endpoints[i].left)
+            continue;
+        metric_add(metrics_series(w->metrics, M_ENDPOINT_BEARS, name, NULL, NULL),
+                   path_endpoint_bears(path, i));
+        raise_to(w, M_PARKING_FULL, name, path_parking_full(path, i));
+        raise_to(w, M_ENDPOINT_PAUSED, name, (double)path_endpoint_paused_us(path, i) / 1e6);
+    }
+}
+
 static void refresh_path(struct watch *w, const struct path *path)
 {
     for (int state = 0; state < JOB_STATE_COUNT; state++)
         set(w, M_IN_STATE, job_state_name((enum job_state)state),
             (double)path_jobs(path, (enum job_state)state));
-    for (int i = 0; i < w->catalogue->endpoint_count; i++) {
-        const char *name = w->catalogue->endpoints[i].name;
-        set(w, M_ENDPOINT_IN_FLIGHT, name, path_endpoint_in_flight(path, i));
-        set(w, M_ENDPOINT_BEARS, name, path_endpoint_bears(path, i));
-        set(w, M_PARKING_FULL, name, path_parking_full(path, i));
-        set(w, M_ENDPOINT_PAUSED, name, (double)path_endpoint_paused_us(path, i) / 1e6);
-    }
+    refresh_endpoints(w, path);
     for (int i = 0; i < w->lane_count; i++) {
         set(w, M_LANE_JOBS, w->lanes[i], (double)path_lane_jobs(path, i));
         set(w, M_LANE_PAUSED, w->lanes[i], path_lane_paused(path, i));

@@ -14,6 +14,10 @@ struct watch;
 /* `lane_names` and `catalogue` are borrowed. returns owned; NULL: no memory */
 struct watch *watch_new(const struct catalogue *catalogue, const char *const *lane_names,
                         int lane_count);
+/* Room for a catalogue that was merged with this one; nothing can be seen of it. RC_NOMEM. */
+enum rc watch_prepare(struct watch *w, const struct catalogue *next, struct err *err) MUST_CHECK;
+/* From now on this one is shown; watch_prepare has made room for it. */
+void watch_take(struct watch *w, const struct catalogue *next);
 void watch_free(struct watch *w);
 const struct metrics *watch_metrics(const struct watch *w);
 

@@ -5,9 +5,9 @@
  * path is told that time has passed and the store edge sends what was handed to it. SIGTERM: intake
  * stops, what waits is let go, calls in flight end (drain.timeout at most), results are stored, the
  * worker's row says stopped, exit 0. A second SIGTERM gives up the calls in flight. SIGHUP reads
- * settings, keys and credentials anew, or says why not and changes nothing. Postgres or
- * Kafka away while running: work waits, nothing is lost. At start Postgres must answer, because the
- * catalogue's rows are needed before any call.
+ * settings, keys, credentials and the catalogue anew, or says why not and changes nothing. Postgres
+ * or Kafka away while running: work waits, nothing is lost. At start Postgres must answer, because
+ * the catalogue's rows are needed before any call.
  */
 #include "worker/worker.h"
 
@@ -25,7 +25,6 @@
 #include "common/failpoint.h"
 #include "common/log.h"
 #include "common/pg.h"
-#include "common/secret.h"
 #include "worker/consumer.h"
 #include "worker/http.h"
 #include "worker/letters.h"
@@ -75,6 +74,7 @@ struct worker {
     struct ops *ops;
     struct path *path;
     struct watch *watch;
+    struct reload *reload;
 
     enum phase phase;
     int64_t drain_until_us;
@@ -171,6 +171,12 @@ static void edge_abort(void *arg, struct job *job)
 static void edge_scrub(void *arg, int endpoint, char *text, size_t n)
 {
     targets_scrub(((struct worker *)arg)->targets, endpoint, text, n);
+}
+
+static void edge_unused(void *arg, struct catalogue *catalogue)
+{
+    (void)arg;
+    catalogue_free(catalogue); /* a reload has put another in its place */
 }
 
 static uint64_t edge_random(void *arg)
@@ -346,24 +352,12 @@ static bool on_gate(void *arg, struct http_call *call)
     return store_may_send(((struct worker *)arg)->store, job->claimed_by);
 }
 
-/* A server may repeat the credential that it was sent. It is no part of any honest answer, so
- * nothing behind this line sees it; of an error's body other keys go too. */
-static void hide_credential(const struct secret *credential, struct http_call *call)
-{
-    struct http_facts *facts = &call->facts;
-    if (facts->status >= 200 && facts->status <= 299)
-        secret_blank(credential, call->reply.p, call->reply.n);
-    else
-        secret_scrub(credential, call->reply.p, call->reply.n);
-    secret_scrub(credential, facts->request_id, strlen(facts->request_id));
-}
-
 static void on_called(void *arg, struct http_call *call)
 {
     struct worker *w = arg;
     struct job *job = call->arg;
     turns_called(&w->turns, call->done_us - call->started_us);
-    hide_credential(targets_credential(w->targets, job->endpoint, call), call);
+    targets_hide(w->targets, job->endpoint, call);
     targets_done(w->targets, job->endpoint, call);
     path_called(w->path, job);
 }
@@ -447,35 +441,10 @@ static void on_signal(uv_signal_t *handle, int signum)
     }
 }
 
-/* Settings, keys and credentials anew: see reload.h. */
 static void on_sighup(uv_signal_t *handle, int signum)
 {
-    struct worker *w = handle->data;
-    struct config *next = NULL;
-    struct err err = {0};
-    int restart = 0;
     (void)signum;
-    struct reload reload = {
-        .config = w->config,
-        .ring = &w->ring,
-        .path = w->path,
-        .store = w->store,
-        .targets = w->targets,
-        .catalogue = w->catalogue,
-        .lane_names = w->served.names,
-        .lane_count = w->served.count,
-    };
-    enum rc rc = w->reread(w->reread_arg, &next, &err);
-    if (rc == RC_OK)
-        rc = served_check(&w->served, next, &err);
-    if (rc == RC_OK)
-        rc = reload_take(&reload, next, &restart, &err);
-    config_free(next);
-    watch_reload(w->watch, rc == RC_OK, restart);
-    if (rc == RC_OK)
-        log_event(LOG_INFO, "reloaded", LF_INT("restart_needed_for", restart));
-    else
-        log_event(LOG_ERROR, "not reloaded; everything stays as it was", LF_STR("why", err.text));
+    reload_now(((struct worker *)handle->data)->reload);
 }
 
 /* ---- /metrics, /readyz
@@ -637,6 +606,7 @@ static enum rc make_path(struct worker *w, struct err *err)
         .call = edge_call,
         .abort = edge_abort,
         .scrub = edge_scrub,
+        .unused = edge_unused,
         .random = edge_random,
         .mono_us = edge_mono_us,
         .wall_ms = edge_wall_ms,
@@ -686,6 +656,25 @@ static enum rc make_ops(struct worker *w, struct err *err)
     return rc;
 }
 
+static enum rc make_reload(struct worker *w, struct err *err)
+{
+    struct reload_conf conf = {
+        .loop = &w->loop,
+        .config = w->config,
+        .ring = &w->ring,
+        .catalogue = &w->catalogue,
+        .path = w->path,
+        .store = w->store,
+        .targets = w->targets,
+        .watch = w->watch,
+        .served = &w->served,
+        .arg = w->reread_arg,
+        .reread = w->reread,
+    };
+    w->reload = reload_new(&conf);
+    return w->reload ? RC_OK : err_set(err, RC_NOMEM, "no memory for reloads");
+}
+
 static void make_loop(struct worker *w)
 {
     uv_prepare_init(&w->loop, &w->before_wait);
@@ -726,6 +715,8 @@ static enum rc make_all(struct worker *w, struct err *err)
         rc = make_store(w, err);
     if (rc == RC_OK)
         rc = make_kafka(w, err);
+    if (rc == RC_OK)
+        rc = make_reload(w, err);
     return rc == RC_OK ? make_ops(w, err) : rc;
 }
 
@@ -746,6 +737,7 @@ static void unmake(struct worker *w)
     if (w->path)
         path_abort_calls(w->path);
     ops_free(w->ops);
+    reload_free(w->reload);
     consumer_free(w->consumer, CLOSE_KAFKA_MS);
     letters_free(w->letters);
     http_free(w->http);

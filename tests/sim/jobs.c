@@ -179,6 +179,29 @@ static void make_model(struct sim *s, int i, bool retired)
     s->catalogue.models[i] = (struct cat_model){name, i};
 }
 
+/* A second version of each model, at the endpoint after its own; and a catalogue in which it
+ * serves. */
+static void make_moved(struct sim *s)
+{
+    static char two[] = "2";
+    struct catalogue *cat = &s->catalogue;
+    int endpoints = cat->endpoint_count;
+    for (int i = 0; i < endpoints; i++) {
+        struct cat_model_version *v = &cat->versions[cat->version_count];
+        *v = cat->versions[i];
+        v->index = cat->version_count++;
+        v->db_id = cat->version_count;
+        v->version = two;
+        v->label = name_of(s, "n@", i);
+        v->endpoint = (i + 1) % endpoints;
+    }
+    s->moved = *cat;
+    s->moved.models = sim_alloc(s, SIM_MODELS * sizeof *cat->models);
+    memcpy(s->moved.models, cat->models, (size_t)cat->model_count * sizeof *cat->models);
+    for (int i = 0; i < endpoints; i++)
+        s->moved.models[i].current = endpoints + 1 + i;
+}
+
 static void make_route(struct catalogue *cat, const struct plan_route *plan, char *app, int model)
 {
     static char any[] = "*";
@@ -209,7 +232,7 @@ void sim_catalogue_make(struct sim *s)
     struct catalogue *cat = &s->catalogue;
     int endpoints = s->plan->endpoints;
     cat->endpoints = sim_alloc(s, (size_t)endpoints * sizeof *cat->endpoints);
-    cat->versions = sim_alloc(s, SIM_MODELS * sizeof *cat->versions);
+    cat->versions = sim_alloc(s, 2 * SIM_MODELS * sizeof *cat->versions);
     cat->models = sim_alloc(s, SIM_MODELS * sizeof *cat->models);
     cat->name = name;
     cat->endpoint_count = endpoints;
@@ -230,4 +253,5 @@ void sim_catalogue_make(struct sim *s)
     }
     make_model(s, endpoints, true);
     make_routes(s);
+    make_moved(s);
 }

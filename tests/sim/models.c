@@ -84,7 +84,8 @@ static bool by_temper(const struct sim *s, const struct plan_job *job, enum repl
     return true;
 }
 
-static enum reply_kind reply_of(const struct sim *s, int index, int number)
+/* By the endpoint that is called: which one serves a model, the worker's catalogue says. */
+static enum reply_kind reply_of(const struct sim *s, int endpoint, int index, int number)
 {
     static const enum reply_kind troubles[] = {
         REPLY_BAD_OUTPUT, REPLY_GARBLED,   REPLY_OTHER_MODEL, REPLY_401,     REPLY_404,
@@ -95,7 +96,7 @@ static enum reply_kind reply_of(const struct sim *s, int index, int number)
     const struct plan_job *job = &s->plan->jobs[index];
     enum reply_kind kind = REPLY_GOOD;
     uint64_t draw = chance_of(s, index, number, 0);
-    if (by_fault(s, job->endpoint, &kind) || by_temper(s, job, &kind))
+    if (by_fault(s, endpoint, &kind) || by_temper(s, job, &kind))
         return kind;
     if (s->calm || (int)(draw % 1000) >= s->plan->trouble_permille)
         return REPLY_GOOD;
@@ -201,7 +202,7 @@ static void finish(struct sim *s, struct sim_call *c, enum http_fault fault)
         fill_in(s, c, s->seen[c->seen].kind);
     }
     call->done_us = sim_worker_mono(c->w);
-    check_call_ended(s, c->w, s->plan->jobs[c->index].endpoint, &call->facts);
+    check_call_ended(s, c->w, c->job->endpoint, &call->facts);
     path_called(c->w->path, c->job);
 }
 
@@ -237,7 +238,7 @@ static void write_down(struct sim *s, struct sim_call *c)
             exit(3);
         s->seen = grown;
     }
-    enum reply_kind kind = reply_of(s, c->index, c->number);
+    enum reply_kind kind = reply_of(s, c->job->endpoint, c->index, c->number);
     c->seen = (int)s->seen_count++;
     s->seen[c->seen] = (struct sim_seen){
         .job = c->index,
@@ -263,7 +264,7 @@ static void connected(struct sim *s, struct sim_worker *w, void *arg)
     struct sim_call *c = arg;
     if (c->over || c->aborted)
         return;
-    if (endpoint_has(s, s->plan->jobs[c->index].endpoint, FAULT_ENDPOINT_DOWN)) {
+    if (endpoint_has(s, c->job->endpoint, FAULT_ENDPOINT_DOWN)) {
         finish(s, c, HTTP_FAULT_UNSENT);
         return;
     }
@@ -307,7 +308,7 @@ enum rc models_call(struct sim_worker *w, struct job *job, struct err *err)
     http->transfer = c;
     http->started_us = sim_worker_mono(w);
     http->first_byte_us = http->done_us = 0;
-    check_call_begun(s, w, s->plan->jobs[c->index].endpoint, job);
+    check_call_begun(s, w, job->endpoint, job);
     sim_after_for(w, connects_in_us(draw), connected, c);
     return RC_OK;
 }

@@ -87,7 +87,8 @@ enum fault_kind {
     FAULT_TERM,        /* SIGTERM; comes back later, or not */
     FAULT_TERM_TWICE,
     FAULT_DRAIN,        /* told to leave through Postgres; comes back later, or not */
-    FAULT_RELOAD,       /* SIGHUP with other settings, and another credential of an endpoint */
+    FAULT_RELOAD,       /* SIGHUP with other settings, another credential of an endpoint, and a
+                           catalogue in which other versions may serve */
     FAULT_START,        /* one worker more */
     FAULT_PG_CUT,       /* one connection: the next transaction never arrives */
     FAULT_PG_CUT_REPLY, /* it commits, its reply is lost */

@@ -146,6 +146,7 @@ struct sim_worker {
     uint32_t life;
     enum sim_phase phase;
     struct path *path;
+    const struct catalogue *catalogue; /* in force */
     struct store *store;
     struct sim_consumer consumer;
     struct sim_call *calls;
@@ -218,6 +219,7 @@ struct sim {
     struct plan_fault faults[PLAN_FAULTS]; /* the plan's, with what is left of them */
 
     struct catalogue catalogue;
+    struct catalogue moved; /* the same entries; other versions serve, at the next endpoint */
     struct sign_ring *ring; /* NULL: signatures are not asked for */
     struct sim_job jobs[PLAN_JOBS];
     int16_t by_id[SIM_BY_ID]; /* open addressing by job id: index + 1 */

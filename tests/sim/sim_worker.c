@@ -208,6 +208,11 @@ static void edge_scrub(void *arg, int endpoint, char *text, size_t n)
     (void)arg, (void)endpoint, (void)text, (void)n; /* these models know no secrets */
 }
 
+static void edge_unused(void *arg, struct catalogue *catalogue)
+{
+    (void)arg, (void)catalogue; /* the world's */
+}
+
 static uint64_t edge_random(void *arg)
 {
     return sim_draw(arg);
@@ -374,6 +379,7 @@ static enum rc make_path(struct sim_worker *w, struct err *err)
 {
     struct path_conf conf;
     settings(w, &conf);
+    w->catalogue = conf.catalogue;
     struct path_edges edges = {
         .arg = w,
         .pause_lane = edge_pause_lane,
@@ -391,6 +397,7 @@ static enum rc make_path(struct sim_worker *w, struct err *err)
         .call = edge_call,
         .abort = edge_abort,
         .scrub = edge_scrub,
+        .unused = edge_unused,
         .random = edge_random,
         .mono_us = edge_mono_us,
         .wall_ms = edge_wall_ms,
@@ -496,6 +503,22 @@ void sim_worker_crash(struct sim_worker *w)
     end_life(w);
 }
 
+/* As reload.c does once it is in the tables. */
+static void take_catalogue(struct sim_worker *w, struct catalogue *next)
+{
+    const struct catalogue *held = w->catalogue;
+    struct err err = {0};
+    for (int i = 0; i < held->endpoint_count; i++)
+        if (catalogue_moved_off(held, next, i))
+            store_wake(w->store, held->endpoints[i].db_id);
+    enum rc rc = path_prepare(w->path, next, &err);
+    assert(rc == RC_OK);
+    (void)rc;
+    w->catalogue = next;
+    path_take(w->path, next);
+    store_tell_held(w->store);
+}
+
 void sim_worker_reload(struct sim_worker *w, uint64_t draw)
 {
     static const int64_t short_waits_us[] = {0, 1000000, 5000000};
@@ -512,6 +535,7 @@ void sim_worker_reload(struct sim_worker *w, uint64_t draw)
     enum rc rc = path_configure(w->path, &conf, &err);
     assert(rc == RC_OK);
     (void)rc;
+    take_catalogue(w, draw >> 63 ? &w->sim->moved : &w->sim->catalogue);
     int endpoint = (int)(draw / 4096 % (uint64_t)w->sim->catalogue.endpoint_count);
     path_renewed(w->path, endpoint);
     store_wake(w->store, w->sim->catalogue.endpoints[endpoint].db_id);

@@ -116,6 +116,11 @@ static void scrub(void *arg, int endpoint, char *text, size_t n)
     (void)arg, (void)endpoint, (void)text, (void)n;
 }
 
+static void unused(void *arg, struct catalogue *catalogue)
+{
+    ((struct world *)arg)->unused = catalogue;
+}
+
 static uint64_t no_chance(void *arg)
 {
     (void)arg;
@@ -213,6 +218,7 @@ enum rc world_make_path(struct world *w, struct err *err)
                                .call = call,
                                .abort = give_up,
                                .scrub = scrub,
+                               .unused = unused,
                                .random = no_chance,
                                .mono_us = mono_us,
                                .wall_ms = wall_ms,

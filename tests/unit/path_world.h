@@ -29,7 +29,8 @@ struct world {
     struct cat_endpoint endpoints[ENDPOINTS];
     struct cat_model_version versions[ENDPOINTS];
     struct cat_model models[ENDPOINTS];
-    int64_t now_us, call_us; /* how long a call takes; 0: for ever */
+    struct catalogue *unused; /* the last that was given back */
+    int64_t now_us, call_us;  /* how long a call takes; 0: for ever */
     struct job *claims[JOBS_MAX], *stores[JOBS_MAX], *parks[JOBS_MAX], *buries[JOBS_MAX];
     struct job *calls[AT_ONCE * ENDPOINTS];
     int64_t ends_at_us[AT_ONCE * ENDPOINTS];
