@@ -213,7 +213,9 @@ void targets_sweep(struct targets *t)
     if (!t->replaced)
         return;
     for (int i = 0; i < t->slot_count; i++) {
-        for (struct target **at = t->slots[i].now ? &t->slots[i].now->older : NULL; at && *at;) {
+        if (!t->slots[i].now)
+            continue;
+        for (struct target **at = &t->slots[i].now->older; *at;) {
             struct target *target = *at;
             if (target->calls > 0) {
                 left = true;

@@ -165,6 +165,8 @@ static bool duration(const char *p, double *ret_s)
 
 /* ---- any of them ----------------------------------------------------------------------------- */
 
+static const struct when nothing = {0};
+
 static struct when after(double seconds)
 {
     return (struct when){WHEN_AFTER, clamp_us(seconds)};
@@ -194,7 +196,7 @@ struct when when_read(const char *text, int64_t near_ms)
     int64_t date_s;
     text = skip_blanks(text);
     if (!*text)
-        return (struct when){0};
+        return nothing;
     if (plain_number(text, &number)) {
         if (number >= UNIX_MS_FROM)
             return at(number / 1000);
@@ -205,13 +207,13 @@ struct when when_read(const char *text, int64_t near_ms)
     if (duration(text + (*text == '+'), &number))
         return after(number);
     int64_t at_ms = clock_parse(text, near_ms);
-    return at_ms < 0 ? (struct when){0} : at((double)at_ms / 1000);
+    return at_ms < 0 ? nothing : at((double)at_ms / 1000);
 }
 
 struct when when_read_ms(const char *text)
 {
     double ms;
-    return plain_number(text, &ms) ? after(ms / 1000) : (struct when){0};
+    return plain_number(text, &ms) ? after(ms / 1000) : nothing;
 }
 
 int64_t when_us(struct when w, int64_t server_ms)
