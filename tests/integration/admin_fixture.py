@@ -186,7 +186,7 @@ class Database:
     def dead(self, b, custom_id, class_="refused", **more):
         """A dead job: its result and its letter."""
         generation = more.get("generation", 0)
-        self.result(b, custom_id, DEAD, class_, generation, 500)
+        self.result(b, custom_id, DEAD, class_, generation, 500, priority=2)  # as its topic says
         return self.letter(b, custom_id, class_, **more)
 
     def parked(self, b, custom_id, wait_key=0, **more):
