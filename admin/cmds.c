@@ -391,7 +391,7 @@ const struct cmd cmd_table[] = {
              "--task\nonly batches that name it go there. Workers serve it when they have started "
              "anew; its\nweight and bounds are their settings lane.NAME.*."},
     {.name = "lane assign",
-     .args = "NAME",
+     .args = "LANE",
      .args_min = 1,
      .args_max = 1,
      .opts = lane_assign_opts,
@@ -399,7 +399,7 @@ const struct cmd cmd_table[] = {
      .summary = "say whose batches go to a lane; without --app and --task: only who names it",
      .help = "For batches that are submitted from now on."},
     {.name = "lane remove",
-     .args = "NAME",
+     .args = "LANE",
      .args_min = 1,
      .args_max = 1,
      .opts = lane_remove_opts,

@@ -35,8 +35,12 @@ bool lanes_read_or_default(struct ctx *ctx, struct lane_set *ret)
 
 enum rc lanes_read(struct ctx *ctx, struct lane_set *ret, struct err *err)
 {
-    enum rc rc = ctx_connect(ctx, err);
-    return rc == RC_OK ? lane_set_read(ctx->conn, ret, err) : rc;
+    struct pg_rows *rows = NULL;
+    enum rc rc = ctx_exec(ctx, lane_set_sql, NULL, &rows, err);
+    if (rc == RC_OK)
+        rc = lane_set_take(rows, ret, err);
+    pg_rows_free(rows);
+    return rc;
 }
 
 /* ---- lane list ---------------------------------------------------------------------------- */
@@ -207,19 +211,25 @@ static enum rc write_change(struct ctx *ctx, struct change *c, const char *sql, 
 
 /* ---- lane add ----------------------------------------------------------------------------- */
 
-static enum rc check_new(const struct change *c, struct err *err)
+/* *ret_there: it is just so already, and only its topic is seen to. */
+static enum rc check_new(struct change *c, bool *ret_there, struct err *err)
 {
-    if (lane_set_find(&c->lanes, c->name))
-        return err_set(
-            err, RC_REJECT,
-            "there is a lane '%s' already; `inferq lane assign` says whose jobs go there",
-            c->name.p);
-    if (c->lanes.count == LANE_SET_MAX)
+    const struct lane_entry *lane = lane_set_find(&c->lanes, c->name);
+    bool same = lane && strcmp(lane->app, c->app.p ? c->app.p : "") == 0 &&
+                strcmp(lane->task, c->task.p ? c->task.p : "") == 0;
+    if (lane && !same)
+        return err_set(err, RC_REJECT,
+                       "there is a lane '%s' already, of other jobs: `inferq lane assign` says "
+                       "whose jobs go there",
+                       lane->name);
+    if (!lane && c->lanes.count == LANE_SET_MAX)
         return err_set(err, RC_REJECT,
                        "there are %d lanes, and no more are possible: `inferq lane "
                        "remove` one that is not needed",
                        c->lanes.count);
-    return check_rule(c, err);
+    *ret_there = same;
+    c->code = same ? lane->code : 0;
+    return same ? RC_OK : check_rule(c, err);
 }
 
 /* One that was removed gets back its code. */
@@ -234,26 +244,28 @@ enum rc lane_add(struct ctx *ctx, struct err *err)
 {
     struct change c = {0};
     char rule[DETAIL_BYTES];
+    bool there = false;
     enum rc rc = read_change(ctx, true, &c, err);
     if (rc != RC_OK)
         return rc;
     rc = begin(ctx, &c, err);
     if (rc == RC_OK)
-        rc = check_new(&c, err);
+        rc = check_new(&c, &there, err);
     if (rc == RC_OK)
         rc = lane_topic_ensure(ctx, c.name.p, &c.topic, err);
-    if (rc == RC_OK)
+    if (rc == RC_OK && !there)
         rc = write_change(ctx, &c, add_sql, true, "lane add", err);
     rc = ctx->conn ? ctx_end(ctx, rc, err) : rc;
     if (rc == RC_OK && opts_set(&ctx->opts, "json"))
-        return say_json(&c, "added", err);
+        return say_json(&c, there ? "exists" : "added", err);
     return rc == RC_OK
                ? out_writef(err,
-                            "lane %s: added, for %s\ntopic %s.jobs.%s: %s, %d partitions\n"
+                            "lane %s: %s, for %s\ntopic %s.jobs.%s: %s, %d partitions\n"
                             "Workers serve it when they have started anew (those with a setting "
                             "`lanes`, if it names it).\n",
-                            c.name.p, rule_text(&c, rule), config_text(ctx->config, "prefix"),
-                            c.name.p, c.topic.created ? "made" : "was there", c.topic.partitions)
+                            c.name.p, there ? "is there" : "added", rule_text(&c, rule),
+                            config_text(ctx->config, "prefix"), c.name.p,
+                            c.topic.created ? "made" : "was there", c.topic.partitions)
                : rc;
 }
 

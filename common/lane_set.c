@@ -103,7 +103,10 @@ static void copy(char *out, size_t out_bytes, struct span from)
     (void)snprintf(out, out_bytes, "%.*s", (int)from.n, from.p ? from.p : "");
 }
 
-static enum rc take_rows(const struct pg_rows *rows, struct lane_set *ret, struct err *err)
+const char lane_set_sql[] =
+    "SELECT code, name, app, task FROM inferq.lane WHERE removed_at IS NULL ORDER BY code";
+
+enum rc lane_set_take(const struct pg_rows *rows, struct lane_set *ret, struct err *err)
 {
     int n = pg_row_count(rows);
     if (n < PRIORITY_COUNT || n > LANE_SET_MAX)
@@ -123,14 +126,11 @@ static enum rc take_rows(const struct pg_rows *rows, struct lane_set *ret, struc
 enum rc lane_set_read(struct pgc *conn, struct lane_set *ret, struct err *err)
 {
     struct pg_rows *rows = NULL;
-    enum rc rc = pgc_exec(conn,
-                          "SELECT code, name, app, task FROM inferq.lane WHERE removed_at IS NULL "
-                          "ORDER BY code",
-                          NULL, &rows, err);
+    enum rc rc = pgc_exec(conn, lane_set_sql, NULL, &rows, err);
     if (rc == RC_REJECT && strcmp(pgc_sqlstate(conn), "42P01") == 0)
         rc = err_set(err, rc, "the database has no table of lanes yet: run `inferq migrate`");
     if (rc == RC_OK)
-        rc = take_rows(rows, ret, err);
+        rc = lane_set_take(rows, ret, err);
     pg_rows_free(rows);
     return rc;
 }

@@ -35,6 +35,11 @@ struct lane_set {
 /* high, normal and low, without rules. */
 void lane_set_default(struct lane_set *ret);
 
+/* What lane_set_take reads: for who has a way of his own to ask. RC_REJECT: what cannot be. */
+extern const char lane_set_sql[];
+struct pg_rows;
+enum rc lane_set_take(const struct pg_rows *rows, struct lane_set *ret, struct err *err) MUST_CHECK;
+
 /* The lanes that have not been removed. RC_REJECT: the table is not there, or holds what cannot
  * be; RC_RETRY: Postgres is away. `ret` is untouched then. */
 struct pgc;

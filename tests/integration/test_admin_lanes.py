@@ -61,7 +61,8 @@ def test_lanes_are_added_assigned_and_removed(lone_world):
     assert dry_topic(world, "--task", "embed", app="bank") == world.topic("normal")
 
     world.inferq("lane", "assign", "plain", "--app", "late")
-    refused(world, "add", "bulk", said="there is a lane 'bulk' already")
+    assert "is there, for jobs that name it" in world.inferq("lane", "add", "bulk").stdout
+    refused(world, "add", "bulk", "--app", "x", said="there is a lane 'bulk' already, of other jobs")
     refused(world, "add", "more", "--app", "late", said="these jobs go to lane plain already")
     refused(world, "assign", "bulk", "--app", "shop", "--task", "embed",
             said="these jobs go to lane embed already")
@@ -141,6 +142,7 @@ def test_a_lane_that_is_not_there_is_refused_where_it_is_named(lone_world):
 @pytest.mark.parametrize("words, said", [
     (["add"], "NAME is missing"),
     (["add", "a_b"], "'a_b' is no name of a lane"),
+    (["remove"], "LANE is missing"),
     (["remove", "-"], "'-' is no name of a lane"),
     (["assign", "x", "--app", "y" * 129], "--app: 1 to 128 bytes"),
 ])

@@ -20,7 +20,7 @@ from kafka_admin import delete_topic
 
 SECRET = "Pl4nted-Passw0rd"
 ANYWHERE = str(uuid.UUID(int=7))
-ARGUMENTS = {"BATCH": ANYWHERE, "JOB": ANYWHERE, "NAME": "eu"}  # others are numbers: 1
+ARGUMENTS = {"BATCH": ANYWHERE, "JOB": ANYWHERE, "NAME": "eu", "LANE": "low"}  # others are numbers: 1
 # What a command cannot do without, beyond its arguments.
 OPTIONS = {"batch seal": ["--total", "1"], "rewind": ["--to", "start"], "top": ["--once"],
            "skip": [ANYWHERE]}
@@ -64,7 +64,7 @@ def empty():
     yield made
     made.db.drop()
     made.bare.drop()
-    for lane in ("jobs.high", "jobs.normal", "jobs.low", "dead"):
+    for lane in ("jobs.high", "jobs.normal", "jobs.low", "jobs.eu", "dead"):
         delete_topic(f"{made.db.name}.{lane}")
 
 
