@@ -29,10 +29,10 @@
  * was unreachable, or at all, is one that loads its model: it is asked again every few seconds, and
  * lowers nothing.
  *
- * Rate limits that replies speak of: where what is left is less than what runs (the server may not
- * have counted that yet), nothing begins until the limit's reset; else so many calls may begin
- * until the next reply says more. They are no faults: what follows such a pause is no probe, unless
- * the pause was cut because the reset is far away.
+ * Rate limits that replies speak of: where nothing is left, nothing begins until the limit's reset;
+ * else so many requests may begin until the next reply tells more as are left beside those that run
+ * (the server may not have counted these yet). They are no faults: what follows such a pause is no
+ * probe, unless the pause was cut because the reset is far away.
  *
  * A hold is an operator's: it lasts until it is taken back, calls that run end by themselves, and
  * what they say of the endpoint counts as ever.
@@ -307,19 +307,16 @@ bool endpoint_end(struct endpoint *e, enum class class, const struct decision *d
 
 /* ---- what replies say of rate limits --------------------------------------------------------- */
 
-/* The reset to wait for where a limit leaves no room; 0: it does. A call that ran for longer than
- * the limit's window says nothing of others that run: they were begun in windows that are over. */
-static int64_t exhausted_us(const struct endpoint *e, int dimension, const struct rate_limit *of,
-                            int64_t used, int64_t took_us)
+/* The reset to wait for where a limit leaves nothing, or too little for one more call like that
+ * which tells; 0: it does. */
+static int64_t exhausted_us(const struct rate_limit *of, int64_t used)
 {
-    int64_t needs = used;
-    if (of->remaining < 0 || of->reset_us <= 0)
-        return 0;
-    if (dimension == RATE_REQUESTS)
-        needs = took_us < of->reset_us ? e->in_flight + 1 : 1;
-    return of->remaining == 0 || of->remaining < needs ? of->reset_us : 0;
+    bool too_little = of->remaining == 0 || of->remaining < used;
+    return of->remaining >= 0 && of->reset_us > 0 && too_little ? of->reset_us : 0;
 }
 
+/* What runs may not be counted yet. But a call that ran for longer than the limit's window says
+ * nothing of the others: they began in windows that are over. */
 static void note_left(struct endpoint *e, const struct rate_limit *requests, int64_t took_us,
                       int64_t now_us)
 {
@@ -341,7 +338,7 @@ bool endpoint_told(struct endpoint *e, const struct rate_told *told,
     bool was_paused = is_paused(e, now_us);
     int64_t wait_us = 0;
     for (int i = 0; i < RATE_DIMENSIONS; i++) {
-        int64_t us = exhausted_us(e, i, &told->of[i], used[i], took_us);
+        int64_t us = exhausted_us(&told->of[i], used[i]);
         wait_us = us > wait_us ? us : wait_us;
     }
     note_left(e, &told->of[RATE_REQUESTS], took_us, now_us);

@@ -71,9 +71,9 @@ void endpoint_begin(struct endpoint *e, int64_t now_us);
 bool endpoint_end(struct endpoint *e, enum class class, const struct decision *d, int64_t begun_us,
                   int64_t now_us, uint64_t seed);
 /* A call ended well, and its reply spoke of rate limits. `used`: what it took of each, -1 not
- * known; `took_us`: how long it ran. A limit that is used up, or has less left than what runs or
- * the next call will take, pauses the endpoint until its reset, at most ENDPOINT_TOLD_MAX_US, and
- * then one probe goes alone. True: it was paused by it just now. */
+ * known; `took_us`: how long it ran. A limit that is used up, or has less left than another such
+ * call will take, pauses the endpoint until its reset, or for ENDPOINT_TOLD_MAX_US, and then one
+ * probe goes alone. True: it was paused by it just now. */
 bool endpoint_told(struct endpoint *e, const struct rate_told *told,
                    const int64_t used[RATE_DIMENSIONS], int64_t took_us, int64_t now_us);
 /* Did its replies say how much their limit of requests leaves? One that says nothing any more is to

@@ -492,9 +492,7 @@ static void test_told_pauses(void **state)
     } rows[] = {
         {RATE_REQUESTS, {10, 0, 2000000}, 1000, 0, 2000000},
         {RATE_REQUESTS, {10, 1, 2000000}, 1000, 0, 0},
-        {RATE_REQUESTS, {10, 3, 2000000}, 1000, 3, 2000000}, /* they may not be counted yet */
-        {RATE_REQUESTS, {10, 4, 2000000}, 1000, 3, 0},
-        {RATE_REQUESTS, {10, 3, 2000000}, 2000000, 3, 0}, /* begun in windows that are over */
+        {RATE_REQUESTS, {10, 3, 2000000}, 1000, 9, 0},
         {RATE_REQUESTS, {10, 0, 2000000}, 9000000, 3, 2000000},
         {RATE_REQUESTS, {10, 0, -1}, 1000, 3, 0}, /* nobody knows until when */
         {RATE_REQUESTS, {10, 0, 0}, 1000, 3, 0},
@@ -518,6 +516,30 @@ static void test_told_pauses(void **state)
         assert_int_equal(e.paused_for, paused ? CLASS_THROTTLED : CLASS_NONE);
         assert_int_equal(e.faults, 0); /* it is none */
         assert_int_equal(e.probing, rows[i].said.reset_us > ENDPOINT_TOLD_MAX_US);
+    }
+}
+
+/* Those that run may not be counted yet: they are taken off, unless the call that tells ran for
+ * longer than the window. */
+static void test_told_while_others_run(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t remaining, took_us;
+        int may_begin;
+    } rows[] = {
+        {3, 1000, 0}, {4, 1000, 0}, {5, 1000, 1}, {90, 1000, 86}, {3, 2000000, 96}, {-1, 1000, 96},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct endpoint e;
+        endpoint_init(&e, 100);
+        for (int j = 0; j < 4; j++)
+            endpoint_begin(&e, S);
+        struct rate_limit said = {200, rows[i].remaining, 2 * S};
+        assert_false(told(&e, RATE_REQUESTS, said, rows[i].took_us, S));
+        int begun = fill(&e, S);
+        if (begun != rows[i].may_begin)
+            fail_msg("row %zu: %d begun", i, begun);
     }
 }
 
@@ -584,6 +606,7 @@ int main(void)
         cmocka_unit_test(test_hanging_calls_are_not_counted),
         cmocka_unit_test(test_told_pauses),
         cmocka_unit_test(test_told_leaves),
+        cmocka_unit_test(test_told_while_others_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
