@@ -199,13 +199,12 @@ static bool add_word(struct meaning *m, struct span s)
     case WORD_UNKNOWN:
         if (!m->any_word)
             return false;
-        m->window = hash(m->window, s);
-        return true;
+        break;
     case WORD_WINDOW:
-        m->window = hash(m->window, s);
-        return true;
+        break;
     }
-    return false;
+    m->window = hash(m->window, s);
+    return true;
 }
 
 static bool read_name(struct span rest, struct meaning *m)

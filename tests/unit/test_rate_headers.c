@@ -175,6 +175,9 @@ static void test_structured_fields(void **state)
         {"RateLimit-Policy: \"b\";q=65535;qu=\"content-bytes\";w=10", RATE_REQUESTS, -1, -1, -1},
         {"RateLimit-Policy: \"b\";q=6;qu=\"requests\";w=10", RATE_REQUESTS, 6, -1, -1},
         {"RateLimit: \"d\"", RATE_REQUESTS, -1, -1, -1},
+        {"RateLimit: \"input and output\";r=9;t=3", RATE_INPUT, -1, -1, -1}, /* of which? */
+        {"RateLimit: a;r=9, b;r=9, c;r=9, d;r=9, e;r=9, f;r=9, g;r=9, h;r=8, i;r=1", RATE_REQUESTS,
+         -1, 8, -1}, /* more than there is room for */
         {"RateLimit: ;r=1", RATE_REQUESTS, -1, 1, -1},
         {"RateLimit: ,,;;==,\"", RATE_REQUESTS, -1, -1, -1},
         {"RateLimit: =5", RATE_REQUESTS, -1, -1, -1},
