@@ -101,6 +101,7 @@ bool store_batch_take(struct store_batch *b, const struct pg *conn)
     }
     qsort(b->rows, (size_t)b->row_count, sizeof b->rows[0], by_job_id);
     b->under_way = true;
+    b->worker_id = b->store->worker_id;
     return true;
 }
 
@@ -215,11 +216,12 @@ int store_lane_of(const struct store *s, int64_t code)
     return -1;
 }
 
-void store_answer_claim(struct store *s, struct job *job, enum claim_answer answer)
+void store_answer_claim(struct store *s, struct job *job, enum claim_answer answer,
+                        int64_t worker_id)
 {
     job->claim_answer = answer;
     if (answer == CLAIM_GRANTED)
-        job->claimed_by = s->worker_id;
+        job->claimed_by = worker_id;
     s->conf.claimed(s->conf.arg, job);
 }
 

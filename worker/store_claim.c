@@ -81,7 +81,7 @@ static void answer_granted(struct store *s, struct store_batch *b, const struct 
         struct jobid id = next < count ? pg_get_uuid(granted, next, 0) : (struct jobid){0};
         if (next < count && jobid_eq(&id, &job->msg.job_id)) {
             next++;
-            store_answer_claim(s, job, CLAIM_GRANTED);
+            store_answer_claim(s, job, CLAIM_GRANTED, b->worker_id);
         } else {
             job_queue_push(&s->slow.waiting, job);
         }
@@ -130,7 +130,7 @@ void store_flush_claims(struct store *s)
         int rows = b->row_count;
         store_batch_done(b);
         for (int i = 0; i < rows; i++)
-            store_answer_claim(s, b->rows[i], CLAIM_GRANTED);
+            store_answer_claim(s, b->rows[i], CLAIM_GRANTED, b->worker_id);
         return;
     }
     claim_params(s, s->params, b->rows, b->row_count);
@@ -237,6 +237,7 @@ static void facts_answered(void *arg, const struct pg_answer *answer)
     enum claim_answer answers[STORE_ROWS_MAX];
     struct job *all[STORE_ROWS_MAX];
     int count = b->row_count, free_count = 0, lost_count = 0;
+    int64_t asked_as = b->worker_id;
     for (int i = 0; i < count; i++) {
         all[i] = b->rows[i]; /* `facts` keeps the order of the ids it was given */
         answers[i] = judge(r, i, all[i]);
@@ -252,6 +253,7 @@ static void facts_answered(void *arg, const struct pg_answer *answer)
         pg_params_reset(s->more_params);
         job_ids(s->more_params, lost, lost_count);
         claim_params(s, s->params, b->rows, free_count);
+        b->worker_id = s->worker_id;
         struct pg_step steps[] = {{SQL_LOSE, s->more_params}, {SQL_TAKE, s->params}};
         (void)send(s, s->claim_conn, steps, 2, took, b);
         FAILPOINT("take.sent");
@@ -260,7 +262,7 @@ static void facts_answered(void *arg, const struct pg_answer *answer)
     }
     for (int i = 0; i < count; i++)
         if (!(answers[i] == CLAIM_FREE && !all[i]->ask_only))
-            store_answer_claim(s, all[i], answers[i]);
+            store_answer_claim(s, all[i], answers[i], asked_as);
 }
 
 void store_flush_slow(struct store *s)
@@ -394,10 +396,11 @@ static void parks_answered(void *arg, const struct pg_answer *answer)
     }
 }
 
+/* Not while we are nobody: a row that runs would be taken by nobody, and nobody would free it. */
 void store_flush_parks(struct store *s)
 {
     struct store_batch *b = &s->parks;
-    if (!store_batch_take(b, s->claim_conn))
+    if (!s->worker_id || !store_batch_take(b, s->claim_conn))
         return;
     struct pg_params *p = s->params;
     pg_params_reset(p);

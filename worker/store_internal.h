@@ -37,6 +37,7 @@ struct store_batch {
     int row_count;
     int limit; /* rows of the next batch: shrinks to find a guilty row, grows back */
     bool under_way;
+    int64_t worker_id;     /* as whom it was sent: by its answer we may be somebody else */
     int64_t hold_until_us; /* after a refusal that is nobody's fault */
     struct store *store;
 };
@@ -136,7 +137,9 @@ void store_flush_pulls(struct store *s);
 void store_flush_ends(struct store *s);
 
 /* The answer to one claim. */
-void store_answer_claim(struct store *s, struct job *job, enum claim_answer answer);
+/* `worker_id`: who asked. */
+void store_answer_claim(struct store *s, struct job *job, enum claim_answer answer,
+                        int64_t worker_id);
 
 /* Housekeeping: the connection came or went, the timer fired, a notification came. */
 enum rc store_keep_start(struct store *s, struct uv_loop_s *loop, struct err *err) MUST_CHECK;

@@ -63,6 +63,10 @@ BUGS = [
         unit_tests_see_it=True),
 
     # ---- the lease and the fence ----
+    Bug("granted-to-who-we-are-now", "G5: a claim that was sent before the fence, and answered after"
+        " it, counts as the new incarnation's", STORE,
+        "        job->claimed_by = worker_id;",
+        "        (void)worker_id, job->claimed_by = s->worker_id;", 2000),
     Bug("byte-without-a-lease", "G4: the lease is not looked at before the first byte", STORE,
         "    return worker_id == s->worker_id && store_lease_left_us(s) > s->conf.lease_margin_us;",
         "    return worker_id == s->worker_id;", 1000),

@@ -155,7 +155,10 @@ static void of_worker(struct sim *s, struct sim_worker *w, struct plan_fault *f)
         break;
     case FAULT_PG_STUCK:
         TELL(s, w, "has backends that hang for %.1f s", (double)f->for_us / 1e6);
-        sim_pg_stick(w, f->for_us, sim_range(draw, s->plan->lease_us / 3, s->plan->lease_us));
+        if (draw >> 40 & 1)
+            sim_pg_answer_late(w, f->for_us);
+        else
+            sim_pg_stick(w, f->for_us, sim_range(draw, s->plan->lease_us / 3, s->plan->lease_us));
         break;
     case FAULT_COMMIT_LOST:
         w->lose_commit = true;

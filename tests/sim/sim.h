@@ -297,6 +297,8 @@ void sim_pg_done(struct sim *s);
 void sim_pg_cut(struct sim_worker *w, int conn, bool reply);
 /* Its heartbeats hang for `for_us`; claims from `later_us` on, until the same moment. */
 void sim_pg_stick(struct sim_worker *w, int64_t for_us, int64_t later_us);
+/* Its heartbeats hang for `for_us`; what its claims are answered meanwhile it hears after that. */
+void sim_pg_answer_late(struct sim_worker *w, int64_t for_us);
 void sim_pg_restart(struct sim *s, int64_t down_us);
 void sim_pg_freeze(struct sim_worker *w); /* it died: nobody waits for answers */
 /* What a cancelled batch tells everybody that listens. */

@@ -23,6 +23,7 @@ enum {
     WATCHDOG_US = 35 * 1000 * 1000,
     BACKOFF_MIN_US = 100 * 1000,
     BACKOFF_MAX_US = 5 * 1000 * 1000,
+    LATE_US = 5 * 1000 * 1000,
 };
 
 struct txn {
@@ -48,6 +49,7 @@ struct pg {
     bool up;
     int64_t session, up_since_us, backoff_us, server_free_us, answer_us;
     int64_t stuck_from_us, stuck_until_us; /* its backend hangs: what came runs later */
+    int64_t late_from_us, late_until_us;   /* what runs now is answered then */
     int64_t ended_session; /* the server has ended it, and the client may not know yet */
     struct txn *oldest, *newest;
     int pending;
@@ -303,6 +305,8 @@ static void request_arrives(struct sim *s, struct sim_worker *nobody, void *arg)
         return;
     }
     int64_t at = s->now_us + commit_us(s, w);
+    if (pg->late_from_us <= s->now_us && at < pg->late_until_us)
+        at = pg->late_until_us;
     pg->answer_us = at > pg->answer_us ? at : pg->answer_us + 1;
     pg->server_free_us = pg->answer_us;
     sim_after_for(w, pg->answer_us - s->now_us, reply_arrives, t);
@@ -451,6 +455,21 @@ void sim_pg_stick(struct sim_worker *w, int64_t for_us, int64_t later_us)
         struct pg *pg = w->conns[i];
         pg->stuck_from_us = now + (i == 0 && later_us < for_us ? later_us : 0);
         pg->stuck_until_us = now + for_us + (i > 0 ? 1000 * 1000 : 0); /* claims run first */
+    }
+}
+
+void sim_pg_answer_late(struct sim_worker *w, int64_t for_us)
+{
+    int64_t now = w->sim->now_us, over_us = now + for_us;
+    for (int i = 0; i < w->conn_count; i += 2) {
+        struct pg *pg = w->conns[i];
+        if (i == 0) {
+            pg->late_from_us = now;
+            pg->late_until_us = over_us + LATE_US; /* by then it is somebody else */
+        } else {
+            pg->stuck_from_us = now;
+            pg->stuck_until_us = over_us;
+        }
     }
 }
 
