@@ -86,7 +86,8 @@ static rd_kafka_event_t *wait_for(struct asking *a, rd_kafka_queue_t *queue, con
     rd_kafka_resp_err_t code = event ? rd_kafka_event_error(event) : RD_KAFKA_RESP_ERR__TIMED_OUT;
     if (note(answer, request, code, event ? rd_kafka_event_error_string(event) : NULL))
         return event;
-    a->look->unanswered = a->look->unanswered || answer->how == KAFKA_NO_ANSWER;
+    if (answer->how == KAFKA_NO_ANSWER) /* what else is asked of it may abort librdkafka 2.0 */
+        a->look->unanswered = true;
     if (event)
         rd_kafka_event_destroy(event);
     return NULL;
@@ -389,10 +390,14 @@ enum rc kafka_look(struct kafka_producer *p, const char *const *topics, int topi
     }
     for (int i = 0; i < topic_count; i++)
         ask_ends(&a, &a.look->topics[i]);
-    ask_group(&a);
-    ask_offsets(&a);
-    p->unanswered = p->unanswered || a.look->unanswered || a.look->group.how == KAFKA_NO_ANSWER ||
-                    a.look->offsets.how == KAFKA_NO_ANSWER;
+    a.look->group = a.look->offsets =
+        (struct kafka_answer){KAFKA_NOT_ASKED, "not asked, for an earlier request got no answer"};
+    if (!a.look->unanswered)
+        ask_group(&a);
+    a.look->unanswered = a.look->unanswered || a.look->group.how == KAFKA_NO_ANSWER;
+    if (!a.look->unanswered)
+        ask_offsets(&a);
+    p->unanswered = p->unanswered || a.look->unanswered || a.look->offsets.how == KAFKA_NO_ANSWER;
     *ret_look = a.look;
     return RC_OK;
 }

@@ -18,7 +18,7 @@ enum { KAFKA_WHY_BYTES = 256, KAFKA_WORD_BYTES = 64 };
 
 enum kafka_answer_how {
     KAFKA_ANSWERED,
-    KAFKA_NOT_ASKED,   /* nothing to ask about: the topic is not there */
+    KAFKA_NOT_ASKED,   /* the topic is not there, or a request before got no answer */
     KAFKA_NOT_ALLOWED, /* authorization */
     KAFKA_TOO_OLD,     /* the broker has no such request */
     KAFKA_NO_ANSWER,   /* anything else */
