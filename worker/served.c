@@ -4,6 +4,7 @@
 #include "worker/served.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "worker/settings.h"
 
@@ -19,9 +20,10 @@ enum rc served_read(struct served *s, struct pgc *conn, const struct config *con
     for (int i = 0; i < s->count; i++) {
         s->names[i] = s->lanes.lanes[i].name;
         s->codes[i] = s->lanes.lanes[i].code;
-        (void)snprintf(s->topic_texts[i], SERVED_TOPIC_BYTES, "%s.jobs.%s",
-                       config_text(config, "prefix"), s->names[i]);
-        s->topics[i] = s->topic_texts[i];
+        char topic[SERVED_TOPIC_BYTES];
+        (void)snprintf(topic, sizeof topic, "%s.jobs.%s", config_text(config, "prefix"),
+                       s->names[i]);
+        s->topics[i] = memcpy(s->topic_texts[i], topic, sizeof topic);
     }
     return RC_OK;
 }

@@ -26,7 +26,7 @@ static void test_found_by_all_three(void **state)
 {
     enum { SIDE = 4, COUNT = SIDE * SIDE * SIDE / 2 };
     struct skip list[COUNT];
-    char texts[COUNT][8];
+    char texts[COUNT][16];
     struct skips s = {0};
     struct err err = {0};
     int n = 0;
@@ -39,7 +39,7 @@ static void test_found_by_all_three(void **state)
     memset(texts, 'x', sizeof texts);
     for (int at = 0; at < SIDE * SIDE * SIDE; at++) {
         const struct skip *found = skips_find(&s, at / SIDE % SIDE, at / SIDE / SIDE, at % SIDE);
-        char text[8];
+        char text[16];
         (void)snprintf(text, sizeof text, "%d", at);
         assert_int_equal(found != NULL, at % 2 == 0);
         assert_true(!found || span_is(found->reason, text));
