@@ -217,8 +217,8 @@ static bool fetched(struct path *p, struct job *job)
 /* ---- ADMIT: may it run at all? --------------------------------------------------------------- *
  * Dies here: as FETCHED. */
 
-/* Also asked right before a claim: time may have passed in a lane. */
-static bool ended_by_time_or_hand(struct path *p, struct job *job)
+/* Also asked right before a claim, and of lanes that stand still: time may have passed. */
+bool path_ended_by_time_or_hand(struct path *p, struct job *job)
 {
     if (too_old(p, job)) {
         bury_old(p, job);
@@ -244,7 +244,7 @@ static bool admit(struct path *p, struct job *job)
     if (p->conf.ring && !sign_verify(p->conf.ring, job->msg.app, job->signature,
                                      (struct span){job->payload, job->payload_bytes}))
         return bury(p, job, CLASS_BAD_SIGNATURE, "no valid signature by a key of the job's app");
-    if (ended_by_time_or_hand(p, job))
+    if (path_ended_by_time_or_hand(p, job))
         return false;
     path_move(p, job, JOB_ROUTE);
     return true;
@@ -475,7 +475,7 @@ void path_dispatch(struct path *p)
             path_reroute(p, job);
             continue;
         }
-        if (ended_by_time_or_hand(p, job) || park_if_long(p, job, chooser.now_us))
+        if (path_ended_by_time_or_hand(p, job) || park_if_long(p, job, chooser.now_us))
             continue;
         if (over_cost(job))
             verdict(p, job, STATUS_DEAD, CLASS_OVER_COST, over_cost_reason);

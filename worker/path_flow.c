@@ -17,6 +17,7 @@ enum {
     OTHERS_ASK_US = 5 * 1000 * 1000,
     PARKED_LOOK_US = 5 * 1000 * 1000, /* how often rows of `parked` are counted, at most */
     UNREAD_MAX = 1000,                /* records that wait to be told which are left out */
+    LOOK_OVER_US = 5 * 1000 * 1000,   /* how often lanes that stand still are looked over */
     BUSY_WAITS = 6, /* short waits after which a busy endpoint's jobs make room for others */
 };
 
@@ -313,7 +314,10 @@ void path_buried(struct path *p, struct job *job)
 
 bool path_cancelled(struct path *p, const struct jobid *id)
 {
-    return jobids_add(&p->cancelled, id);
+    size_t before = p->cancelled.count;
+    bool added = jobids_add(&p->cancelled, id);
+    p->cancelled_anew = p->cancelled_anew || p->cancelled.count > before;
+    return added;
 }
 
 void path_skips(struct path *p, const struct skip *list, int count)
@@ -542,6 +546,26 @@ static bool too_many_unread(const struct path *p)
     return unread >= UNREAD_MAX || (unread && p->memory_used > p->conf.memory_bytes / 2);
 }
 
+static void end_visited(void *arg, struct job *job)
+{
+    (void)path_ended_by_time_or_hand(arg, job);
+}
+
+/* What moves on is looked at when its turn comes. But behind an endpoint that takes no calls, and
+ * for which no more may be parked, jobs whose batch is cancelled or whose time is over would wait
+ * as long as the others. */
+static void end_waiting(struct path *p, int64_t now)
+{
+    bool stands_still = false;
+    for (int lane = 0; lane < p->conf.lane_count; lane++)
+        stands_still = stands_still || p->lane[lane].paused;
+    if (!p->cancelled_anew && (!stands_still || now < p->look_over_us))
+        return;
+    p->cancelled_anew = false;
+    p->look_over_us = now + LOOK_OVER_US;
+    lanes_walk(p->lanes, end_visited, p);
+}
+
 static void pause_full_lanes(struct path *p, int64_t now)
 {
     for (int lane = 0; lane < p->conf.lane_count; lane++) {
@@ -598,6 +622,7 @@ int64_t path_tick(struct path *p)
     park_paused(p, now);
     if (now >= p->next_behind_check_us) {
         p->next_behind_check_us = now + BEHIND_CHECK_US;
+        end_waiting(p, now);
         park_behind(p, now);
         count_parked(p, now);
     }

@@ -53,6 +53,8 @@ struct path {
     struct jobtable *table;
     struct call_pool calls;
     struct jobids cancelled; /* batches, and single jobs that are skipped */
+    bool cancelled_anew;     /* some of it may wait in a lane */
+    int64_t look_over_us;    /* the jobs of lanes that stand still, next */
     struct skips skips;
     uint32_t skips_epoch; /* the assignment for which they were asked for */
     bool skips_known;     /* since then they were told */
@@ -89,6 +91,9 @@ bool path_park(struct path *p, struct job *job, int32_t key, enum class reason, 
 bool path_may_park(const struct path *p, const struct job *job);
 /* Puts a job in RETRY or WAIT to sleep until `due_us`. */
 void path_wait_until(struct path *p, struct job *job, int64_t due_us);
+/* Ends a job that waits and is not to be called any more: its deadline is over, its batch
+ * cancelled, its partition dropped. True: it is with the store edge. */
+bool path_ended_by_time_or_hand(struct path *p, struct job *job);
 /* A job in RETRY or WAIT is due. True: path_advance is to follow; false: an edge has it now. */
 bool path_due_job(struct path *p, struct job *job);
 /* The catalogue in force has this job's entries from now on; those it had may go. */

@@ -151,6 +151,27 @@ static void test_parking_is_full(void **state)
     assert_int_equal(path_lane_jobs(w->path, 0), LANE_JOBS - 3);
 }
 
+/* There a batch that is cancelled ends all the same, and at once: nothing of it is called, and
+ * the lane has room for others. */
+static void test_a_cancelled_batch_ends_in_a_lane_that_stands_still(void **state)
+{
+    struct world *w = *state;
+    static const int32_t held[] = {1};
+    path_held(w->path, held, 1);
+    path_parked_count(w->path, 1, PARKED_JOBS);
+    world_fill_lane(w);
+    world_run_for(w, SECOND_US);
+    assert_int_equal(w->ended, 0);
+    assert_int_equal(path_lane_jobs(w->path, 0), LANE_JOBS);
+    const struct jobid batch = batchid_make(WALL_MS, SPAN_LIT("app"), SPAN_LIT("b"));
+    assert_true(path_cancelled(w->path, &batch));
+    world_run_for(w, SECOND_US);
+    assert_int_equal(w->ended, LANE_JOBS);
+    assert_int_equal(w->class, CLASS_CANCELLED);
+    assert_int_equal(path_lane_jobs(w->path, 0), 0);
+    assert_int_equal(w->call_count, 0);
+}
+
 /* ---- routes -------------------------------------------------------------------------------- */
 
 static struct cat_route hold = {.model = -1, .retry = {.ambiguous = AMBIGUOUS_HOLD}};
@@ -618,6 +639,7 @@ int main(void)
         TEST(test_pulls_ahead_of_a_busy_endpoint),
         TEST(test_a_held_endpoint_is_left_alone),
         TEST(test_parking_is_full),
+        TEST(test_a_cancelled_batch_ends_in_a_lane_that_stands_still),
         TEST(test_a_job_is_held_by_its_route),
         TEST(test_a_lost_call_is_held_by_its_route),
         TEST(test_a_reask_complains),
