@@ -70,14 +70,12 @@ static void test_values(void **state)
 
 static void test_refused(void **state)
 {
+    static const char too_long[] = "lane." NAME_32 "x.weight";
     static const char *const bad[] = {
-        "lane.NAME.weight", "lane..weight",
-        "lane.-a.weight",   "lane.a.b.weight",
-        "lane.A.weight",    "lane.a_b.weight",
-        "lane.a.wieght",    "lane.a.",
-        "lane.weight",      "xlane.a.weight",
-        "lane.a.weight.",   "lane.a b.weight",
-        "Lane.a.weight",    "lane." NAME_32 "x.weight",
+        "lane.NAME.weight", "lane..weight",    "lane.-a.weight", "lane.a.b.weight",
+        "lane.A.weight",    "lane.a_b.weight", "lane.a.wieght",  "lane.a.",
+        "lane.weight",      "xlane.a.weight",  "lane.a.weight.", "lane.a b.weight",
+        "Lane.a.weight",    too_long,
     };
     struct config *c = fresh();
     (void)state;
