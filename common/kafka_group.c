@@ -48,8 +48,9 @@ static struct request request_new(struct kafka_producer *p, rd_kafka_admin_op_t 
     struct request r = {.options = rd_kafka_AdminOptions_new(p->rk, op),
                         .queue = rd_kafka_queue_new(p->rk),
                         .timeout_ms = timeout_ms};
-    /* Cannot fail: timeouts here are some seconds. */
-    (void)rd_kafka_AdminOptions_set_request_timeout(r.options, timeout_ms, why, sizeof why);
+    /* Cannot fail: it is in the range. */
+    (void)rd_kafka_AdminOptions_set_request_timeout(r.options, KAFKA_ADMIN_PATIENCE_MS, why,
+                                                    sizeof why);
     return r;
 }
 

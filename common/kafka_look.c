@@ -97,8 +97,9 @@ static rd_kafka_AdminOptions_t *options_for(struct asking *a, rd_kafka_admin_op_
 {
     char why[128];
     rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(a->p->rk, op);
-    /* Cannot fail: request_ms is in the range. */
-    (void)rd_kafka_AdminOptions_set_request_timeout(options, request_ms(a), why, sizeof why);
+    /* Cannot fail: it is in the range. */
+    (void)rd_kafka_AdminOptions_set_request_timeout(options, KAFKA_ADMIN_PATIENCE_MS, why,
+                                                    sizeof why);
     return options;
 }
 

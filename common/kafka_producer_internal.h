@@ -13,6 +13,11 @@
 
 #include "common/kafka_producer.h"
 
+/* How long librdkafka itself waits for answers of its admin interface: longer than any caller, who
+ * looks at the clock instead. Where its own time ran out while the group's coordinator was asked
+ * for, librdkafka 2.0 aborts when that answer, or the end of the connection, comes after all. */
+enum { KAFKA_ADMIN_PATIENCE_MS = 3600 * 1000 };
+
 struct kafka_producer {
     rd_kafka_t *rk;        /* NULL: a rebuild failed and is due again */
     rd_kafka_conf_t *conf; /* from which each instance is made */
