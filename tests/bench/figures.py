@@ -49,7 +49,8 @@ WHY_TURN = ("of CPU a turn takes 4 to 5 ms at the p99, the most of it one answer
             "up to 500 rows; beyond that the core was somebody else's, as in the bare loop's p99")
 WHY_PARKED = ("claim and store each look the job up in `parked`: in an index of 200,000 rows 3.5 us "
               "more each than in an empty one")
-WHY_IDLE = "the p50 is a tenth of it: the slowest waited for a core"
+WHY_IDLE = ("the slowest waited for the disk: their claims began 1 to 3 ms after the acknowledgement, "
+            "and their commits took the rest; a run with a quieter disk gave 9.2")
 WHY_WORKERS = "one worker fills these cores; with more, each transaction has fewer rows"
 
 
