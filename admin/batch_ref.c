@@ -108,25 +108,9 @@ enum rc batch_find(struct ctx *ctx, const char *text, struct batch *ret, bool *r
                    text);
 }
 
-static bool is_plain(struct span text)
-{
-    for (size_t i = 0; i < text.n; i++) {
-        char c = text.p[i];
-        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-              (c && strchr("._-", c))))
-            return false;
-    }
-    return true;
-}
-
 const char *batch_shown(const struct batch *b, char out[BATCH_SHOWN_BYTES])
 {
-    if (is_plain(b->app) && is_plain(b->name) && b->app.n + b->name.n + 2 <= BATCH_SHOWN_BYTES)
-        (void)snprintf(out, BATCH_SHOWN_BYTES, "%.*s/%.*s", (int)b->app.n, b->app.p, (int)b->name.n,
-                       b->name.p);
-    else
-        jobid_text(&b->id, out);
-    return out;
+    return batchid_shown(&b->id, b->app, b->name, out);
 }
 
 void batch_done(struct batch *b)

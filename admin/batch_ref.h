@@ -41,7 +41,6 @@ void batch_done(struct batch *b);
 
 /* How to name it in a command that is suggested: APP/NAME, or its id where a shell would want
  * quotes. Gives `out`. Pure. */
-enum { BATCH_SHOWN_BYTES = 256 };
 const char *batch_shown(const struct batch *b, char out[BATCH_SHOWN_BYTES]);
 
 /* The range of ids that a batch of that time can have. Pure. */

@@ -8,6 +8,7 @@
 #include "common/jobid.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "common/hash.h"
@@ -128,4 +129,25 @@ bool jobid_parse(const char *text, struct jobid *ret_id)
     }
     *ret_id = id;
     return true;
+}
+
+static bool is_plain(struct span text)
+{
+    for (size_t i = 0; i < text.n; i++) {
+        char c = text.p[i];
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+              (c && strchr("._-", c))))
+            return false;
+    }
+    return true;
+}
+
+const char *batchid_shown(const struct jobid *id, struct span app, struct span name,
+                          char out[BATCH_SHOWN_BYTES])
+{
+    if (is_plain(app) && is_plain(name) && app.n + name.n + 2 <= BATCH_SHOWN_BYTES)
+        (void)snprintf(out, BATCH_SHOWN_BYTES, "%.*s/%.*s", (int)app.n, app.p, (int)name.n, name.p);
+    else
+        jobid_text(id, out);
+    return out;
 }

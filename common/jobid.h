@@ -32,6 +32,11 @@ int jobid_cmp(const struct jobid *a, const struct jobid *b);
 uint64_t jobid_hash(const struct jobid *id); /* of the random-looking tail */
 
 void jobid_text(const struct jobid *id, char out[ID_TEXT_BYTES]); /* lower-case UUID text */
-bool jobid_parse(const char *text, struct jobid *ret_id);         /* 36 characters, any case */
+/* A batch as commands take it, and as a shell takes it without quotes: APP/NAME, or its id where
+ * these need quotes or do not fit. Returns `out`. */
+enum { BATCH_SHOWN_BYTES = 256 };
+const char *batchid_shown(const struct jobid *id, struct span app, struct span name,
+                          char out[BATCH_SHOWN_BYTES]);
+bool jobid_parse(const char *text, struct jobid *ret_id); /* 36 characters, any case */
 
 #endif

@@ -20,8 +20,7 @@
 
 enum {
     REASON_BYTES = 200,
-    REQUEST_MS = 5000, /* for an answer; the next ones, once there was none: */
-    REQUEST_AGAIN_MS = 1000,
+    REQUEST_MS = 5000, /* for an answer */
     COORDINATOR_WAIT_MS = 5000,
     AGAIN_MS = 200,
 };
@@ -42,8 +41,8 @@ static int left_ms(const struct asking *a)
 /* A broker may drop what it does not know, and librdkafka asks again. */
 static int request_ms(const struct asking *a)
 {
-    int ms = left_ms(a), most = a->look->unanswered ? REQUEST_AGAIN_MS : REQUEST_MS;
-    return ms < most ? ms : most;
+    int ms = left_ms(a);
+    return ms < REQUEST_MS ? ms : REQUEST_MS;
 }
 
 /* ---- answers ------------------------------------------------------------------------------ */

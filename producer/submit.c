@@ -38,7 +38,6 @@ enum {
     SEAL_RETRIES = 30,
     SEAL_RETRY_MS = 1000,
     BATCH_NAME_BYTES = 128,
-    SHOWN_BYTES = 256,
 };
 
 struct submit {
@@ -57,27 +56,9 @@ struct submit {
 
 /* ---- hints ------------------------------------------------------------------------------- */
 
-static bool is_plain(struct span text)
+static const char *shown_batch(const struct submit *s, char out[BATCH_SHOWN_BYTES])
 {
-    for (size_t i = 0; i < text.n; i++) {
-        char c = text.p[i];
-        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-              (c && strchr("._-", c))))
-            return false;
-    }
-    return true;
-}
-
-/* The batch as other commands take it, and as a shell takes it without quotes: APP/NAME, or its id.
- */
-static const char *shown_batch(const struct submit *s, char out[SHOWN_BYTES])
-{
-    struct span app = s->conf.app, name = s->batch;
-    if (is_plain(app) && is_plain(name) && app.n + name.n + 2 <= SHOWN_BYTES)
-        snprintf(out, SHOWN_BYTES, "%.*s/%.*s", (int)app.n, app.p, (int)name.n, name.p);
-    else
-        jobid_text(&s->row.id, out);
-    return out;
+    return batchid_shown(&s->row.id, s->conf.app, s->batch, out);
 }
 
 /* ---- set-up ------------------------------------------------------------------------------- */
@@ -479,7 +460,7 @@ static enum rc wait_for_end(struct submit *s, int *ret_status, struct err *err)
                                    .progress = &s->progress};
     outbox_free(s->pass.outbox); /* its threads have nothing more to do */
     s->pass.outbox = NULL;
-    char shown[SHOWN_BYTES];
+    char shown[BATCH_SHOWN_BYTES];
     enum rc rc = wait_batch(&s->conn, &s->row.id, &conf, &counts, &s->signal, err);
     progress_clear(&s->progress);
     if (s->signal != 0)
@@ -505,7 +486,7 @@ static enum rc wait_for_end(struct submit *s, int *ret_status, struct err *err)
 
 static void say_sent(const struct submit *s, int64_t jobs)
 {
-    char shown[SHOWN_BYTES];
+    char shown[BATCH_SHOWN_BYTES];
     if (s->conf.args->wait)
         say("batch %.*s: %" PRId64 " jobs sent to %s", (int)s->batch.n, s->batch.p, jobs,
             s->conf.topic);
