@@ -498,18 +498,20 @@ static void park_stuck(struct path *p, int lane, int endpoint, int64_t now)
 /* One app fills a lane that stands still, and Kafka holds others' jobs behind: the app's last ones
  * wait in Postgres, so that partitions are read on and the others have their turns. A lane that
  * moves on within a short wait is left alone, and so is an app that nobody waits behind: what is
- * parked costs Postgres twice. */
+ * parked costs Postgres twice. Once somebody is known to wait, the crowd is parked as fast as it is
+ * read. */
 static void park_crowd(struct path *p, int lane, int64_t now)
 {
+    bool somebody_waits = now < p->lane[lane].crowd_until_us;
     if (p->draining || p->revoking || !lanes_full(p->lanes, lane) || !p->lane[lane].paused ||
-        now - p->lane[lane].paused_us <= p->conf.short_wait_us)
+        (!somebody_waits && now - p->lane[lane].paused_us <= p->conf.short_wait_us))
         return;
     struct job *job = lanes_crowd(p->lanes, lane);
     if (job && now >= p->lane[lane].ask_at_us) {
         p->lane[lane].ask_at_us = now + OTHERS_ASK_US;
         p->edges.others_wait(p->edges.arg, lane, job);
     }
-    while (job && path_may_park(p, job) && now < p->lane[lane].crowd_until_us &&
+    while (job && somebody_waits && path_may_park(p, job) &&
            p->in_state[JOB_PARK].count < PARKING_MAX && lanes_full(p->lanes, lane)) {
         path_park(p, job, job->endpoint_id, CLASS_NONE, now);
         job = lanes_crowd(p->lanes, lane);
