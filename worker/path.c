@@ -15,7 +15,8 @@
  * (or its payload in `parked`) until the job is SETTLED, and the ledger (`call`) and `result` in
  * Postgres say what was done. Nothing here needs to survive.
  *
- * This file is longer than others on purpose: the path is not cut in pieces.
+ * What stands beside the path: path_flow.c (events, time, lanes), path_route.c (who serves a job),
+ * path_output.c (is an answer what was asked for?), path_catalogue.c, path_state.c (the arrows).
  */
 #include "worker/path.h"
 
@@ -25,8 +26,6 @@
 #include <string.h>
 
 #include "common/failpoint.h"
-#include "common/outspec.h"
-#include "common/utf8.h"
 #include "worker/outcome_table.h"
 #include "worker/path_internal.h"
 #include "worker/policy.h"
@@ -253,93 +252,6 @@ static bool admit(struct path *p, struct job *job)
 /* ---- ROUTE: which model version, where, at which price? -------------------------------------- *
  * Dies here: as FETCHED. */
 
-static int64_t worst_output_tokens(const struct job *job)
-{
-    if (job->api == API_EMBEDDINGS)
-        return 0;
-    if (job->request.max_output_tokens >= 0)
-        return job->request.max_output_tokens;
-    return job->mv->max_output_tokens > 0 ? job->mv->max_output_tokens : -1;
-}
-
-/* What one call may take and cost: likely, by what calls of its model version took of late, and at
- * most (a token has at least one byte). -1: not known. */
-static void estimate(const struct path *p, struct job *job)
-{
-    const struct tokens *learned = &p->tokens[job->mv->index];
-    int64_t worst = worst_output_tokens(job);
-    job->estimated_nusd = job->upper_nusd = -1;
-    job->estimated_input = tokens_input(learned, (int64_t)job->msg.body.n);
-    job->estimated_output = tokens_output(learned, worst);
-    if (!job->price)
-        return;
-    struct usage usage = {.input = job->estimated_input,
-                          .cached = -1,
-                          .output = job->estimated_output,
-                          .reasoning = -1};
-    job->estimated_nusd = price_cost_nusd(&job->price->price, &usage);
-    if (worst < 0)
-        return;
-    usage.input = (int64_t)job->msg.body.n;
-    usage.output = worst;
-    job->upper_nusd = price_cost_nusd(&job->price->price, &usage);
-}
-
-static const char over_cost_reason[] = "its calls so far and one more may cost more than max_cost, "
-                                       "or what they cost cannot be bounded "
-                                       "(no price in force, or no limit of the output)";
-
-/* max_cost bounds all calls of the job, and an unknown cost is not zero. */
-static bool over_cost(const struct job *job)
-{
-    if (job->msg.max_cost_nusd < 0)
-        return false;
-    return job->spent_nusd < 0 || job->upper_nusd < 0 ||
-           job->upper_nusd > job->msg.max_cost_nusd - job->spent_nusd;
-}
-
-static void no_model(struct span model, struct err *why)
-{
-    enum { NAMED_BYTES = 160 };
-    int n = (int)(model.n > NAMED_BYTES ? utf8_trim(model.p, NAMED_BYTES) : model.n);
-    if (model.p)
-        (void)err_set(why, RC_REJECT, "the catalogue has no model '%.*s'", n, model.p);
-    else
-        (void)err_set(why, RC_REJECT,
-                      "no model is named, and the catalogue has no default for this app and task");
-}
-
-/* Who serves it by the catalogue in force. False: nobody, and how it ends. */
-static bool choose(struct path *p, struct job *job, int *ret_class, struct err *why)
-{
-    char scratch[REQUEST_MODEL_BYTES];
-    struct span model = request_model(&job->request, scratch);
-    path_serve(p, job);
-    job->mv = catalogue_route(p->conf.catalogue, model, job->msg.app, job->msg.task);
-    if (!job->mv) {
-        *ret_class = CLASS_NO_MODEL;
-        no_model(model, why);
-        return false;
-    }
-    if (job->mv->state == VERSION_RETIRED || job->mv->state == VERSION_BLOCKED) {
-        *ret_class = CLASS_MODEL_NOT_LIVE;
-        (void)err_set(why, RC_REJECT, "the model version is retired or blocked");
-        return false;
-    }
-    job->endpoint = job->mv->endpoint;
-    job->endpoint_id = p->conf.catalogue->endpoints[job->endpoint].db_id;
-    job->retry = catalogue_retry(p->conf.catalogue, job->mv, job->msg.app, job->msg.task);
-    job->max_attempts =
-        policy_max_attempts(job->retry, job->msg.max_attempts, p->conf.max_attempts);
-    job->price = catalogue_price(job->mv, p->edges.wall_ms(p->edges.arg));
-    estimate(p, job);
-    if (!over_cost(job))
-        return true;
-    *ret_class = CLASS_OVER_COST;
-    (void)err_set(why, RC_REJECT, "%s", over_cost_reason);
-    return false;
-}
-
 static bool route(struct path *p, struct job *job)
 {
     struct err err = {0};
@@ -347,7 +259,7 @@ static bool route(struct path *p, struct job *job)
     if (api_of_url(job->msg.url, &job->api, &err) != RC_OK ||
         request_read(job->api, job->msg.body, &job->request, &err) != RC_OK)
         return verdict(p, job, STATUS_DEAD, CLASS_INVALID_JOB, err.text);
-    if (!choose(p, job, &class, &err))
+    if (!path_choose(p, job, &class, &err))
         return verdict(p, job, STATUS_DEAD, (enum class) class, err.text);
     job->waiting_since_us = p->edges.mono_us(p->edges.arg);
     /* A parked job comes by again: what it waited and ran meanwhile is told apart. */
@@ -393,7 +305,7 @@ void path_reroute(struct path *p, struct job *job)
     if (!is_outdated(p, job))
         return;
     lanes_remove(p->lanes, job); /* while its endpoint may change */
-    bool found = choose(p, job, &class, &err);
+    bool found = path_choose(p, job, &class, &err);
     lanes_push(p->lanes, job);
     if (found)
         (void)park_if_long(p, job, p->edges.mono_us(p->edges.arg));
@@ -435,7 +347,7 @@ static bool has_room(const struct path *p)
 static size_t reply_cap(const struct path *p, const struct job *job)
 {
     int64_t max = p->conf.reply_max_bytes;
-    int64_t worst = worst_output_tokens(job);
+    int64_t worst = path_worst_output_tokens(job);
     if (job->api == API_EMBEDDINGS || job->request.open_ended || worst < 0 ||
         worst > max / REPLY_BYTES_PER_TOKEN)
         return (size_t)max;
@@ -477,8 +389,8 @@ void path_dispatch(struct path *p)
         }
         if (path_ended_by_time_or_hand(p, job) || park_if_long(p, job, chooser.now_us))
             continue;
-        if (over_cost(job))
-            verdict(p, job, STATUS_DEAD, CLASS_OVER_COST, over_cost_reason);
+        if (path_over_cost(job))
+            verdict(p, job, STATUS_DEAD, CLASS_OVER_COST, path_over_cost_reason);
         else if (!claim(p, job))
             return;
     }
@@ -646,49 +558,6 @@ static bool parse(struct path *p, struct job *job)
 /* ---- CHECK: is the output what the job asked for, and what happens next? --------------------- *
  * Dies here: as CALL. */
 
-static const struct outspec *spec_of(struct path *p, const struct job *job, struct err *err)
-{
-    struct span key =
-        job->msg.output_kind == OUTPUT_JSON ? job->msg.output_schema : job->msg.output_labels;
-    if (p->spec && span_eq(key, buf_span(&p->spec_key)))
-        return p->spec;
-    outspec_free(p->spec);
-    p->spec = NULL;
-    buf_reset(&p->spec_key);
-    if (outspec_of_job(&job->msg, &p->spec, err) == RC_OK && !buf_add_span(&p->spec_key, key)) {
-        outspec_free(p->spec);
-        p->spec = NULL;
-    }
-    return p->spec;
-}
-
-static void check_output(struct path *p, struct job *job)
-{
-    struct err err = {0};
-    struct outcome *o = &job->call->outcome;
-    if (o->class == CLASS_BAD_OUTPUT) /* empty or cut: the adapter saw it */
-        job->validation = VALIDATION_FAILED;
-    if (o->class != CLASS_OK || job->msg.output_kind == OUTPUT_TEXT)
-        return;
-    const struct outspec *spec = spec_of(p, job, &err);
-    if (spec && outspec_check(spec, buf_span(&job->answer), &err) == RC_OK) {
-        job->validation = job->reasks ? VALIDATION_REASKED : VALIDATION_PASSED;
-        return;
-    }
-    job->validation = VALIDATION_FAILED;
-    o->class = CLASS_BAD_OUTPUT;
-    free(o->error);
-    o->error = strdup(err.text);
-    struct buf complaint;
-    buf_init(&complaint, 8 << 10);
-    size_t n = 0;
-    if (spec && outspec_reask(spec, err.text, &complaint) && buf_add_byte(&complaint, 0)) {
-        free(job->complaint);
-        job->complaint = buf_take(&complaint, &n);
-    }
-    buf_done(&complaint);
-}
-
 static int64_t deadline_us(struct path *p, const struct job *job, int64_t now_us)
 {
     if (!job->msg.deadline_ms)
@@ -739,7 +608,7 @@ static void keep_answer(struct path *p, struct job *job, enum action action)
 
 static bool check(struct path *p, struct job *job)
 {
-    check_output(p, job);
+    path_check_output(p, job);
     int64_t now = p->edges.mono_us(p->edges.arg);
     struct job_facts facts = {
         .calls = job->number,

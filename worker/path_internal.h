@@ -103,6 +103,18 @@ void path_unserve(struct path *p, struct job *job);
 /* A job in THROTTLE was routed by a catalogue that is not in force any more: ROUTE decides anew.
  * After it returns the job may be gone. */
 void path_reroute(struct path *p, struct job *job);
+/* path_route.c: who serves the job by the catalogue in force: its version, endpoint, retry policy,
+ * price, and estimates of one call. False: nobody, and how it ends. */
+bool path_choose(struct path *p, struct job *job, int *ret_class, struct err *why);
+/* The most output tokens of one call; -1: not bounded. */
+int64_t path_worst_output_tokens(const struct job *job);
+/* May one more call cost more than max_cost leaves? It bounds all calls of the job, and an unknown
+ * cost is not zero. */
+bool path_over_cost(const struct job *job);
+extern const char path_over_cost_reason[];
+/* path_output.c: an outcome that is OK becomes bad_output where the output is not what the job
+ * asked for; job->validation and job->complaint say more. */
+void path_check_output(struct path *p, struct job *job);
 /* Claims what can run now. */
 void path_dispatch(struct path *p);
 /* What a job takes of the byte budget while no call is made for it. */
