@@ -193,7 +193,8 @@ static bool fetched(struct path *p, struct job *job)
                     "the job id does not follow from app, batch, custom_id and generation");
     if (too_old(p, job))
         return bury_old(p, job);
-    if (jobid_ms(&job->msg.job_id) > p->edges.wall_ms(p->edges.arg) + CLOCK_AHEAD_MS)
+    if (!job->from_parked && /* else it was accepted, whatever this clock says */
+        jobid_ms(&job->msg.job_id) > p->edges.wall_ms(p->edges.arg) + CLOCK_AHEAD_MS)
         return bury(p, job, CLASS_FORGED_ID, "the id's time is more than 5 minutes ahead");
 
     struct job *twin = jobtable_find(p->table, &job->msg.job_id);

@@ -492,6 +492,20 @@ static void test_a_row_is_pulled_while_its_record_is_being_claimed(void **state)
     assert_int_equal(path_memory_used(w->path), 0);
 }
 
+/* A clock that was set back makes no forgery of a job that had been believed. */
+static void test_a_parked_job_is_no_forgery(void **state)
+{
+    struct world *w = *state;
+    struct buf value;
+    world_make_record(0, 0, (struct span){NULL, 0}, &value);
+    struct parked_row row = {.number = 1, .partition = -1, .payload = buf_span(&value)};
+    w->now_us = -600 * (int64_t)SECOND_US;
+    path_pulled(w->path, &row);
+    assert_int_equal(w->bury_count, 0);
+    assert_int_equal(path_lane_jobs(w->path, 0), 1);
+    buf_done(&value);
+}
+
 /* Fenced meanwhile, we have no row of our own any more: whoever pulls it goes on. */
 static void test_a_row_that_is_not_ours_any_more_is_left(void **state)
 {
@@ -648,6 +662,7 @@ int main(void)
         TEST(test_an_unreadable_reply_is_reasked_once),
         TEST(test_a_reask_that_was_parked_is_still_to_be_made),
         TEST(test_a_row_is_pulled_while_its_record_is_being_claimed),
+        TEST(test_a_parked_job_is_no_forgery),
         TEST(test_a_row_that_is_not_ours_any_more_is_left),
         TEST(test_an_ending_is_refused_while_its_job_is_parked),
         TEST(test_a_row_is_refused_while_its_job_runs),
