@@ -17,7 +17,9 @@ static void load(struct server *server, struct conn *conn, const char *body, siz
     struct buf b = {0};
     struct err err;
     struct span text = {body, len};
-    enum rc rc = script_load(server->script, text, conn->append, server->now_us, &err);
+    enum rc rc = conn->change
+                     ? script_change(server->script, text, &err)
+                     : script_load(server->script, text, conn->append, server->now_us, &err);
     if (rc == RC_OK) {
         buf_printf(&b, "{\"rules\":%zu}\n", script_count(server->script));
     } else {
@@ -45,10 +47,14 @@ void control_answer(struct server *server, struct conn *conn, const char *body, 
         answer(conn, 200, "application/json", &b);
     } else if (get && strcmp(path, "/witness") == 0) {
         size_t unverified = server->ledger == NULL ? 0 : ledger_open(server->ledger);
-        witness_summary(server->witness, unverified, &b);
+        struct buf limits = {0};
+        script_summary(server->script, &limits);
+        witness_summary(server->witness, unverified, (struct span){limits.data, limits.len}, &b);
+        buf_done(&limits);
         answer(conn, 200, "application/json", &b);
     } else if (post && strcmp(path, "/witness/reset") == 0) {
         witness_reset(server->witness);
+        script_reset_summary(server->script);
         buf_add_text(&b, "{}\n");
         answer(conn, 200, "application/json", &b);
     } else {

@@ -1,12 +1,16 @@
-"""The answers of modelsim, stated a second time, in Python.
+"""The answers of modelsim and what its exact limits let through, stated a second time, in Python.
 
-Purpose: tests recompute what the stand-in must have answered, from the request alone.
-Happy path: expect(path, body) returns content, finish reason and usage of every choice.
+Purpose: tests recompute what the stand-in must have answered, from the request alone; and what came
+within any window, from the witness's lines.
+Happy path: expect(path, body) returns content, finish reason and usage of every choice;
+heaviest(arrivals, window_us) the most units that came within any window.
 Failure: Unsupported is raised where modelsim answers 400 because of a schema.
 
-tests/modelsim/answer.c and schema.c state the same function; test_modelsim.py holds the two
-together. Change both or neither. Texts are handled as UTF-8 bytes throughout, as in C.
+tests/modelsim/answer.c, schema.c and gauge.c state the same functions; test_modelsim.py and
+test_modelsim_limits.py hold them together. Change both or neither. Texts are handled as UTF-8 bytes
+throughout, as in C.
 """
+import collections
 import json
 import math
 import re
@@ -237,3 +241,31 @@ def vector(text, dimensions=8):
         raw[0] = 1
     length = math.sqrt(sum(v * v for v in raw))
     return [float("%.6f" % (v / length)) for v in raw]
+
+
+def heaviest(arrivals, window_us):
+    """The most units within any window of this length, and when that window ended: arrivals are
+    (at_us, units). A window is half open: what came exactly one window apart is not in the same."""
+    within = collections.deque()
+    units, most, at = 0, 0, None
+    for at_us, weight in sorted(arrivals):
+        while within and within[0][0] <= at_us - window_us:
+            units -= within.popleft()[1]
+        within.append((at_us, weight))
+        units += weight
+        if units > most:
+            most, at = units, at_us
+    return most, at
+
+
+def misjudged(asked, amount, window_us):
+    """Of requests weighed by an exact limit, (at_us, units, passed), those it judged wrongly: let pass
+    although more than the amount was within the window, or refused although there was room. Those of
+    one microsecond may have come in any order, so a refused one meets all that passed in its own."""
+    wrong = []
+    passed = sorted((at_us, units) for at_us, units, good in asked if good)
+    for at_us, units, good in asked:
+        within = sum(u for t, u in passed if at_us - window_us < t <= at_us)
+        if (within > amount) if good else (within + units <= amount):
+            wrong.append((at_us, units, good, within))
+    return wrong

@@ -121,9 +121,11 @@ static void add_retry(const struct effect *effect, const struct reply_context *c
 static void add_told(const struct effect *effect, const struct reply_context *context,
                      struct buf *out)
 {
-    static const char *const names[] = {"requests", "tokens"};
+    static const char *const names[] = {"requests", "tokens", "input-tokens", "output-tokens"};
+    /* OpenAI's tell of requests and tokens alone */
+    int count = effect->tell == TELL_NOT ? 0 : effect->tell == TELL_OPENAI ? 2 : UNIT_COUNT;
     char date[32];
-    for (int i = 0; i < 2 && effect->tell != TELL_NOT; i++) {
+    for (int i = 0; i < count; i++) {
         long long limit = effect->told[i].limit, left = effect->told[i].left;
         int64_t reset_us = effect->told[i].reset_us;
         if (limit == 0)
@@ -453,6 +455,18 @@ static void openai_error(struct body *body, int status, const char *code, struct
     buf_add_text(b, "}}");
 }
 
+/* Anthropic's {"type":"error","error":{...}}; an overloaded server is a 529 there. */
+static void anthropic_error(struct body *body, int status, struct span message)
+{
+    const char *type = status == 529   ? "overloaded_error"
+                       : status >= 500 ? "api_error"
+                                       : error_type(status);
+    buf_printf(&body->b, "{\"type\":\"error\",\"error\":{\"type\":\"%s\",\"message\":\"", type);
+    buf_add_json(&body->b, message.at, message.len);
+    body->pad_at = body->b.len;
+    buf_add_text(&body->b, "\"}}");
+}
+
 /* open + message + close. */
 static void wrapped_error(struct body *body, const char *open, struct span message,
                           const char *close)
@@ -480,6 +494,9 @@ static const char *error_body(enum error_shape shape, int status, const char *co
         break;
     case SHAPE_STRING:
         wrapped_error(body, "{\"error\":\"", message, "\"}");
+        break;
+    case SHAPE_ANTHROPIC:
+        anthropic_error(body, status, message);
         break;
     case SHAPE_TEXT:
         buf_add(&body->b, message.at, message.len);

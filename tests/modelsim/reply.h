@@ -27,7 +27,7 @@ struct reply {
 /* Everything beside the request and the effect that an answer shows. */
 struct reply_context {
     uint64_t n;                /* the request's number: the answer's id */
-    int64_t unix_us;           /* now */
+    int64_t unix_us;           /* when it leaves */
     bool keep_alive;           /* false: say Connection: close */
     const char *authorization; /* what the client sent, for echo-key; "" */
 };

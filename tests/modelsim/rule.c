@@ -43,8 +43,8 @@ static const char fault_words[] =
 static const struct word words[] = {
     {"latency", KIND_DIST, AT(what.latency), NULL, false},
     {"status", KIND_NUMBER, AT(what.status), NULL, false},
-    {"error", KIND_NAME, AT(what.error), "openai openai-strings detail detail-list string text",
-     false},
+    {"error", KIND_NAME, AT(what.error),
+     "openai openai-strings detail detail-list string text anthropic", false},
     {"message", KIND_TEXT, AT(what.message), NULL, false},
     {"code", KIND_TEXT, AT(what.code), NULL, false},
     {"retry-after", KIND_DURATION, AT(what.retry_after_us), NULL, false},
@@ -74,16 +74,22 @@ static const struct word words[] = {
     {"model", KIND_TEXT, AT(who.model), NULL, true},
     {"path", KIND_TEXT, AT(who.path), NULL, true},
     {"contains", KIND_TEXT, AT(who.contains), NULL, true},
+    {"key", KIND_TEXT, AT(who.key), NULL, true},
     {"ordinal", KIND_ORDINAL, AT(who.first), NULL, true},
     {"every", KIND_NUMBER, AT(who.every), NULL, true},
     {"slow-start", KIND_DURATION, AT(who.slow_start_us), NULL, true},
-    {"rpm", KIND_WINDOW_MINUTE, AT(limit.requests), NULL, true},
-    {"tpm", KIND_WINDOW_MINUTE, AT(limit.tokens), NULL, true},
-    {"requests", KIND_NUMBER, AT(limit.requests), NULL, true},
-    {"tokens", KIND_NUMBER, AT(limit.tokens), NULL, true},
+    {"limit", KIND_TEXT, AT(limit.name), NULL, true},
+    {"rpm", KIND_WINDOW_MINUTE, AT(limit.amount[UNIT_REQUESTS]), NULL, true},
+    {"tpm", KIND_WINDOW_MINUTE, AT(limit.amount[UNIT_TOKENS]), NULL, true},
+    {"requests", KIND_NUMBER, AT(limit.amount[UNIT_REQUESTS]), NULL, true},
+    {"tokens", KIND_NUMBER, AT(limit.amount[UNIT_TOKENS]), NULL, true},
+    {"input", KIND_NUMBER, AT(limit.amount[UNIT_INPUT]), NULL, true},
+    {"output", KIND_NUMBER, AT(limit.amount[UNIT_OUTPUT]), NULL, true},
     {"concurrency", KIND_NUMBER, AT(limit.concurrency), NULL, true},
     {"window", KIND_DURATION, AT(limit.window_us), NULL, true},
     {"burst", KIND_NUMBER, AT(limit.burst), NULL, true},
+    {"exact", KIND_FLAG, AT(limit.exact), NULL, true},
+    {"watch", KIND_FLAG, AT(limit.watch), NULL, true},
 };
 #define WORD_COUNT (sizeof words / sizeof words[0])
 _Static_assert(WORD_COUNT <= 64, "one bit of effect.set per word");
@@ -295,6 +301,15 @@ static enum rc check(struct rule *rule, struct err *err)
     }
     if (rule->limit.window_us == 0)
         rule->limit.window_us = 60000000;
+    if (rule->limit.exact && rule->limit.burst > 0) {
+        err_set(err, "burst: an exact limit has no bucket");
+        return RC_REJECT;
+    }
+    bool meant = rule->limit.name[0] != '\0' || rule->limit.exact || rule->limit.watch;
+    if (meant && !rule_is_limit(rule)) {
+        err_set(err, "limit: of what? requests, tokens, input, output or concurrency");
+        return RC_REJECT;
+    }
     if (rule->who.slow_start_us > 0 && !effect_sets(what, "status")) {
         what->status = 503;
         if (what->message[0] == '\0')
@@ -320,6 +335,14 @@ enum rc rule_parse(struct span text, struct rule *ret_rule, struct err *err)
         return RC_REJECT;
     *ret_rule = rule;
     return RC_OK;
+}
+
+bool rule_is_limit(const struct rule *rule)
+{
+    for (enum unit u = 0; u < UNIT_COUNT; u++)
+        if (rule->limit.amount[u] > 0)
+            return true;
+    return rule->limit.concurrency > 0;
 }
 
 void effect_merge(struct effect *base, const struct effect *over)

@@ -33,6 +33,7 @@ enum error_shape {
     SHAPE_DETAIL_LIST,
     SHAPE_STRING,
     SHAPE_TEXT,
+    SHAPE_ANTHROPIC,
 };
 enum retry_form {
     RETRY_SECONDS,
@@ -55,9 +56,19 @@ enum answer_kind {
 };
 enum refusal { REFUSAL_NOT, REFUSAL_FILTER, REFUSAL_MESSAGE };
 enum tell { TELL_NOT, TELL_OPENAI, TELL_ANTHROPIC };
+/* What limits count. Tokens are input and output together. */
+enum unit { UNIT_REQUESTS, UNIT_TOKENS, UNIT_INPUT, UNIT_OUTPUT, UNIT_COUNT };
 enum usage_told { USAGE_FULL, USAGE_ABSENT, USAGE_ZERO, USAGE_PARTIAL, USAGE_NULL };
 
 #define RULE_TEXT_MAX 160
+#define LIMIT_NAME_MAX 48
+
+/* How one unit of a limit stands. */
+struct told {
+    int64_t limit;    /* 0: not limited */
+    int64_t left;     /* never negative */
+    int64_t reset_us; /* until it is whole again */
+};
 
 /* What happens to a request. All zero: an honest answer at once. */
 struct effect {
@@ -86,10 +97,8 @@ struct effect {
     enum usage_told usage;
     bool echo_key;
     char header[RULE_TEXT_MAX];
-    enum tell tell; /* a limit's answers say how it stands: requests, tokens */
-    struct {
-        int64_t limit, left, reset_us; /* until it is whole again; limit 0: none */
-    } told[2];
+    enum tell tell; /* a limit's answers say how it stands */
+    struct told told[UNIT_COUNT];
 };
 
 /* Whom it concerns; zero or "" matches everyone. */
@@ -97,8 +106,9 @@ struct selector {
     char model[RULE_TEXT_MAX];
     char path[RULE_TEXT_MAX];
     char contains[RULE_TEXT_MAX];
-    double probability; /* 0: always */
-    int64_t first;      /* ordinals among the requests that the rule's other selectors let pass */
+    char key[RULE_TEXT_MAX]; /* of the Authorization header, behind "Bearer " */
+    double probability;      /* 0: always */
+    int64_t first; /* ordinals among the requests that the rule's other selectors let pass */
     int64_t last;
     int64_t every;
     int64_t times; /* per job, or per equal body without one */
@@ -109,11 +119,13 @@ struct selector {
 
 /* What is enforced; zero: not limited. Buckets start full and refill evenly. */
 struct limit {
-    int64_t requests;
-    int64_t tokens;
+    char name[LIMIT_NAME_MAX]; /* under which it is counted and changed; "" for none */
+    int64_t amount[UNIT_COUNT];
     int64_t concurrency;
-    int64_t window_us; /* the time in which requests or tokens are counted; a minute unless given */
-    int64_t burst;     /* bucket size; requests or tokens unless given */
+    int64_t window_us; /* the time in which units are counted; a minute unless given */
+    int64_t burst;     /* bucket size; the amount unless given */
+    bool exact;        /* no bucket: never more than the amount in any window */
+    bool watch;        /* refuses nothing, and counts what it would have refused */
 };
 
 struct rule {
@@ -126,6 +138,8 @@ struct rule {
 
 /* Reads one rule. RC_REJECT names the word at fault. */
 MUST_CHECK enum rc rule_parse(struct span text, struct rule *ret_rule, struct err *err);
+/* It limits something; otherwise it lays its effect over what it concerns. */
+bool rule_is_limit(const struct rule *rule);
 /* Lays the words given in `over` over `base`. */
 void effect_merge(struct effect *base, const struct effect *over);
 /* The effect sets this word (for instance "status"). */

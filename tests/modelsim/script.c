@@ -8,18 +8,16 @@
  * Per-job counts live in one open-addressing table keyed by hash(job, rule); it only grows while
  * rules with `times` or `after` are in use. Failure: a bad line rejects the whole new script.
  */
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct active {
     struct rule rule;
-    int64_t seen; /* requests that passed the other selectors: the ordinal */
-    double requests_left;
-    double tokens_left;
-    int64_t filled_us; /* when the buckets were last refilled */
-    int64_t in_flight;
+    int64_t seen;       /* requests that passed the other selectors: the ordinal */
+    struct gauge gauge; /* of a limit */
+    size_t text_at;     /* where its line lies in the script's text, */
+    size_t text_len;    /* and how long it is */
 };
 
 struct count {
@@ -44,54 +42,65 @@ struct script *script_new(void)
     return script;
 }
 
+static void fill_up(struct active *active, int64_t now_us)
+{
+    gauge_fill(&active->gauge, &active->rule.limit, now_us);
+    active->seen = 0;
+}
+
+static void rules_free(struct active *rules, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        gauge_done(&rules[i].gauge);
+    free(rules);
+}
+
+/* The limit of this name; NULL: none, as of rules without one. */
+static struct active *find_limit(struct active *rules, size_t count, const char *name)
+{
+    for (size_t i = 0; i < count && name[0] != '\0'; i++)
+        if (strcmp(rules[i].rule.limit.name, name) == 0)
+            return &rules[i];
+    return NULL;
+}
+
 void script_free(struct script *script)
 {
     if (script == NULL)
         return;
-    free(script->rules);
+    rules_free(script->rules, script->rule_count);
     free(script->counts);
     buf_done(&script->text);
     free(script);
 }
 
-static bool is_limit(const struct rule *rule)
-{
-    return rule->limit.requests > 0 || rule->limit.tokens > 0 || rule->limit.concurrency > 0;
-}
-
-static double bucket_size(const struct limit *limit, int64_t amount)
-{
-    return (double)(limit->burst > 0 ? limit->burst : amount);
-}
-
-static void fill_up(struct active *active, int64_t now_us)
-{
-    active->requests_left = bucket_size(&active->rule.limit, active->rule.limit.requests);
-    active->tokens_left = bucket_size(&active->rule.limit, active->rule.limit.tokens);
-    active->filled_us = now_us;
-    active->seen = 0;
-}
-
-static enum rc read_line(struct span line, struct active **rules, size_t *count, int64_t now_us,
+/* text: the whole, in which the line lies. */
+static enum rc read_line(struct span text, struct span line, struct active **rules, size_t *count,
                          struct err *err)
 {
     while (line.len > 0 && (line.at[0] == ' ' || line.at[0] == '\t'))
         line = (struct span){line.at + 1, line.len - 1};
     if (line.len == 0 || line.at[0] == '#' || line.at[0] == '\r')
         return RC_OK;
-    struct active active = {0};
+    struct active active = {.text_at = (size_t)(line.at - text.at), .text_len = line.len};
     if (rule_parse(line, &active.rule, err) != RC_OK)
         return RC_REJECT;
+    if (find_limit(*rules, *count, active.rule.limit.name) != NULL) {
+        err_set(err, "limit: '%.80s' is there already", active.rule.limit.name);
+        return RC_REJECT;
+    }
     struct active *grown = base_realloc(*rules, (*count + 1) * sizeof *grown);
-    fill_up(&active, now_us);
     grown[(*count)++] = active;
     *rules = grown;
     return RC_OK;
 }
 
-static enum rc read_lines(struct span text, struct active **rules, size_t *count, int64_t now_us,
+/* Rules without a memory yet, owned by the caller. */
+static enum rc read_lines(struct span text, struct active **ret_rules, size_t *ret_count,
                           struct err *err)
 {
+    struct active *rules = NULL;
+    size_t count = 0;
     const char *end = text.at + text.len;
     int number = 0;
     for (const char *p = text.at; p < end;) {
@@ -100,13 +109,38 @@ static enum rc read_lines(struct span text, struct active **rules, size_t *count
         struct err why;
         number++;
         struct span line = {p, (size_t)(stop - p)};
-        if (read_line(line, rules, count, now_us, &why) != RC_OK) {
+        if (read_line(text, line, &rules, &count, &why) != RC_OK) {
             err_set(err, "line %d: %s", number, why.text);
+            rules_free(rules, count);
             return RC_REJECT;
         }
         p = stop + 1;
     }
+    *ret_rules = rules;
+    *ret_count = count;
     return RC_OK;
+}
+
+/* Two limits of one name could not be told apart. */
+static enum rc check_names(const struct script *script, const struct active *rules, size_t count,
+                           struct err *err)
+{
+    for (size_t i = 0; i < count; i++)
+        if (find_limit(script->rules, script->rule_count, rules[i].rule.limit.name) != NULL) {
+            err_set(err, "limit: '%.80s' is there already", rules[i].rule.limit.name);
+            return RC_REJECT;
+        }
+    return RC_OK;
+}
+
+static void drop_rules(struct script *script, int64_t now_us)
+{
+    rules_free(script->rules, script->rule_count);
+    script->rules = NULL;
+    script->rule_count = 0;
+    script->text.len = 0;
+    script->generation++;
+    script_reset(script, now_us);
 }
 
 enum rc script_load(struct script *script, struct span text, bool append, int64_t now_us,
@@ -114,29 +148,74 @@ enum rc script_load(struct script *script, struct span text, bool append, int64_
 {
     struct active *rules = NULL;
     size_t count = 0;
-    if (read_lines(text, &rules, &count, now_us, err) != RC_OK) {
-        free(rules);
+    if (read_lines(text, &rules, &count, err) != RC_OK)
+        return RC_REJECT;
+    if (append && check_names(script, rules, count, err) != RC_OK) {
+        rules_free(rules, count);
         return RC_REJECT;
     }
-    if (!append) {
-        free(script->rules);
-        script->rules = NULL;
-        script->rule_count = 0;
-        script->text.len = 0;
-        script->generation++;
-        script_reset(script, now_us);
+    if (!append)
+        drop_rules(script, now_us);
+    script->rules =
+        base_realloc(script->rules, (script->rule_count + count + 1) * sizeof *script->rules);
+    for (size_t i = 0; i < count; i++) {
+        fill_up(&rules[i], now_us);
+        rules[i].text_at += script->text.len;
+        script->rules[script->rule_count++] = rules[i];
     }
-    size_t all = script->rule_count + count;
-    struct active *joined = base_realloc(script->rules, (all + 1) * sizeof *joined);
-    if (count > 0)
-        memcpy(joined + script->rule_count, rules, count * sizeof *joined);
     free(rules);
-    script->rules = joined;
-    script->rule_count = all;
     buf_add(&script->text, text.at, text.len);
     if (text.len > 0 && text.at[text.len - 1] != '\n')
         buf_add_char(&script->text, '\n');
     return RC_OK;
+}
+
+/* Writes this line over the rule's own in the script's text. */
+static void replace_text(struct script *script, struct active *active, struct span line)
+{
+    struct buf text = {0};
+    size_t at = active->text_at;
+    size_t end = at + active->text_len;
+    buf_add(&text, script->text.data, at);
+    buf_add(&text, line.at, line.len);
+    buf_add(&text, script->text.data + end, script->text.len - end);
+    buf_done(&script->text);
+    script->text = text;
+    for (size_t i = 0; i < script->rule_count; i++)
+        if (script->rules[i].text_at > at)
+            script->rules[i].text_at = script->rules[i].text_at + line.len - active->text_len;
+    active->text_len = line.len;
+}
+
+static enum rc check_known(const struct script *script, const struct active *rules, size_t count,
+                           struct err *err)
+{
+    for (size_t i = 0; i < count; i++)
+        if (find_limit(script->rules, script->rule_count, rules[i].rule.limit.name) == NULL) {
+            err_set(err, "limit: there is no '%.80s' to change", rules[i].rule.limit.name);
+            return RC_REJECT;
+        }
+    return RC_OK;
+}
+
+enum rc script_change(struct script *script, struct span text, struct err *err)
+{
+    struct active *rules = NULL;
+    size_t count = 0;
+    if (read_lines(text, &rules, &count, err) != RC_OK)
+        return RC_REJECT;
+    enum rc rc = check_known(script, rules, count, err);
+    for (size_t i = 0; i < count && rc == RC_OK; i++) {
+        const struct rule *rule = &rules[i].rule;
+        struct active *active = find_limit(script->rules, script->rule_count, rule->limit.name);
+        if (active == NULL)
+            continue;
+        active->rule = *rule;
+        gauge_change(&active->gauge, &rule->limit);
+        replace_text(script, active, (struct span){text.at + rules[i].text_at, rules[i].text_len});
+    }
+    rules_free(rules, count);
+    return rc;
 }
 
 void script_reset(struct script *script, int64_t now_us)
@@ -207,6 +286,8 @@ static bool concerns(const struct rule *rule, const struct subject *subject)
         return false;
     if (who->path[0] != '\0' && strcmp(who->path, subject->path) != 0)
         return false;
+    if (who->key[0] != '\0' && strcmp(who->key, subject->key) != 0)
+        return false;
     if (who->until_reask && subject->reask)
         return false;
     return who->contains[0] == '\0' ||
@@ -239,7 +320,7 @@ void script_apply(struct script *script, const struct subject *subject, int64_t 
     for (size_t i = 0; i < script->rule_count; i++) {
         struct active *active = &script->rules[i];
         const struct rule *rule = &active->rule;
-        if (is_limit(rule) || !concerns(rule, subject))
+        if (rule_is_limit(rule) || !concerns(rule, subject))
             continue;
         if (rule->who.slow_start_us > 0 && now_us - script->start_us >= rule->who.slow_start_us)
             continue;
@@ -255,120 +336,101 @@ void script_apply_own(struct script *script, const struct rule *rule, const stru
         effect_merge(effect, &rule->what);
 }
 
-/* Refills one bucket for the time that went by. */
-static void refill(double *left, const struct limit *limit, int64_t amount, int64_t elapsed_us)
+static void tell_all(const struct active *active, int64_t now_us, struct effect *effect)
 {
-    double size = bucket_size(limit, amount);
-    *left += (double)amount * (double)elapsed_us / (double)limit->window_us;
-    if (*left > size)
-        *left = size;
-}
-
-/* Microseconds until `want` is in the bucket; 0: it is. A want beyond the bucket's size passes when
- * the bucket is full (it then goes into debt), or it could never pass. */
-static int64_t wait_for(double left, const struct limit *limit, int64_t amount, double want)
-{
-    double size = bucket_size(limit, amount);
-    double need = (want < size ? want : size) - left;
-    if (amount == 0 || need <= 0)
-        return 0;
-    return (int64_t)ceil(need * (double)limit->window_us / (double)amount);
-}
-
-static int64_t limit_wait(struct active *active, const struct subject *subject, int64_t now_us)
-{
-    const struct limit *limit = &active->rule.limit;
-    int64_t elapsed_us = now_us - active->filled_us;
-    active->filled_us = now_us;
-    refill(&active->requests_left, limit, limit->requests, elapsed_us);
-    refill(&active->tokens_left, limit, limit->tokens, elapsed_us);
-    int64_t wait_us = wait_for(active->requests_left, limit, limit->requests, 1);
-    int64_t tokens_us =
-        wait_for(active->tokens_left, limit, limit->tokens, (double)subject->tokens);
-    if (tokens_us > wait_us)
-        wait_us = tokens_us;
-    if (wait_us == 0 && limit->concurrency > 0 && active->in_flight >= limit->concurrency)
-        wait_us = 1000000; /* nobody knows when a place frees; servers guess as well */
-    return wait_us;
-}
-
-/* How full a bucket is, and when it will be. */
-static void tell(struct effect *effect, int which, double left, const struct limit *limit,
-                 int64_t amount)
-{
-    double missing = bucket_size(limit, amount) - left;
-    if (amount == 0)
-        return;
-    effect->told[which].limit = (int64_t)bucket_size(limit, amount);
-    effect->told[which].left = left > 0 ? (int64_t)left : 0;
-    effect->told[which].reset_us =
-        (int64_t)ceil(missing * (double)limit->window_us / (double)amount);
-}
-
-static void tell_all(const struct active *active, struct effect *effect)
-{
-    const struct limit *limit = &active->rule.limit;
     effect->tell = active->rule.what.tell;
-    tell(effect, 0, active->requests_left, limit, limit->requests);
-    tell(effect, 1, active->tokens_left, limit, limit->tokens);
+    for (enum unit u = 0; u < UNIT_COUNT; u++)
+        if (active->rule.limit.amount[u] > 0)
+            effect->told[u] = gauge_told(&active->gauge, &active->rule.limit, u, now_us);
 }
 
-static void refuse(const struct rule *rule, int64_t wait_us, struct effect *effect)
+static void refuse(struct active *active, int64_t wait_us, int64_t now_us, struct effect *effect)
 {
-    effect_merge(effect, &rule->what);
-    if (!effect_sets(&rule->what, "status"))
+    const struct effect *what = &active->rule.what;
+    active->gauge.refusals++;
+    effect_merge(effect, what);
+    if (!effect_sets(what, "status"))
         effect->status = 429;
-    if (!effect_sets(&rule->what, "retry-after"))
+    if (!effect_sets(what, "retry-after"))
         effect->retry_after_us = wait_us;
+    if (what->tell == TELL_ANTHROPIC && !effect_sets(what, "error"))
+        effect->error = SHAPE_ANTHROPIC;
     if (effect->message[0] == '\0')
         (void)snprintf(effect->message, sizeof effect->message, "Rate limit reached");
-    effect->latency = (struct dist){.kind = DIST_FIXED};
+    if (!effect_sets(what, "latency"))
+        effect->latency = (struct dist){.kind = DIST_FIXED};
+    if (what->tell != TELL_NOT)
+        tell_all(active, now_us, effect);
 }
 
-static void take(struct script *script, const uint32_t *rules, uint32_t count, int64_t tokens,
+static void take(struct script *script, const uint32_t *rules, uint32_t count,
+                 const struct subject *subject, int64_t now_us, struct effect *effect,
                  struct slots *slots)
 {
     *slots = (struct slots){.generation = script->generation};
     for (uint32_t i = 0; i < count; i++) {
         struct active *active = &script->rules[rules[i]];
-        active->requests_left -= 1;
-        active->tokens_left -= (double)tokens;
-        active->in_flight++;
+        gauge_take(&active->gauge, &active->rule.limit, subject->units, now_us);
         slots->rules[slots->count++] = rules[i];
+        if (active->rule.what.tell != TELL_NOT)
+            tell_all(active, now_us, effect);
     }
 }
 
-bool script_admit(struct script *script, const struct subject *subject, int64_t now_us,
-                  struct effect *effect, struct slots *slots)
+const char *script_admit(struct script *script, const struct subject *subject, int64_t now_us,
+                         struct effect *effect, struct slots *slots)
 {
     uint32_t matching[SCRIPT_LIMITS_MAX];
+    bool over[SCRIPT_LIMITS_MAX];
     uint32_t count = 0;
     slots->count = 0;
     for (uint32_t i = 0; i < script->rule_count && count < SCRIPT_LIMITS_MAX; i++) {
         struct active *active = &script->rules[i];
-        if (!is_limit(&active->rule) || !concerns(&active->rule, subject))
+        if (!rule_is_limit(&active->rule) || !concerns(&active->rule, subject))
             continue;
-        int64_t wait_us = limit_wait(active, subject, now_us);
-        if (wait_us > 0) {
-            refuse(&active->rule, wait_us, effect);
-            if (active->rule.what.tell != TELL_NOT)
-                tell_all(active, effect);
-            return false;
+        int64_t wait_us = gauge_wait(&active->gauge, &active->rule.limit, subject->units, now_us);
+        if (wait_us > 0 && !active->rule.limit.watch) {
+            const char *name = active->rule.limit.name;
+            refuse(active, wait_us, now_us, effect);
+            return name[0] != '\0' ? name : "limit";
         }
+        over[count] = wait_us > 0;
         matching[count++] = i;
     }
-    if (count > 0)
-        take(script, matching, count, subject->tokens, slots);
     for (uint32_t i = 0; i < count; i++)
-        if (script->rules[matching[i]].rule.what.tell != TELL_NOT)
-            tell_all(&script->rules[matching[i]], effect);
-    return true;
+        script->rules[matching[i]].gauge.overs += over[i] ? 1 : 0;
+    if (count > 0)
+        take(script, matching, count, subject, now_us, effect, slots);
+    return NULL;
 }
 
 void script_release(struct script *script, struct slots *slots)
 {
     if (slots->generation == script->generation)
         for (uint32_t i = 0; i < slots->count; i++)
-            script->rules[slots->rules[i]].in_flight--;
+            gauge_release(&script->rules[slots->rules[i]].gauge);
     slots->count = 0;
+}
+
+void script_summary(const struct script *script, struct buf *out)
+{
+    bool first = true;
+    buf_add_char(out, '{');
+    for (size_t i = 0; i < script->rule_count; i++) {
+        const struct active *active = &script->rules[i];
+        if (active->rule.limit.name[0] == '\0')
+            continue;
+        buf_add_text(out, first ? "" : ",");
+        buf_add_json_string(out, active->rule.limit.name, strlen(active->rule.limit.name));
+        buf_add_char(out, ':');
+        gauge_summary(&active->gauge, out);
+        first = false;
+    }
+    buf_add_char(out, '}');
+}
+
+void script_reset_summary(struct script *script)
+{
+    for (size_t i = 0; i < script->rule_count; i++)
+        gauge_reset(&script->rules[i].gauge);
 }

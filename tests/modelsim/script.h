@@ -1,12 +1,13 @@
 #ifndef MODELSIM_SCRIPT_H
 #define MODELSIM_SCRIPT_H
 /*
- * Purpose: the rules in force and their memory: which matched how often for whom, and how full the
- * limits' buckets are. Takes its time and its random stream from the caller.
+ * Purpose: the rules in force and their memory: which matched how often for whom, and what has
+ * passed the limits. Takes its time and its random stream from the caller.
  */
 #include "tests/modelsim/ask.h"
 #include "tests/modelsim/base.h"
 #include "tests/modelsim/buf.h"
+#include "tests/modelsim/gauge.h"
 #include "tests/modelsim/hash.h"
 #include "tests/modelsim/rule.h"
 
@@ -25,7 +26,8 @@ struct subject {
     struct span text;
     uint64_t job_hash; /* of the job id, else of the body: whose `times` are counted */
     bool reask;
-    int64_t tokens; /* what the request weighs against token limits */
+    const char *key;           /* what authorizes it, without "Bearer "; "" for none */
+    int64_t units[UNIT_COUNT]; /* what the request weighs against limits */
 };
 
 /* A place held under concurrency limits, to be given back when the request has ended. */
@@ -42,6 +44,9 @@ void script_free(struct script *script);
  * append: behind the present rules (whose memory stays); otherwise in their place. */
 MUST_CHECK enum rc script_load(struct script *script, struct span text, bool append, int64_t now_us,
                                struct err *err);
+/* Puts each of these lines, limits with a name, in the place of the one of that name, which keeps
+ * what it has counted and what is in flight. On RC_REJECT nothing has changed and err says why. */
+MUST_CHECK enum rc script_change(struct script *script, struct span text, struct err *err);
 /* Forgets all counts, refills all buckets, starts slow starts again. */
 void script_reset(struct script *script, int64_t now_us);
 /* The rules' text as loaded (borrowed). */
@@ -56,12 +61,17 @@ void script_apply(struct script *script, const struct subject *subject, int64_t 
 /* Lays one request's own rule (header or marker) over *effect, if its selectors match. */
 void script_apply_own(struct script *script, const struct rule *rule, const struct subject *subject,
                       struct rng *rng, struct effect *effect);
-/* Asks every matching limit. Admitted: takes from the buckets, fills *slots, returns true.
+/* Asks every matching limit. Admitted: takes from the gauges, fills *slots, returns NULL.
  * Refused: takes nothing, lays the limit's effect (429 and the true delay unless the rule says
- * otherwise) over *effect, returns false. */
-bool script_admit(struct script *script, const struct subject *subject, int64_t now_us,
-                  struct effect *effect, struct slots *slots);
+ * otherwise) over *effect, returns the limit's name (borrowed until the script changes; "limit" of
+ * one without a name). */
+const char *script_admit(struct script *script, const struct subject *subject, int64_t now_us,
+                         struct effect *effect, struct slots *slots);
 /* Gives the places back; harmless after the script was replaced. */
 void script_release(struct script *script, struct slots *slots);
+/* Appends what limits with a name have counted: a JSON object by name. */
+void script_summary(const struct script *script, struct buf *out);
+/* Those counters to zero; what limits remember stays. */
+void script_reset_summary(struct script *script);
 
 #endif

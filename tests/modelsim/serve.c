@@ -10,6 +10,7 @@
  */
 #include "tests/modelsim/hash.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -52,6 +53,7 @@ static void find_endpoint(const struct http_head *head, struct conn *conn)
     }
     copy_span(head->path, conn->target, sizeof conn->target);
     conn->append = span_is(head->query, "mode=append");
+    conn->change = span_is(head->query, "mode=change");
 }
 
 static bool key_fits(const struct server *server, struct span authorization)
@@ -61,6 +63,12 @@ static bool key_fits(const struct server *server, struct span authorization)
     size_t len = strlen(server->require_key);
     return authorization.len == len + 7 && memcmp(authorization.at, "Bearer ", 7) == 0 &&
            memcmp(authorization.at + 7, server->require_key, len) == 0;
+}
+
+/* The key of an Authorization header; "": it has none. */
+static const char *key_of(const char *authorization)
+{
+    return strncmp(authorization, "Bearer ", 7) == 0 ? authorization + 7 : "";
 }
 
 /* `x-inferq-call`: 0 .. 32767, else -1. */
@@ -218,13 +226,20 @@ static enum rc gather_effect(struct server *server, struct conn *conn, struct su
 
 /* Everything is in order: admits and answers, or refuses by a limit. */
 static void answer_or_limit(struct server *server, struct conn *conn, struct subject *subject,
-                            struct effect *effect, const struct reply_context *context)
+                            struct effect *effect, struct reply_context *context)
 {
     static const char *const told[] = {"full", "absent", "zero", "partial", "null"};
     struct request *r = &conn->request;
-    subject->tokens = server->answer.prompt_tokens + server->answer.completion_tokens;
-    if (!script_empty(server->script) &&
-        !script_admit(server->script, subject, server->now_us, effect, &conn->slots)) {
+    subject->units[UNIT_REQUESTS] = 1;
+    subject->units[UNIT_INPUT] = server->answer.prompt_tokens;
+    subject->units[UNIT_OUTPUT] = server->answer.completion_tokens;
+    subject->units[UNIT_TOKENS] = server->answer.prompt_tokens + server->answer.completion_tokens;
+    const char *limit = NULL;
+    if (!script_empty(server->script))
+        limit = script_admit(server->script, subject, server->now_us, effect, &conn->slots);
+    if (limit != NULL) {
+        (void)snprintf(r->limited, sizeof r->limited, "%s", limit);
+        context->unix_us = server->unix_us + dist_sample(&effect->latency, &server->rng);
         reply_error(0, "rate_limit_exceeded", NULL, effect, context, &conn->reply);
         return;
     }
@@ -239,7 +254,7 @@ static void answer_or_limit(struct server *server, struct conn *conn, struct sub
 /* A request for a model's work, or why not. parsed, err: what ask_parse and the rules said. */
 static void answer_model(struct server *server, struct conn *conn, enum rc parsed, struct err *err,
                          struct subject *subject, struct effect *effect,
-                         const struct reply_context *context)
+                         struct reply_context *context)
 {
     struct reply *reply = &conn->reply;
     if (!conn->key_ok) {
@@ -302,11 +317,13 @@ static void apply_fault(struct conn *conn, const struct effect *effect)
 static void serve_api(struct server *server, struct conn *conn, const char *body, size_t len)
 {
     struct effect effect = {.latency = server->latency};
-    struct subject subject = {.path = conn->request.path, .model = ""};
+    struct subject subject = {
+        .path = conn->request.path, .model = "", .key = key_of(conn->authorization)};
     struct err err = {""};
     enum rc rc = RC_OK;
     bool model = conn->endpoint <= ENDPOINT_EMBEDDINGS;
     conn->request.bytes_in += (int64_t)len;
+    conn->request.asked_us = server->unix_us;
     if (model) {
         enum ask_kind kind = conn->endpoint == ENDPOINT_CHAT          ? ASK_CHAT
                              : conn->endpoint == ENDPOINT_COMPLETIONS ? ASK_COMPLETION
@@ -323,10 +340,9 @@ static void serve_api(struct server *server, struct conn *conn, const char *body
         err = own;
         effect = (struct effect){0};
     }
-    int64_t delay_us = dist_sample(&effect.latency, &server->rng);
     struct reply_context context = {
         .n = conn->request.n,
-        .unix_us = server->unix_us + delay_us,
+        .unix_us = server->unix_us + dist_sample(&effect.latency, &server->rng),
         .keep_alive = conn->keep_alive,
         .authorization = conn->authorization,
     };
@@ -335,7 +351,7 @@ static void serve_api(struct server *server, struct conn *conn, const char *body
     else
         answer_other(server, conn, &effect, &context);
     apply_fault(conn, &effect);
-    conn_schedule(server, conn, delay_us);
+    conn_schedule(server, conn, context.unix_us - server->unix_us);
 }
 
 void serve_body(struct server *server, struct conn *conn, const char *body, size_t len)

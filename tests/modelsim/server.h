@@ -57,6 +57,7 @@ struct conn {
     enum endpoint endpoint;
     enum http_method method;
     bool append;     /* control: ?mode=append */
+    bool change;     /* control: ?mode=change */
     char target[40]; /* control: the path */
     bool keep_alive;
     bool chunked;

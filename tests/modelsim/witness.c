@@ -173,6 +173,9 @@ static void end_line(struct buf *b, const struct request *r, enum outcome outcom
     add_number(b, ",\"prompt_tokens\":", r->prompt_tokens);
     add_number(b, ",\"completion_tokens\":", r->completion_tokens);
     add_word(b, ",\"usage_told\":", r->usage_told);
+    add_number(b, ",\"asked_us\":", r->asked_us);
+    buf_add_text(b, ",\"limited\":");
+    buf_add_json_string(b, r->limited, strlen(r->limited));
     add_number(b, ",\"price_pusd\":", r->price_pusd);
     add_word(b, ",\"ledger\":", verdict_name(r->verdict));
     buf_add_text(b, "}\n");
@@ -266,7 +269,8 @@ static void add_statuses(struct buf *b, const struct counters *c)
     buf_add_char(b, '}');
 }
 
-void witness_summary(const struct witness *witness, size_t unverified, struct buf *out)
+void witness_summary(const struct witness *witness, size_t unverified, struct span limits,
+                     struct buf *out)
 {
     const struct counters *c = &witness->c;
     add_number(out, "{\"requests\":", (int64_t)c->requests);
@@ -287,6 +291,8 @@ void witness_summary(const struct witness *witness, size_t unverified, struct bu
     add_number(out, ",\"ledger_unattributed\":", (int64_t)c->ledger_unattributed);
     add_list(out, ",\"missing\":[", &c->missing);
     add_list(out, ",\"overlapping\":[", &c->overlapping);
+    buf_add_text(out, ",\"limits\":");
+    buf_add(out, limits.at, limits.len);
     buf_add_text(out, "}\n");
 }
 

@@ -9,6 +9,7 @@
 #include "tests/modelsim/base.h"
 #include "tests/modelsim/buf.h"
 #include "tests/modelsim/jobs.h"
+#include "tests/modelsim/jscan.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -32,6 +33,7 @@ enum verdict {
 struct request {
     uint64_t n;        /* running number, from 1 */
     int64_t at_us;     /* Unix microseconds of the complete head */
+    int64_t asked_us;  /* and of the complete body, which is when limits weigh it; 0: never */
     const char *path;  /* a constant text */
     const char *fault; /* a constant text, "" for none */
     bool has_job;
@@ -39,7 +41,8 @@ struct request {
     int32_t call; /* -1: not given */
     int status;   /* 0: nothing was answered */
     enum verdict verdict;
-    bool answered; /* reached the answer: its tokens are real and priced */
+    char limited[48]; /* the limit that refused it; "": none */
+    bool answered;    /* reached the answer: its tokens are real and priced */
     const char *usage_told;
     int64_t bytes_in;
     int64_t bytes_out;
@@ -66,8 +69,10 @@ void witness_verdict(struct witness *witness, uint64_t n, const uint8_t job[16],
 bool witness_pending(const struct witness *witness);
 /* Writes what is pending. A file that refuses ends the process: a witness may not lose lines. */
 void witness_flush(struct witness *witness);
-/* Appends the summary as one JSON object; unverified: lookups without an answer yet. */
-void witness_summary(const struct witness *witness, size_t unverified, struct buf *out);
+/* Appends the summary as one JSON object; unverified: lookups without an answer yet; limits: what
+ * limits counted, as JSON. */
+void witness_summary(const struct witness *witness, size_t unverified, struct span limits,
+                     struct buf *out);
 /* Sets the counters to zero; requests in flight stay in flight. The file only gets a line. */
 void witness_reset(struct witness *witness);
 
