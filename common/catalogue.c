@@ -106,12 +106,16 @@ void catalogue_free(struct catalogue *cat)
     for (int i = 0; i < cat->route_count; i++) {
         free(cat->routes[i].app);
         free(cat->routes[i].task);
+        free(cat->routes[i].retry.route);
     }
+    for (int i = 0; i < cat->app_count; i++)
+        free(cat->apps[i].name);
     free(cat->endpoints);
     free(cat->versions);
     free(cat->models);
     free(cat->defaults);
     free(cat->routes);
+    free(cat->apps);
     free(cat->name);
     free(cat);
 }
@@ -182,6 +186,14 @@ const struct cat_retry *catalogue_retry(const struct catalogue *cat,
         }
     }
     return best;
+}
+
+int catalogue_route_of(const struct catalogue *cat, const struct cat_retry *retry)
+{
+    for (int i = 0; i < cat->route_count; i++)
+        if (&cat->routes[i].retry == retry)
+            return i;
+    return -1;
 }
 
 const struct cat_price *catalogue_price(const struct cat_model_version *mv, int64_t at_ms)

@@ -2,7 +2,8 @@
  * catalogue.h - the catalogue file: endpoints, models, versions, prices, defaults, routes (YAML).
  *
  * schemas/catalogue.md describes the format. Everything it names is immutable once applied: an
- * entry with the same name and version but another content is refused. Loading is pure parsing and
+ * entry with the same name and version but another content is refused; states, defaults, routes and
+ * limits may move. Loading is pure parsing and
  * validation; catalogue_apply writes the rows, and fills in the ids that Postgres gave.
  */
 #ifndef INFERQ_COMMON_CATALOGUE_H
@@ -12,6 +13,7 @@
 #include <stdint.h>
 
 #include "common/err.h"
+#include "common/limits.h"
 #include "common/price.h"
 #include "common/span.h"
 
@@ -24,6 +26,11 @@ enum version_state {
     VERSION_DEPRECATED = 3,
     VERSION_RETIRED = 4, /* no new calls */
     VERSION_BLOCKED = 5, /* no calls at all */
+};
+
+/* What the whole fleet may use of an endpoint, of a model's version, or what an app may. */
+struct cat_limits {
+    int64_t amount[LIMIT_DIMENSION_END]; /* by enum limit_dimension; 0: no limit */
 };
 
 struct cat_endpoint {
@@ -40,7 +47,8 @@ struct cat_endpoint {
     int64_t connect_timeout_us;
     bool send_ids;        /* x-inferq-job and x-inferq-call headers */
     bool idempotency_key; /* the server understands Idempotency-Key */
-    bool left;            /* the file has it no more: for jobs under way only (catalogue_merge) */
+    struct cat_limits limits;
+    bool left; /* the file has it no more: for jobs under way only (catalogue_merge) */
 };
 
 struct cat_price {
@@ -60,8 +68,10 @@ struct cat_model_version {
     enum version_state state;
     char *provider, *owner;                    /* "" when not said */
     int64_t context_tokens, max_output_tokens; /* 0: not said */
+    int larger; /* 1 + index of the version that takes what is too long for this one; 0: none */
     struct cat_price *prices;
     int price_count;
+    struct cat_limits limits;
     bool left; /* as of an endpoint */
 };
 
@@ -83,19 +93,27 @@ struct cat_retry {
     int max_attempts; /* 1 .. 100 counted calls; 0: the job's own number, or the worker's */
     enum ambiguous ambiguous;
     int64_t backoff_base_us, backoff_cap_us; /* of calls that count; the cap of all */
+    int budget_permille;                     /* retries that 1,000 first calls allow, 0 .. 1000 */
+    int64_t ambiguous_nusd_per_day; /* for calls again after AMBIGUOUS_RETRY; -1: not bounded */
+    char *route;                    /* where it is bounded: "app=A task=T model=M"; else NULL */
 };
 
 /* Where no route says otherwise. */
-#define CATALOGUE_RETRY_DEFAULT                                                              \
-    {                                                                                        \
-        .max_attempts = 0, .ambiguous = AMBIGUOUS_RETRY, .backoff_base_us = INT64_C(500000), \
-        .backoff_cap_us = INT64_C(60000000)                                                  \
+#define CATALOGUE_RETRY_DEFAULT                                                                   \
+    {                                                                                             \
+        .max_attempts = 0, .ambiguous = AMBIGUOUS_RETRY, .backoff_base_us = INT64_C(500000),      \
+        .backoff_cap_us = INT64_C(60000000), .budget_permille = 200, .ambiguous_nusd_per_day = -1 \
     }
 
 struct cat_route {
     char *app, *task; /* "*" matches any */
     int model;        /* index into models; -1 matches any */
     struct cat_retry retry;
+};
+
+struct cat_app {
+    char *name;
+    struct cat_limits limits;
 };
 
 struct catalogue {
@@ -109,6 +127,8 @@ struct catalogue {
     int default_count;
     struct cat_route *routes;
     int route_count;
+    struct cat_app *apps; /* those with limits */
+    int app_count;
     char *name;               /* the catalogue's own name, for the audit log */
     unsigned char sha256[32]; /* of the file */
 };
@@ -134,8 +154,28 @@ const struct cat_model_version *catalogue_route(const struct catalogue *cat, str
 const struct cat_retry *catalogue_retry(const struct catalogue *cat,
                                         const struct cat_model_version *mv, struct span app,
                                         struct span task);
+/* The route that says so, by its place in the catalogue; -1: none does. Pure. */
+int catalogue_route_of(const struct catalogue *cat, const struct cat_retry *retry);
 /* The price in force at `at_ms`; NULL: none. */
 const struct cat_price *catalogue_price(const struct cat_model_version *mv, int64_t at_ms);
+
+/* The limits of a catalogue, one after the other: of endpoints, then of versions, then of apps; of
+ * what left the file none. Starts with {0}; false: no more. Pure. */
+struct cat_limit_walk {
+    enum limit_scope scope;
+    int index;     /* into endpoints, versions or apps */
+    int dimension; /* enum limit_dimension */
+    int64_t amount;
+};
+bool catalogue_next_limit(const struct catalogue *cat, struct cat_limit_walk *w);
+/* What stands in limit_rule.key: the endpoint as name@version, the version's label, the app. */
+enum { CATALOGUE_LIMIT_KEY_BYTES = 2 * CATALOGUE_NAME_MAX + 16 };
+const char *catalogue_limit_key(const struct catalogue *cat, const struct cat_limit_walk *w,
+                                char out[CATALOGUE_LIMIT_KEY_BYTES]);
+/* All of them as parameters: arrays of scopes (int2), keys, dimensions (int2) and amounts (int8).
+ */
+struct pg_params;
+void catalogue_add_limits(const struct catalogue *cat, struct pg_params *params);
 
 /*
  * Another reading of the file, while jobs refer to entries of `held` by their indexes: makes `next`

@@ -11,8 +11,8 @@
 #include "common/yaml_tree.h"
 
 /* The keys of each kind of entry: schemas/catalogue.md says the same, and a test compares. A key
- * with the unit "list" holds a list of entries, one with the unit "map" a single one; amounts of
- * money are texts of the unit "USD". */
+ * with the unit "list" holds a list of entries, one with the unit "map" a single one; amounts are
+ * texts, of the unit "USD" those of money. */
 struct catalogue_section {
     const char *title; /* "endpoint" */
     const struct config_key *keys;
@@ -26,6 +26,8 @@ enum catalogue_section_index {
     CATALOGUE_DEFAULT,
     CATALOGUE_ROUTE,
     CATALOGUE_RETRY,
+    CATALOGUE_APP,
+    CATALOGUE_LIMITS,
     CATALOGUE_SECTION_COUNT,
 };
 extern const struct catalogue_section catalogue_sections[CATALOGUE_SECTION_COUNT];
@@ -33,6 +35,24 @@ extern const struct catalogue_section catalogue_sections[CATALOGUE_SECTION_COUNT
 /* Fills in `cat`, which was zeroed and which catalogue_free takes also when this fails. */
 enum rc catalogue_read(const struct yaml_node *root, const char *file_name, struct catalogue *cat,
                        struct err *err) MUST_CHECK;
+
+/* A map of limits; `map` may be NULL: none. RC_REJECT as the whole file's. */
+extern const struct config_key catalogue_limit_keys[];
+enum rc catalogue_read_limits(const struct yaml_node *map, const char *file_name,
+                              struct cat_limits *limits, struct err *err) MUST_CHECK;
+
+/* What versions name as `larger_context`, by their indexes; text "": nothing. */
+struct catalogue_larger {
+    const char *text;
+    int line;
+};
+/* Finds the versions that are named, once all are read. RC_REJECT as the whole file's: there is no
+ * such version, it is not served, it takes no more, or the way leads back. */
+enum rc catalogue_find_larger(struct catalogue *cat, const struct catalogue_larger *larger,
+                              const char *file_name, struct err *err) MUST_CHECK;
+
+/* "0.2": a share of 0 to 1 with at most three decimals, in thousandths. */
+enum rc catalogue_share_parse(const char *text, int *ret_permille, struct err *err) MUST_CHECK;
 
 /* Replaces every ${NAME} by that variable of the environment. RC_REJECT: unset, or no '}'. The
  * message names the variable and shows no value. returns owned */

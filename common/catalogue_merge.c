@@ -233,6 +233,7 @@ static void put_in_place(struct catalogue *next, const struct places *at, struct
         mv->index = at->version[i];
         mv->db_id = db_id;
         mv->endpoint = at->endpoint[mv->endpoint];
+        mv->larger = mv->larger ? at->version[mv->larger - 1] + 1 : 0;
     }
     for (int i = 0; i < next->model_count; i++)
         next->models[i].current = at->version[next->models[i].current];

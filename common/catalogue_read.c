@@ -16,187 +16,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/catalogue_keys.h"
 #include "common/clock.h"
 #include "common/config_impl.h"
-
-#define TEXT_KEY(n, d, bytes_min, bytes_max, h)                                                 \
-    {                                                                                           \
-        .name = (n), .type = CONFIG_TEXT, .deflt = (d), .min = (bytes_min), .max = (bytes_max), \
-        .unit = "", .help = (h)                                                                 \
-    }
-#define LIST_KEY(n, d, h)                                                           \
-    {                                                                               \
-        .name = (n), .type = CONFIG_TEXT, .deflt = (d), .unit = "list", .help = (h) \
-    }
-#define INT_KEY(n, d, low, high, u, h)                                                           \
-    {                                                                                            \
-        .name = (n), .type = CONFIG_INT, .deflt = (d), .min = (low), .max = (high), .unit = (u), \
-        .help = (h)                                                                              \
-    }
-#define TIME_KEY(n, d, low_us, high_us, h)                                                     \
-    {                                                                                          \
-        .name = (n), .type = CONFIG_DURATION, .deflt = (d), .min = (low_us), .max = (high_us), \
-        .unit = "", .help = (h)                                                                \
-    }
-#define BOOL_KEY(n, d, h)                                                       \
-    {                                                                           \
-        .name = (n), .type = CONFIG_BOOL, .deflt = (d), .unit = "", .help = (h) \
-    }
-#define CHOICE_KEY(n, d, c, h)                                                                    \
-    {                                                                                             \
-        .name = (n), .type = CONFIG_CHOICE, .deflt = (d), .choices = (c), .unit = "", .help = (h) \
-    }
-#define USD_KEY(n, d, h)                                                                    \
-    {                                                                                       \
-        .name = (n), .type = CONFIG_TEXT, .deflt = (d), .min = 0, .max = 64, .unit = "USD", \
-        .help = (h)                                                                         \
-    }
-
-#define MAP_KEY(n, h)                                                             \
-    {                                                                             \
-        .name = (n), .type = CONFIG_TEXT, .deflt = "", .unit = "map", .help = (h) \
-    }
-
-enum { SECOND_US = 1000000, TOKENS_MAX = 1000000000 };
-
-enum root_field { ROOT_NAME, ROOT_ENDPOINTS, ROOT_MODELS, ROOT_DEFAULTS, ROOT_ROUTES };
-static const struct config_key root_keys[] = {
-    TEXT_KEY("catalogue", NULL, 1, CATALOGUE_NAME_MAX,
-             "The catalogue's own name, for the audit log."),
-    LIST_KEY("endpoints", NULL, "Where models are called."),
-    LIST_KEY("models", NULL, "What may be called, by the names that request bodies use."),
-    LIST_KEY("defaults", "", "The models for bodies that name none."),
-    LIST_KEY("routes", "", "How jobs are called again, by app, task and model."),
-    {.name = NULL},
-};
-
-enum endpoint_field {
-    EP_NAME,
-    EP_VERSION,
-    EP_URL,
-    EP_ADAPTER,
-    EP_CREDENTIAL,
-    EP_CA_FILE,
-    EP_IN_FLIGHT,
-    EP_TIMEOUT,
-    EP_CONNECT_TIMEOUT,
-    EP_SEND_IDS,
-    EP_IDEMPOTENCY,
-};
-static const struct config_key endpoint_keys[] = {
-    TEXT_KEY("name", NULL, 1, CATALOGUE_NAME_MAX, "Its name."),
-    INT_KEY("version", "1", 1, 1000000, "", "Raise it to change anything else here."),
-    TEXT_KEY("base_url", NULL, 1, 2048,
-             "Where paths such as /v1/chat/completions are appended, with or without a /v1 at its "
-             "end; ${NAME} stands for a variable of the environment."),
-    CHOICE_KEY("adapter", "openai", "openai", "The protocol spoken there."),
-    TEXT_KEY("credential", "", 0, 1024, "Where the key is: env:NAME or file:PATH."),
-    TEXT_KEY("ca_file", "", 0, 4096,
-             "PEM file of the authorities to trust instead of the system's."),
-    INT_KEY("max_in_flight", "64", 1, 100000, "calls", "Calls in flight from one worker."),
-    TIME_KEY("timeout", "5m", SECOND_US, INT64_C(3600) * SECOND_US, "For a whole call."),
-    TIME_KEY("connect_timeout", "10s", SECOND_US / 10, INT64_C(300) * SECOND_US,
-             "To resolve, connect and shake hands."),
-    BOOL_KEY("send_ids", "false", "Send the headers x-inferq-job and x-inferq-call."),
-    BOOL_KEY("idempotency_key", "false", "The server understands Idempotency-Key."),
-    {.name = NULL},
-};
-
-enum model_field { MODEL_NAME, MODEL_CURRENT, MODEL_PROVIDER, MODEL_OWNER, MODEL_VERSIONS };
-static const struct config_key model_keys[] = {
-    TEXT_KEY("name", NULL, 1, CATALOGUE_NAME_MAX, "What a body's `model` says."),
-    TEXT_KEY("current", "", 0, CATALOGUE_NAME_MAX,
-             "The version that serves; needed when there are several."),
-    TEXT_KEY("provider", "", 0, 256, "Who runs it, for reports."),
-    TEXT_KEY("owner", "", 0, 256, "Who answers for it, for reports."),
-    LIST_KEY("versions", NULL, "Its versions."),
-    {.name = NULL},
-};
-
-enum version_field {
-    MV_VERSION,
-    MV_UPSTREAM,
-    MV_ENDPOINT,
-    MV_STATE,
-    MV_CONTEXT,
-    MV_MAX_OUTPUT,
-    MV_PRICES,
-};
-static const struct config_key version_keys[] = {
-    TEXT_KEY("version", NULL, 1, CATALOGUE_NAME_MAX, "Its name; model@version pins it."),
-    TEXT_KEY("upstream_model", NULL, 1, 512, "What the endpoint calls it."),
-    TEXT_KEY("endpoint", NULL, 1, CATALOGUE_NAME_MAX + 16,
-             "The endpoint that serves it; name@version when there are several of the name."),
-    CHOICE_KEY("state", "approved", "test|approved|deprecated|retired|blocked",
-               "retired: no new calls; blocked: none at all."),
-    INT_KEY("context_tokens", "0", 0, TOKENS_MAX, "tokens", "What fits in; 0: not said."),
-    INT_KEY("max_output_tokens", "0", 0, TOKENS_MAX, "tokens", "What may come out; 0: not said."),
-    LIST_KEY("prices", "", "What it costs, from when."),
-    {.name = NULL},
-};
-
-enum price_field {
-    PRICE_FROM,
-    PRICE_INPUT,
-    PRICE_CACHED,
-    PRICE_OUTPUT,
-    PRICE_REASONING,
-    PRICE_REQUEST
-};
-static const struct config_key price_keys[] = {
-    TEXT_KEY("from", NULL, 1, 64, "The date (UTC) or RFC 3339 time from which it holds."),
-    USD_KEY("input_per_million_usd", "", "A million input tokens; absent: not known."),
-    USD_KEY("cached_input_per_million_usd", "", "Those read from a cache; absent: as input."),
-    USD_KEY("output_per_million_usd", "", "A million output tokens; absent: not known."),
-    USD_KEY("reasoning_per_million_usd", "", "Those spent on reasoning; absent: as output."),
-    USD_KEY("per_request_usd", "0", "Each request, whatever it holds."),
-    {.name = NULL},
-};
-
-enum default_field { DEFAULT_APP, DEFAULT_TASK, DEFAULT_MODEL };
-static const struct config_key default_keys[] = {
-    TEXT_KEY("app", "*", 1, CATALOGUE_NAME_MAX, "The app; * is any."),
-    TEXT_KEY("task", "*", 1, CATALOGUE_NAME_MAX, "The task; * is any."),
-    TEXT_KEY("model", NULL, 1, CATALOGUE_NAME_MAX, "The model, whose current version serves."),
-    {.name = NULL},
-};
-
-enum route_field { ROUTE_APP, ROUTE_TASK, ROUTE_MODEL, ROUTE_DEFAULT, ROUTE_RETRY };
-static const struct config_key route_keys[] = {
-    TEXT_KEY("app", "*", 1, CATALOGUE_NAME_MAX, "The app; * is any."),
-    TEXT_KEY("task", "*", 1, CATALOGUE_NAME_MAX, "The task; * is any."),
-    TEXT_KEY("model", "*", 1, CATALOGUE_NAME_MAX,
-             "The model that serves, in any version; * is any."),
-    BOOL_KEY("default", "false",
-             "Bodies that name no model get this one, as from an entry of `defaults`."),
-    MAP_KEY("retry", "How its jobs are called again."),
-    {.name = NULL},
-};
-
-enum retry_field { RETRY_ATTEMPTS, RETRY_AMBIGUOUS, RETRY_BASE, RETRY_CAP };
-static const struct config_key retry_keys[] = {
-    INT_KEY("max_attempts", "0", 0, 100, "calls",
-            "Counted calls at most, within what the job itself says; 0: not said."),
-    CHOICE_KEY("ambiguous", "retry", "retry|hold|give_up",
-               "What becomes of a job when nobody knows what came of its call."),
-    TIME_KEY("backoff_base", "500ms", 1000, INT64_C(600) * SECOND_US,
-             "The first delay at most, after a call that counts; it doubles with each."),
-    TIME_KEY("backoff_cap", "60s", 1000, INT64_C(3600) * SECOND_US, "No delay is longer."),
-    {.name = NULL},
-};
-
-const struct catalogue_section catalogue_sections[CATALOGUE_SECTION_COUNT] = {
-    [CATALOGUE_ROOT] = {"catalogue", root_keys}, [CATALOGUE_ENDPOINT] = {"endpoint", endpoint_keys},
-    [CATALOGUE_MODEL] = {"model", model_keys},   [CATALOGUE_VERSION] = {"version", version_keys},
-    [CATALOGUE_PRICE] = {"price", price_keys},   [CATALOGUE_DEFAULT] = {"default", default_keys},
-    [CATALOGUE_ROUTE] = {"route", route_keys},   [CATALOGUE_RETRY] = {"retry", retry_keys},
-};
 
 /* ---- errors and memory ----------------------------------------------------------------------- */
 
 struct reader {
     const char *file_name;
     struct catalogue *cat;
+    struct catalogue_larger *larger; /* by version */
     struct err *err;
 };
 
@@ -222,8 +51,7 @@ static bool copy_text(char **to, const char *text)
     return *to != NULL;
 }
 
-/* ---- sections ---------------------------------------------------------------------------------
- */
+/* ---- sections -------------------------------------------------------------------------------- */
 
 enum { FIELDS_MAX = 12 };
 
@@ -239,6 +67,11 @@ static enum yaml_kind kind_of(const struct config_key *key)
     if (strcmp(key->unit, "list") == 0)
         return YAML_KIND_LIST;
     return strcmp(key->unit, "map") == 0 ? YAML_KIND_MAP : YAML_KIND_TEXT;
+}
+
+static const char *key_name(enum catalogue_section_index section, int field)
+{
+    return catalogue_sections[section].keys[field].name;
 }
 
 /* Prefixes the error that stands by "FILE:LINE: key 'x'". */
@@ -330,8 +163,7 @@ static enum rc check_name(const struct reader *r, const struct field *field, con
     return bad(r, field->line, "key '%s': only letters, digits and . _ : / + - are allowed", key);
 }
 
-/* ---- endpoints ----------------------------------------------------------------------------------
- */
+/* ---- endpoints ------------------------------------------------------------------------------- */
 
 static enum rc endpoint_texts(const struct reader *r, const struct field *f, struct cat_endpoint *e)
 {
@@ -368,6 +200,9 @@ static enum rc read_endpoint(const struct reader *r, const struct yaml_node *nod
     e->connect_timeout_us = f[EP_CONNECT_TIMEOUT].num;
     e->send_ids = f[EP_SEND_IDS].num != 0;
     e->idempotency_key = f[EP_IDEMPOTENCY].num != 0;
+    rc = catalogue_read_limits(f[EP_LIMITS].list, r->file_name, &e->limits, r->err);
+    if (rc != RC_OK)
+        return rc;
     if (e->timeout_us % 1000 != 0 || e->connect_timeout_us % 1000 != 0)
         return bad(r, node->line, "timeouts are whole milliseconds");
     if (e->connect_timeout_us > e->timeout_us)
@@ -406,8 +241,7 @@ static enum rc find_endpoint(const struct reader *r, const struct field *f, int 
     return RC_OK;
 }
 
-/* ---- prices -------------------------------------------------------------------------------------
- */
+/* ---- prices ---------------------------------------------------------------------------------- */
 
 static enum rc read_from(const struct reader *r, const struct field *f, int64_t *ret_ms)
 {
@@ -432,7 +266,7 @@ static enum rc read_usd(const struct reader *r, const struct field *fields, enum
     if (!*fields[which].text)
         return RC_OK;
     enum rc rc = price_parse_pusd(fields[which].text, per, ret_pusd, r->err);
-    return rc == RC_OK ? rc : bad_key(r, fields[which].line, price_keys[which].name, rc);
+    return rc == RC_OK ? rc : bad_key(r, fields[which].line, key_name(CATALOGUE_PRICE, which), rc);
 }
 
 static enum rc read_price(const struct reader *r, const struct yaml_node *node,
@@ -478,8 +312,7 @@ static enum rc read_prices(const struct reader *r, const struct field *f,
     return RC_OK;
 }
 
-/* ---- models -------------------------------------------------------------------------------------
- */
+/* ---- models ---------------------------------------------------------------------------------- */
 
 static enum rc version_texts(const struct reader *r, const struct field *model,
                              const struct field *f, struct cat_model_version *mv)
@@ -516,6 +349,10 @@ static enum rc read_version(const struct reader *r, const struct field *model,
         if (strcmp(r->cat->versions[i].version, mv->version) == 0)
             return bad(r, f[MV_VERSION].line, "version '%s' of this model stands twice",
                        mv->version);
+    r->larger[mv->index] = (struct catalogue_larger){f[MV_LARGER].text, f[MV_LARGER].line};
+    rc = catalogue_read_limits(f[MV_LIMITS].list, r->file_name, &mv->limits, r->err);
+    if (rc != RC_OK)
+        return rc;
     return read_prices(r, &f[MV_PRICES], mv);
 }
 
@@ -601,6 +438,25 @@ static enum rc read_default(const struct reader *r, const struct yaml_node *node
 
 /* ---- routes ---------------------------------------------------------------------------------- */
 
+static enum rc read_usd_a_day(const struct reader *r, const struct field *f,
+                              struct cat_retry *retry)
+{
+    enum { PUSD_PER_NUSD = 1000 };
+    int64_t pusd = 0;
+    retry->ambiguous_nusd_per_day = -1;
+    if (!*f->text)
+        return RC_OK;
+    enum rc rc = price_parse_pusd(f->text, 1, &pusd, r->err);
+    if (rc != RC_OK)
+        return bad_key(r, f->line, key_name(CATALOGUE_RETRY, RETRY_USD), rc);
+    if (retry->ambiguous != AMBIGUOUS_RETRY)
+        return bad(r, f->line, "key '%s' bounds what `ambiguous: retry` costs, and this says '%s'",
+                   key_name(CATALOGUE_RETRY, RETRY_USD),
+                   retry->ambiguous == AMBIGUOUS_HOLD ? "hold" : "give_up");
+    retry->ambiguous_nusd_per_day = pusd / PUSD_PER_NUSD;
+    return RC_OK;
+}
+
 /* `node` may be NULL: as ever. */
 static enum rc read_retry(const struct reader *r, const struct yaml_node *node,
                           struct cat_retry *retry)
@@ -618,6 +474,12 @@ static enum rc read_retry(const struct reader *r, const struct yaml_node *node,
         .backoff_base_us = f[RETRY_BASE].num,
         .backoff_cap_us = f[RETRY_CAP].num,
     };
+    rc = catalogue_share_parse(f[RETRY_BUDGET].text, &retry->budget_permille, r->err);
+    if (rc != RC_OK)
+        return bad_key(r, f[RETRY_BUDGET].line, key_name(CATALOGUE_RETRY, RETRY_BUDGET), rc);
+    rc = read_usd_a_day(r, &f[RETRY_USD], retry);
+    if (rc != RC_OK)
+        return rc;
     if (retry->backoff_base_us > retry->backoff_cap_us)
         return bad(r, f[RETRY_BASE].line, "key 'backoff_base' is longer than 'backoff_cap'");
     return RC_OK;
@@ -633,6 +495,15 @@ static enum rc check_unique(const struct reader *r, int line, const struct cat_r
                        route->app, route->task,
                        route->model < 0 ? "*" : r->cat->models[route->model].name);
     return RC_OK;
+}
+
+/* As whom it spends: whoever has the same app, task and model spends the same money. */
+static enum rc name_route(const struct reader *r, const struct field *f, struct cat_retry *retry)
+{
+    char name[3 * CATALOGUE_NAME_MAX + 32];
+    (void)snprintf(name, sizeof name, "app=%s task=%s model=%s", f[ROUTE_APP].text,
+                   f[ROUTE_TASK].text, f[ROUTE_MODEL].text);
+    return copy_text(&retry->route, name) ? RC_OK : no_memory(r);
 }
 
 static enum rc read_route(const struct reader *r, const struct yaml_node *node)
@@ -653,12 +524,33 @@ static enum rc read_route(const struct reader *r, const struct yaml_node *node)
         rc = check_unique(r, node->line, route);
     if (rc == RC_OK)
         rc = read_retry(r, f[ROUTE_RETRY].list, &route->retry);
+    if (rc == RC_OK && route->retry.ambiguous_nusd_per_day >= 0)
+        rc = name_route(r, f, &route->retry);
     if (rc != RC_OK || !f[ROUTE_DEFAULT].num)
         return rc;
     if (any_model)
         return bad(r, f[ROUTE_DEFAULT].line,
                    "a route for any model cannot be a default: say in 'model' which one serves");
     return add_default(r, node->line, &f[ROUTE_APP], &f[ROUTE_TASK], &f[ROUTE_MODEL]);
+}
+
+/* ---- apps ------------------------------------------------------------------------------------ */
+
+static enum rc read_app(const struct reader *r, const struct yaml_node *node)
+{
+    struct field f[FIELDS_MAX];
+    struct cat_app *app = &r->cat->apps[r->cat->app_count++];
+    enum rc rc = read_section(r, node, CATALOGUE_APP, f);
+    if (rc != RC_OK)
+        return rc;
+    if (!copy_text(&app->name, f[APP_NAME].text))
+        return no_memory(r);
+    if (strcmp(app->name, "*") == 0)
+        return bad(r, f[APP_NAME].line, "limits are those of one app: '*' is none");
+    for (const struct cat_app *other = r->cat->apps; other < app; other++)
+        if (strcmp(other->name, app->name) == 0)
+            return bad(r, f[APP_NAME].line, "app '%s' stands twice", app->name);
+    return catalogue_read_limits(f[APP_LIMITS].list, r->file_name, &app->limits, r->err);
 }
 
 /* ---- the whole
@@ -687,7 +579,7 @@ static enum rc make_room(const struct reader *r, const struct field *f)
     struct catalogue *cat = r->cat;
     int endpoints = count_of(f[ROOT_ENDPOINTS].list), models = count_of(f[ROOT_MODELS].list);
     int defaults = count_of(f[ROOT_DEFAULTS].list), routes = count_of(f[ROOT_ROUTES].list);
-    int versions = count_versions(f[ROOT_MODELS].list);
+    int versions = count_versions(f[ROOT_MODELS].list), apps = count_of(f[ROOT_APPS].list);
     if (versions > CATALOGUE_ENTRIES_MAX)
         return bad(r, f[ROOT_MODELS].line, "%d model versions; at most %d are allowed", versions,
                    (int)CATALOGUE_ENTRIES_MAX);
@@ -697,8 +589,9 @@ static enum rc make_room(const struct reader *r, const struct field *f)
     cat->versions = calloc((size_t)versions + 1, sizeof *cat->versions);
     cat->defaults = calloc((size_t)defaults + (size_t)routes + 1, sizeof *cat->defaults);
     cat->routes = calloc((size_t)routes + 1, sizeof *cat->routes);
+    cat->apps = calloc((size_t)apps + 1, sizeof *cat->apps);
     bool ok = cat->endpoints && cat->models && cat->versions && cat->defaults && cat->routes &&
-              copy_text(&cat->name, f[ROOT_NAME].text);
+              cat->apps && copy_text(&cat->name, f[ROOT_NAME].text);
     return ok ? RC_OK : no_memory(r);
 }
 
@@ -717,18 +610,25 @@ static enum rc read_all(const struct reader *r, const struct yaml_node *list, re
 enum rc catalogue_read(const struct yaml_node *root, const char *file_name, struct catalogue *cat,
                        struct err *err)
 {
-    struct reader r = {file_name, cat, err};
+    struct reader r = {file_name, cat, NULL, err};
     struct field f[FIELDS_MAX];
     enum rc rc = read_section(&r, root, CATALOGUE_ROOT, f);
     if (rc == RC_OK)
         rc = make_room(&r, f);
+    if (rc == RC_OK && !(r.larger = calloc((size_t)CATALOGUE_ENTRIES_MAX, sizeof *r.larger)))
+        rc = no_memory(&r);
     if (rc == RC_OK)
         rc = read_all(&r, f[ROOT_ENDPOINTS].list, read_endpoint);
     if (rc == RC_OK)
         rc = read_all(&r, f[ROOT_MODELS].list, read_model);
     if (rc == RC_OK)
+        rc = catalogue_find_larger(cat, r.larger, file_name, err);
+    if (rc == RC_OK)
         rc = read_all(&r, f[ROOT_DEFAULTS].list, read_default);
     if (rc == RC_OK)
         rc = read_all(&r, f[ROOT_ROUTES].list, read_route);
+    if (rc == RC_OK)
+        rc = read_all(&r, f[ROOT_APPS].list, read_app);
+    free(r.larger);
     return rc;
 }

@@ -165,3 +165,23 @@ enum rc catalogue_check_credential(const char *text, struct err *err)
                    "a key is never written into the catalogue (and not shown here): put it into "
                    "an environment variable or a file, and write env:NAME or file:PATH");
 }
+
+/* ---- shares -------------------------------------------------------------------------------- */
+
+enum rc catalogue_share_parse(const char *text, int *ret_permille, struct err *err)
+{
+    enum { WHOLE = 1000, PLACES = 3 };
+    int permille = (text[0] - '0') * WHOLE, worth = WHOLE;
+    bool good = (text[0] == '0' || text[0] == '1') && (!text[1] || (text[1] == '.' && text[2]));
+    for (const char *p = text + 2; good && text[1] && *p; p++) {
+        worth /= 10;
+        good = *p >= '0' && *p <= '9' && p - text < 2 + PLACES;
+        permille += (*p - '0') * worth;
+    }
+    if (!good || permille > WHOLE)
+        return err_set(err, RC_REJECT,
+                       "'%.40s' is no share from 0 to 1 with at most three decimals, such as 0.2",
+                       text);
+    *ret_permille = permille;
+    return RC_OK;
+}

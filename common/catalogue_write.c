@@ -3,8 +3,8 @@
  *
  * Happy path: under one advisory lock, so that workers starting together take turns, each entry is
  * looked up; what is not there is inserted, what may move (a version's state, a model's current
- * version, the defaults) is moved, and each of these is an audit_log row. `at` says which entry it
- * is, `asked` which of its statements is out.
+ * version, the defaults, limits) is moved, and each of these is an audit_log row. `at` says which
+ * entry it is, `asked` which of its statements is out.
  *
  * Failure modes: an entry that stands in the tables with another content is RC_REJECT, names the
  * entry and says what to do.
@@ -37,6 +37,7 @@ enum statement {
     CURRENT,
     DEFAULT,
     DEFAULTS_LEFT,
+    LIMITS,
     STATEMENT_COUNT,
 };
 
@@ -86,6 +87,27 @@ const struct pg_stmt catalogue_write_statements[] = {
                        "INSERT INTO inferq.audit_log (actor, action, subject, detail) "
                        "SELECT $3, 'default.remove', 'app ' || app || ', task ' || task, "
                        "$4::text || ': ' || model FROM gone"},
+    /* Of limits, too, but for what operators have said: that stands in a column of its own. A row
+     * whose limit left the file stays, so that the limit keeps its id. Workers are told. */
+    [LIMITS] = {"limits",
+                "WITH differs AS (SELECT coalesce(u.scope, r.scope) AS scope, coalesce(u.key, "
+                "r.key) AS key, coalesce(u.dimension, r.dimension) AS dimension, "
+                "r.of_catalogue AS before, u.amount AS after "
+                "FROM unnest($1::int2[], $2::text[], $3::int2[], $4::int8[]) "
+                "AS u (scope, key, dimension, amount) FULL JOIN inferq.limit_rule r "
+                "ON r.scope = u.scope AND r.key = u.key AND r.dimension = u.dimension "
+                "WHERE r.of_catalogue IS DISTINCT FROM u.amount), "
+                "put AS (INSERT INTO inferq.limit_rule (scope, key, dimension, of_catalogue, "
+                "changed_by) SELECT scope, key, dimension, after, $5 FROM differs "
+                "ON CONFLICT (scope, key, dimension) DO UPDATE SET of_catalogue = "
+                "excluded.of_catalogue, changed_at = now(), changed_by = excluded.changed_by) "
+                "INSERT INTO inferq.audit_log (actor, action, subject, detail) SELECT $5, "
+                "CASE WHEN after IS NULL THEN 'limit.remove' ELSE 'limit.set' END, "
+                "inferq.code_name('limit_scope', scope) || ':' || key || ' ' || "
+                "inferq.code_name('limit_dimension', dimension), "
+                "$6::text || ': ' || coalesce(before::text, 'none') || ' -> ' || "
+                "coalesce(after::text, 'none') FROM differs "
+                "WHERE pg_notify('inferq_limit', '')::text IS NOT NULL"},
     [STATEMENT_COUNT] = {0},
 };
 
@@ -99,6 +121,7 @@ enum phase {
     PHASE_CURRENTS,
     PHASE_DEFAULTS,
     PHASE_DEFAULTS_LEFT,
+    PHASE_LIMITS,
     PHASE_DONE,
 };
 
@@ -136,6 +159,7 @@ static int entries_of(const struct catalogue *cat, enum phase phase)
         return cat->default_count;
     case PHASE_LOCK:
     case PHASE_DEFAULTS_LEFT:
+    case PHASE_LIMITS:
     case PHASE_DONE:
         break;
     }
@@ -546,6 +570,17 @@ static void ask_defaults_left(struct catalogue_write *w)
     add_text(w, w->note);
 }
 
+/* ---- limits ---------------------------------------------------------------------------------- */
+
+static void ask_limits(struct catalogue_write *w)
+{
+    w->asked = LIMITS;
+    catalogue_add_limits(w->cat, w->params);
+    add_text(w, w->actor);
+    (void)snprintf(w->note, sizeof w->note, "catalogue %s", w->cat->name);
+    add_text(w, w->note);
+}
+
 /* ---- the whole ------------------------------------------------------------------------------- */
 
 struct catalogue_write *catalogue_write_new(struct catalogue *cat, const char *actor)
@@ -594,6 +629,9 @@ static enum rc ask(struct catalogue_write *w, struct err *err)
         break;
     case PHASE_DEFAULTS_LEFT:
         ask_defaults_left(w);
+        break;
+    case PHASE_LIMITS:
+        ask_limits(w);
         break;
     case PHASE_DONE:
         break;
@@ -648,6 +686,7 @@ enum rc catalogue_write_take(struct catalogue_write *w, const struct pg_rows *ro
         take_default(w, rows);
         break;
     case DEFAULTS_LEFT:
+    case LIMITS:
         w->changes += (int)pg_affected(rows);
         step_on(w);
         break;

@@ -33,10 +33,13 @@ enum class {
     CLASS_OVER_COST = 18,      /* would cost more than the job's max_cost */
     CLASS_UNSTORABLE = 19,     /* Postgres refuses the row itself (SQLSTATE 22xxx, 23xxx) */
     CLASS_MODEL_NOT_LIVE = 20, /* the model version is retired or blocked */
+    CLASS_OVER_LIMIT = 21,     /* one call would take more than a whole limit */
     /* decided by the job's route, because nobody knows what became of a call */
     CLASS_HELD = 24,     /* a person is to look before it is called again */
     CLASS_GIVEN_UP = 25, /* nobody needs to: its letter is discarded at once */
     CLASS_SKIPPED = 26,  /* an operator left it out */
+    /* why a job waits in `parked`; none ends so */
+    CLASS_RETRY_BUDGET = 27, /* its route's retries are used up for now */
     /* outcomes of a call */
     CLASS_UNSENT = 30,     /* resolve, connect, TLS handshake failed */
     CLASS_TLS_CONFIG = 31, /* certificate or CA wrong */

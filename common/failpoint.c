@@ -49,8 +49,7 @@ static struct {
 
 bool failpoint_armed;
 
-/* ---- reading ----------------------------------------------------------------------------------
- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 static int find_place(struct span name)
 {
@@ -152,8 +151,7 @@ static void list_places(FILE *out)
                 state.places[i].file, state.places[i].can_fail ? " error" : "");
 }
 
-/* ---- the file of hits -------------------------------------------------------------------------
- */
+/* ---- the file of hits ------------------------------------------------------------------------ */
 
 static void write_line(int place)
 {
@@ -185,8 +183,7 @@ static enum rc open_log(const char *path, struct err *err)
     return RC_OK;
 }
 
-/* ---- setup ------------------------------------------------------------------------------------
- */
+/* ---- setup ----------------------------------------------------------------------------------- */
 
 void failpoint_reset(void)
 {
@@ -226,8 +223,7 @@ void failpoint_load(const int *calls_in_flight)
     state.calls_in_flight = calls_in_flight;
 }
 
-/* ---- passing a place --------------------------------------------------------------------------
- */
+/* ---- passing a place ------------------------------------------------------------------------- */
 
 /* Thread-directed signals: they have come when raise returns. True: the place must fail. */
 static bool act(const struct rule *rule, int load)

@@ -31,4 +31,13 @@ static inline bool span_is(struct span a, const char *text)
     return span_eq(a, span_of(text));
 }
 
+/* As text with its NUL; what has no room in `out_bytes` (1 ..) is left out. */
+static inline void span_copy(struct span text, char *out, size_t out_bytes)
+{
+    size_t n = text.n < out_bytes - 1 ? text.n : out_bytes - 1;
+    if (n)
+        memcpy(out, text.p, n);
+    out[n] = '\0';
+}
+
 #endif

@@ -253,11 +253,68 @@ static void test_retry(void **state)
     catalogue_free(cat);
 }
 
-/* ---- mistakes ------------------------------------------------------------------------------- */
-
 #define HEAD "catalogue: c\nendpoints:\n  - name: e\n    base_url: http://h\n" /* lines 1-4 */
 #define MODEL "models:\n  - name: m\n    versions:\n      - version: v\n        endpoint: e\n"
 #define FULL HEAD MODEL "        upstream_model: u\n" /* lines 5-10 */
+
+static void test_shares(void **state)
+{
+    static const struct {
+        const char *text;
+        int permille; /* -1: none */
+    } rows[] = {
+        {"0", 0},     {"1", 1000},  {"0.2", 200},  {"0.25", 250},  {"0.125", 125}, {"1.000", 1000},
+        {"0.001", 1}, {"0.0", 0},   {"1.001", -1}, {"0.1234", -1}, {"2", -1},      {"-0.1", -1},
+        {"0,2", -1},  {".2", -1},   {"0.", -1},    {"00.2", -1},   {"0.2x", -1},   {"", -1},
+        {"20%", -1},  {"0.2 ", -1}, {"1e-1", -1},  {"1.5", -1},    {"0x", -1},     {"01", -1},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct err err = {""};
+        int permille = -1;
+        enum rc rc = catalogue_share_parse(rows[i].text, &permille, &err);
+        if (permille != rows[i].permille || (rc == RC_OK) != (permille >= 0))
+            fail_msg("'%s': %d", rows[i].text, permille);
+    }
+}
+
+/* Budgets of routes, and versions that take what is too long, also such as come later in the file.
+ */
+static void test_budgets_and_larger(void **state)
+{
+    static const char text[] =
+        FULL "        context_tokens: 8000\n        larger_context: n@2\n"
+             "  - name: n\n    current: '1'\n    versions:\n"
+             "      - {version: '1', upstream_model: u, endpoint: e, larger_context: n@2}\n"
+             "      - {version: '2', upstream_model: u, endpoint: e, context_tokens: 9000}\n"
+             "routes:\n"
+             "  - {app: a, retry: {budget: 0.05, ambiguous_usd_per_day: 2.50}}\n"
+             "  - {app: b, retry: {ambiguous_usd_per_day: 0}}\n"
+             "  - {app: c}\n";
+    struct catalogue *cat = NULL;
+    struct err err = {""};
+    (void)state;
+    if (catalogue_parse(span_of(text), "f", &cat, &err) != RC_OK)
+        fail_msg("%s", err.text);
+    assert_int_equal(cat->versions[0].larger, 3);
+    assert_int_equal(cat->versions[1].larger, 3);
+    assert_int_equal(cat->versions[2].larger, 0);
+    assert_int_equal(cat->routes[0].retry.budget_permille, 50);
+    assert_int_equal(cat->routes[0].retry.ambiguous_nusd_per_day, 2500000000);
+    assert_int_equal(cat->routes[1].retry.budget_permille, 200);
+    assert_int_equal(cat->routes[1].retry.ambiguous_nusd_per_day, 0);
+    assert_int_equal(cat->routes[2].retry.budget_permille, 200);
+    assert_int_equal(cat->routes[2].retry.ambiguous_nusd_per_day, -1);
+    const struct cat_retry *none =
+        catalogue_retry(cat, &cat->versions[0], SPAN_LIT("x"), SPAN_LIT("x"));
+    assert_int_equal(none->budget_permille, 200);
+    assert_int_equal(none->ambiguous_nusd_per_day, -1);
+    assert_int_equal(catalogue_route_of(cat, none), -1);
+    assert_int_equal(catalogue_route_of(cat, &cat->routes[1].retry), 1);
+    catalogue_free(cat);
+}
+
+/* ---- mistakes ------------------------------------------------------------------------------- */
 
 static const struct {
     const char *yaml, *error;
@@ -369,6 +426,49 @@ static const struct {
     {FULL "routes:\n  - retry: {max_attempts: 101}\n", "f:12: key 'max_attempts': "},
     {FULL "routes:\n  - retry: {backoff_base: 2m}\n",
      "f:12: key 'backoff_base' is longer than 'backoff_cap'"},
+    {FULL "routes:\n  - retry: {ambiguous_usd_per_day: -1}\n",
+     "f:12: key 'ambiguous_usd_per_day': '-1' is negative"},
+    {FULL "routes:\n  - retry:\n      ambiguous: hold\n      ambiguous_usd_per_day: 1\n",
+     "f:14: key 'ambiguous_usd_per_day' bounds what `ambiguous: retry` costs, and this says "
+     "'hold'"},
+    /* larger contexts */
+    {FULL "        larger_context: m\n",
+     "f:11: key 'larger_context': there is no version 'm' in this file: write model@version"},
+    {FULL "        larger_context: m@w\n", "f:11: key 'larger_context': there is no version 'm@w'"},
+    {FULL "        larger_context: m@v\n",
+     "f:11: key 'larger_context': 'm@v' is this version itself"},
+    {FULL "        larger_context: n@1\n"
+          "  - {name: n, versions: [{version: '1', upstream_model: u, endpoint: e,\n"
+          "     state: blocked}]}\n",
+     "f:11: key 'larger_context': 'n@1' is blocked: nothing is called there"},
+    {FULL "        context_tokens: 8192\n        larger_context: n@1\n"
+          "  - {name: n, versions: [{version: '1', upstream_model: u, endpoint: e,\n"
+          "     context_tokens: 8192}]}\n",
+     "f:12: key 'larger_context': 'n@1' takes 8192 tokens, and this one 8192"},
+    {FULL "        larger_context: n@1\n"
+          "  - {name: n, versions: [{version: '1', upstream_model: u, endpoint: e,\n"
+          "     larger_context: m@v}]}\n",
+     "f:11: key 'larger_context': the way from 'm@v' leads in a circle"},
+    /* limits */
+    {HEAD "    limits: 500\n" MODEL,
+     "f:5: key 'limits' must be a map of keys, and is a single value"},
+    {HEAD "    limits:\n      request_per_minute: 5\n" MODEL,
+     "f:6: there is no limit 'request_per_minute': did you mean 'requests_per_minute'?"},
+    {HEAD "    limits: {speed: 5}\n" MODEL, "f:5: there is no limit 'speed'"},
+    {HEAD "    limits: {in_flight: 0}\n" MODEL,
+     "f:5: key 'in_flight': a limit of 0 would let nothing through"},
+    {HEAD "    limits: {in_flight: -1}\n" MODEL, "f:5: key 'in_flight': \"-1\" is no amount"},
+    {HEAD "    limits: {in_flight: 2M}\n" MODEL, "f:5: key 'in_flight': 2M is more than a limit"},
+    {HEAD "    limits: {in_flight: 1.5}\n" MODEL, "f:5: key 'in_flight': \"1.5\" is no amount"},
+    {HEAD "    limits: {in_flight: [5]}\n" MODEL,
+     "f:5: key 'in_flight' must be a single value, and is a list"},
+    {FULL "        limits: {tokens_per_hour: 5}\n", "f:11: there is no limit 'tokens_per_hour'"},
+    {FULL "apps:\n  - limits: {in_flight: 5}\n", "f:12: the key 'name' of this app is missing"},
+    {FULL "apps:\n  - {name: a}\n  - {name: a}\n", "f:13: app 'a' stands twice"},
+    {FULL "apps:\n  - {name: '*', limits: {in_flight: 5}}\n",
+     "f:12: limits are those of one app: '*' is none"},
+    {FULL "apps:\n  - {name: a, limits:\n    {in_flight: x}}\n",
+     "f:13: key 'in_flight': \"x\" is no amount"},
 };
 
 static void test_mistakes(void **state)
@@ -500,6 +600,66 @@ static void test_credentials(void **state)
     }
 }
 
+/* ---- limits --------------------------------------------------------------------------------- */
+
+static const char limited[] =
+    "catalogue: c\n"
+    "endpoints:\n"
+    "  - {name: e, base_url: 'http://h', limits: {requests_per_minute: 500, in_flight: 8}}\n"
+    "  - {name: f, base_url: 'http://h'}\n"
+    "  - {name: e, version: 2, base_url: 'http://h', limits: {tokens_per_minute: 200k}}\n"
+    "models:\n"
+    "  - {name: m, versions: [{version: v, upstream_model: u, endpoint: e@1, limits: {}}]}\n"
+    "  - name: n\n"
+    "    versions: [{version: v, upstream_model: u, endpoint: f,\n"
+    "                limits: {input_tokens_per_minute: '1_000', output_tokens_per_minute: 1}}]\n"
+    "apps:\n"
+    "  - {name: other}\n"
+    "  - {name: nightly, limits: {tokens_per_day: 14400000M}}\n";
+
+static void test_limits(void **state)
+{
+    static const struct {
+        const char *key;
+        int64_t amount;
+        int scope, dimension;
+    } want[] = {
+        {"e@1", 500, LIMIT_ENDPOINT, LIMIT_REQUESTS_PER_MINUTE},
+        {"e@1", 8, LIMIT_ENDPOINT, LIMIT_IN_FLIGHT},
+        {"e@2", 200000, LIMIT_ENDPOINT, LIMIT_TOKENS_PER_MINUTE},
+        {"n@v", 1000, LIMIT_MODEL, LIMIT_INPUT_TOKENS_PER_MINUTE},
+        {"n@v", 1, LIMIT_MODEL, LIMIT_OUTPUT_TOKENS_PER_MINUTE},
+        {"nightly", LIMIT_PER_DAY_MAX, LIMIT_APP, LIMIT_TOKENS_PER_DAY},
+    };
+    struct catalogue *cat = NULL;
+    struct cat_limit_walk w = {0};
+    struct err err = {""};
+    char key[CATALOGUE_LIMIT_KEY_BYTES];
+    (void)state;
+    if (catalogue_parse(span_of(limited), "f", &cat, &err) != RC_OK)
+        fail_msg("%s", err.text);
+    for (size_t i = 0; i < COUNT(want); i++) {
+        assert_true(catalogue_next_limit(cat, &w));
+        assert_string_equal(catalogue_limit_key(cat, &w, key), want[i].key);
+        assert_int_equal(w.scope, want[i].scope);
+        assert_int_equal(w.dimension, want[i].dimension);
+        assert_int_equal(w.amount, want[i].amount);
+    }
+    assert_false(catalogue_next_limit(cat, &w));
+    assert_int_equal(cat->app_count, 2);
+    assert_int_equal(cat->endpoints[0].limits.amount[LIMIT_TOKENS_PER_MINUTE], 0);
+    catalogue_free(cat);
+}
+
+/* The keys of a map of limits are the dimensions, in their order. */
+static void test_limit_keys(void **state)
+{
+    (void)state;
+    for (int i = 1; i < LIMIT_DIMENSION_END; i++)
+        assert_string_equal(catalogue_limit_keys[i - 1].name, limit_dimension_name(i));
+    assert_null(catalogue_limit_keys[LIMIT_DIMENSION_END - 1].name);
+}
+
 /* ---- files --------------------------------------------------------------------------------- */
 
 static void test_files(void **state)
@@ -611,7 +771,9 @@ int main(void)
         cmocka_unit_test(test_urls),           cmocka_unit_test(test_paths),
         cmocka_unit_test(test_credentials),    cmocka_unit_test(test_files),
         cmocka_unit_test(test_too_large),      cmocka_unit_test(test_retry),
-        cmocka_unit_test(test_bomb),           cmocka_unit_test(test_documentation),
+        cmocka_unit_test(test_bomb),           cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_limit_keys),     cmocka_unit_test(test_documentation),
+        cmocka_unit_test(test_shares),         cmocka_unit_test(test_budgets_and_larger),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

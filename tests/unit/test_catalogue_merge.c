@@ -96,8 +96,7 @@ static const char *label_for(const struct catalogue *cat, const char *model, con
     return mv ? mv->label : "none";
 }
 
-/* ---- what becomes of each change ---------------------------------------------------------------
- */
+/* ---- what becomes of each change ------------------------------------------------------------- */
 
 struct change {
     const char *what;
@@ -321,8 +320,7 @@ static void test_left_and_back(void **state)
     catalogue_free(other);
 }
 
-/* ---- what is refused ----------------------------------------------------------------------------
- */
+/* ---- what is refused ------------------------------------------------------------------------- */
 
 static void test_immutable(void **state)
 {
@@ -393,6 +391,67 @@ static void test_too_many_left(void **state)
     catalogue_free(held);
 }
 
+/* "key dimension amount" each: what the file says now, and nothing of what left it. */
+static void expect_limits(const struct catalogue *cat, const char *want)
+{
+    struct cat_limit_walk w = {0};
+    char got[256] = "", key[CATALOGUE_LIMIT_KEY_BYTES];
+    size_t n = 0;
+    while (catalogue_next_limit(cat, &w))
+        n += (size_t)snprintf(got + n, sizeof got - n, "%s%s %d %d", n ? ", " : "",
+                              catalogue_limit_key(cat, &w, key), w.dimension, (int)w.amount);
+    assert_string_equal(got, want);
+}
+
+#define LIMITED(name, n) \
+    "  - {name: " name ", base_url: 'http://" name "', limits: {in_flight: " n "}}\n"
+
+static void test_limits_are_the_files(void **state)
+{
+    (void)state;
+    struct catalogue *held = parse(&(struct file){
+        .endpoints = LIMITED("a", "5") LIMITED("b", "6"),
+        .rest = "apps: [{name: x, limits: {in_flight: 7}}]\n",
+    });
+    struct catalogue *next = parse(&(struct file){
+        .endpoints = LIMITED("c", "1") LIMITED("a", "8"),
+        .extra_model = "",
+        .rest = "apps: [{name: y, limits: {in_flight: 9}}]\n",
+    });
+    expect_limits(held, "a@1 6 5, b@1 6 6, x 6 7");
+    assert_int_equal(catalogue_merge(held, next, NULL), RC_OK);
+    assert_int_equal(next->endpoint_count, 3);
+    expect_limits(next, "a@1 6 8, c@1 6 1, y 6 9");
+    catalogue_free(next);
+    catalogue_free(held);
+}
+
+/* Which version takes what is too long is the file's to say, wherever both stand now. */
+static void test_larger_is_the_files(void **state)
+{
+    (void)state;
+    struct catalogue *held = first();
+    struct catalogue *next = parse(&(struct file){
+        .prices = "",
+        .extra_model = "        larger_context: c@1\n"
+                       "  - {name: c, versions: [{version: '1', upstream_model: u, endpoint: a}]}\n"
+                       "  - {name: b, versions: [{version: '1', upstream_model: ub, endpoint: b,\n"
+                       "     larger_context: a@1}]}\n"});
+    struct err err = {""};
+    if (catalogue_merge(held, next, &err) != RC_OK)
+        fail_msg("%s", err.text);
+    check_places(held, next);
+    assert_string_equal(next->versions[next->versions[0].larger - 1].label, "c@1");
+    assert_string_equal(next->versions[next->versions[1].larger - 1].label, "a@1");
+    struct catalogue *again = parse(&(struct file){0});
+    assert_int_equal(catalogue_merge(next, again, &err), RC_OK);
+    assert_int_equal(again->versions[0].larger, 0);
+    assert_int_equal(again->versions[1].larger, 0);
+    catalogue_free(again);
+    catalogue_free(next);
+    catalogue_free(held);
+}
+
 static void test_memory_runs_out(void **state)
 {
     (void)state;
@@ -418,9 +477,14 @@ static void test_memory_runs_out(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_changes),       cmocka_unit_test(test_state_and_prices),
-        cmocka_unit_test(test_left_and_back), cmocka_unit_test(test_immutable),
-        cmocka_unit_test(test_too_many_left), cmocka_unit_test(test_memory_runs_out),
+        cmocka_unit_test(test_changes),
+        cmocka_unit_test(test_state_and_prices),
+        cmocka_unit_test(test_left_and_back),
+        cmocka_unit_test(test_immutable),
+        cmocka_unit_test(test_too_many_left),
+        cmocka_unit_test(test_limits_are_the_files),
+        cmocka_unit_test(test_larger_is_the_files),
+        cmocka_unit_test(test_memory_runs_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
