@@ -17,7 +17,7 @@
 #   tests/unit/test_NAME.c             one cmocka program each, linked with the archives of
 #                                      worker, producer, admin and common (test_modelsim_NAME,
 #                                      test_mockkafka_NAME: with that program's archive);
-#                                      other files there are shared by all of them
+#                                      NAME_world.c is its own, other files are shared by all
 #   tests/live/test_NAME.c             the same, for tests that need the stack's servers
 #   tests/sim/fake_pg*.c               the simulation's Postgres; linked into live tests too
 #
@@ -110,7 +110,7 @@ ALL_SRC   := $(wildcard $(addsuffix /*.c,$(LIB_DIRS)) tests/bench/*.c tests/unit
     tests/live/*.c tests/tools/*.c tests/sim/*.c)
 MAIN_SRC  := $(filter %/main.c %_main.c,$(wildcard $(addsuffix /*.c,$(LIB_DIRS))))
 UNIT_SRC  := $(wildcard tests/unit/test_*.c)
-UNIT_HELP := $(filter-out $(UNIT_SRC) tests/unit/path_world.c,$(wildcard tests/unit/*.c))
+UNIT_HELP := $(filter-out $(UNIT_SRC) %_world.c,$(wildcard tests/unit/*.c))
 LIVE_SRC  := $(wildcard tests/live/test_*.c)
 LIVE_HELP := $(filter-out $(LIVE_SRC),$(wildcard tests/live/*.c)) $(wildcard tests/sim/fake_pg*.c) \
     tests/unit/by_line.c
@@ -201,6 +201,7 @@ $(TOOLS): $(BIN)/%: $(B)/obj/tests/tools/%_main.o $(LIBS) $(B)/stamp/ldflags
 
 # The simulation plays what is below the worker's path: tests/sim/README.md.
 SIM_WRAP := clock_mono_us clock_boot_us clock_wall_ms log_on log_write path_move \
+    path_learned_heard \
     pg_new pg_free pg_is_up pg_up_since_us pg_pending pg_txn uv_timer_init uv_timer_start uv_close \
     __assert_fail
 $(SIM): $(call obj,$(SIM_SRC)) $(call lib_name,worker) $(call lib_name,common) $(B)/stamp/ldflags
@@ -213,7 +214,9 @@ UNIT_WRAP := malloc calloc realloc strdup
 # their own tests only.
 define unit
 $(B)/tests/$(1): $(B)/obj/tests/unit/$(1).o $(call obj,$(UNIT_HELP)) \
-    $(if $(filter test_path test_path_skips test_path_catalogue,$(1)),$(call obj,tests/unit/path_world.c)) \
+    $(call obj,$(sort $(wildcard tests/unit/$(1:test_%=%)_world.c) \
+      $(if $(filter test_path test_path_%,$(1)),\
+        tests/unit/path_world.c))) \
     $(if $(filter test_modelsim_%,$(1)),$(call lib_name,tests/modelsim),\
     $(if $(filter test_mockkafka_%,$(1)),$(call lib_name,tests/mockkafka),$(LIBS))) \
     $(B)/stamp/ldflags
@@ -272,6 +275,11 @@ SEEDS ?= 10000
 FROM  ?= 1
 sim: $(SIM)
 	@BUILD='$(BUILD)' VARIANT='$(VARIANT)' tests/sim/run $(SEEDS) $(FROM)
+
+# Whole fleets under shared limits, in numbers; DRAW=1 draws their curves, SEEDS_EACH=n, NAMES=words
+.PHONY: scenarios
+scenarios: $(SIM)
+	@BUILD='$(BUILD)' tests/sim/scenarios --seeds $(or $(SEEDS_EACH),1) $(if $(DRAW),--draw) $(NAMES)
 
 # As many compilers as there are cores, unless the caller's -j says how many.
 JOBS = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
@@ -367,6 +375,7 @@ help:
 	@echo '  unit         unit tests of one variant'
 	@echo '  integration  integration tests of one variant, on the local stack'
 	@echo '  sim          SEEDS=N seeds (10000) of the simulation, from FROM=N on'
+	@echo '  scenarios    fleets under shared limits, in numbers (DRAW=1: curves; NAMES=words)'
 	@echo '  mutants      deliberate bugs in the worker: each must be caught (NAMES=words)'
 	@echo '  coverage     which lines of the core the tests run, and why not the others'
 	@echo '  check        formatting, lint, static analysis, layering, deployment files'

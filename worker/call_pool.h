@@ -8,6 +8,7 @@
 #include <stdbool.h>
 
 #include "common/buf.h"
+#include "worker/admission.h"
 #include "worker/http.h"
 #include "worker/outcome.h"
 
@@ -15,8 +16,10 @@
 struct job_call {
     struct job_call *next; /* in the pool */
     struct http_call http;
-    struct buf written;     /* the request, where it is not the job's own body */
-    struct outcome outcome; /* once it ended */
+    struct buf written;          /* the request, where it is not the job's own body */
+    struct outcome outcome;      /* once it ended */
+    struct admission_call taken; /* of shared limits, ... */
+    bool has_taken;              /* ... if it has */
 };
 
 struct call_pool {

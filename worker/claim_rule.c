@@ -20,6 +20,8 @@ enum claim_answer claim_rule(const struct claim_facts *f, const struct claim_ask
         return CLAIM_FREE;
     if (!f->lease)
         return CLAIM_NO_LEASE;
+    if (f->larger > ask->larger) /* whose route and attempts are others, perhaps */
+        return CLAIM_LARGER;
     if (f->unknown && ask->calls_once)
         return CLAIM_UNKNOWN;
     if (f->attempts >= ask->max_attempts)

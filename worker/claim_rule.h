@@ -18,6 +18,7 @@ struct claim_facts {
     int mine;         /* number of this worker's own open call; 0: none */
     int attempts;     /* calls that count, lost ones and open ones included */
     bool unknown;     /* nobody knows what came of one of its calls (policy.h) */
+    int larger;       /* versions whose context it was too long for */
 };
 
 /* What the job knows of itself. */
@@ -27,6 +28,7 @@ struct claim_ask {
     bool calls_once; /* its route: no call after one whose outcome is not known */
     bool claim_sent; /* a claim of `number` left and its answer never came */
     int number;
+    int larger; /* so many its version stands for */
     int max_attempts;
 };
 

@@ -8,6 +8,10 @@
  * two calls at once, then with each success for one more, and soon for as many as before. Timeouts
  * lower the number by a tenth. What its replies say of rate limits pauses it before it has to
  * refuse. Nothing else decides.
+ *
+ * Where workers share what they learn (`fleet`), a pause that speaks of the endpoint to all of them
+ * is the fleet's: it ends when they know it over, and the probe after it is sent by that one worker
+ * which the fleet lets send it (learned.h).
  */
 #ifndef INFERQ_WORKER_ENDPOINT_H
 #define INFERQ_WORKER_ENDPOINT_H
@@ -33,13 +37,21 @@ struct endpoint {
     bool lived;              /* it has answered as a server that works */
     bool unreachable;        /* and did not listen since */
     enum class paused_for;   /* class that paused it */
+    /* what of it is shared with the fleet */
+    bool fleet;             /* something is */
+    bool shared;            /* the pause, or the probe after it, is the fleet's */
+    int64_t own_until_us;   /* paused_until_us is the later of these: of what this worker alone */
+    int64_t fleet_until_us; /* knows, and of what it shares */
+    int64_t may_probe_us;   /* until then the fleet's probe is this worker's to send */
+    uint32_t turn;          /* counts what calls taught that the fleet is to know */
     /* what it has shown that it bears */
     int bears;        /* calls at once; INT_MAX: all that are configured */
     int grow_to;      /* up to here one more with each success; 0: slowly */
-    int goal;         /* grow_to of the next recovery */
+    int goal;         /* grow_to of the next recovery, */
+    bool halved;      /* and that a probe has failed is heeded in it */
     int peak;         /* most calls at once, of late */
-    int old;          /* of those in flight: begun before the last fault, and not counted */
-    int64_t old_us;   /* that fault; INT64_MIN: none yet */
+    int old;          /* of those in flight: begun before the last fault, and not counted, */
+    int64_t old_us;   /* by then; INT64_MIN: none yet */
     int64_t round_us; /* `peak` is since then */
     int64_t cut_us;   /* when `bears` was lowered; INT64_MIN: never */
     /* what its rate limit of requests leaves, by the reply that came last */
@@ -50,6 +62,9 @@ struct endpoint {
 
 void endpoint_init(struct endpoint *e, int max_in_flight);
 bool endpoint_can_run(const struct endpoint *e, int64_t now_us);
+/* It is paused, held, or another worker's to probe: nothing of this worker's can begin, whatever
+ * ends. */
+bool endpoint_is_closed(const struct endpoint *e, int64_t now_us);
 /* How many calls may run at once now: 0 while it is paused or held, 1 while it is probed. */
 int endpoint_bears(const struct endpoint *e, int64_t now_us);
 /* How many more could begin now if nothing else limited them, and as many again to stand ready. */
@@ -66,6 +81,21 @@ void endpoint_hold(struct endpoint *e, bool on);
  * go at once. True: it was paused for that. */
 bool endpoint_renew(struct endpoint *e, int64_t now_us);
 void endpoint_begin(struct endpoint *e, int64_t now_us);
+/* The fleet has paused it until then, and that is the fleet's last word: an earlier one does not
+ * count any more. `probing`: one probe is to show that it works, at what was its `faults`th fault.
+ */
+void endpoint_fleet_pauses(struct endpoint *e, int64_t until_us, enum class class, bool probing,
+                           int faults, int64_t now_us);
+/* For the fleet it is not paused, or not any more. A pause that was shared is over, and the
+ * endpoint opens: for one call, then with each success for one more. One of this worker's own goes
+ * on. */
+void endpoint_fleet_opens(struct endpoint *e, int64_t now_us);
+/* It is to be probed, and this worker has to be let. */
+bool endpoint_needs_leave(const struct endpoint *e, int64_t now_us);
+/* How many calls at once it has borne, or will when it works again; 0: all that are configured. */
+int endpoint_has_borne(const struct endpoint *e);
+/* What another worker has learned of that: nothing has been called here yet. */
+void endpoint_bears_at_first(struct endpoint *e, int calls);
 /* A call that began at `begun_us` ended with this class and decision. True: the endpoint was paused
  * by it just now. */
 bool endpoint_end(struct endpoint *e, enum class class, const struct decision *d, int64_t begun_us,
@@ -79,6 +109,11 @@ bool endpoint_told(struct endpoint *e, const struct rate_told *told,
 /* Did its replies say how much their limit of requests leaves? One that says nothing any more is to
  * be told, too. */
 bool endpoint_is_limited(const struct endpoint *e);
+/* Would a 429 for a call that began at `begun_us` speak of how fast calls come? It does while they
+ * flow, if the call began since they do: a probe's says that it is too early yet, and one for a
+ * call from before the pause nothing that the pause has not heeded. To be asked before
+ * endpoint_end. */
+bool endpoint_shows_rate(const struct endpoint *e, int64_t begun_us, int64_t now_us);
 /* A call that began at `begun_us` never left (claim refused, gate). */
 void endpoint_cancel(struct endpoint *e, int64_t begun_us);
 

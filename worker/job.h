@@ -16,6 +16,7 @@
 #include "worker/call_pool.h"
 #include "worker/list.h"
 #include "worker/reply.h"
+#include "worker/waits.h"
 
 enum job_state {
     JOB_FETCHED, /* bytes from Kafka or from `parked`; nothing believed yet */
@@ -44,6 +45,7 @@ enum claim_answer {
     CLAIM_LIVE,     /* another live worker has an open call for it */
     CLAIM_SPENT,    /* max_attempts calls stand in the ledger */
     CLAIM_UNKNOWN,  /* what came of a call is not known, and its route wants no other then */
+    CLAIM_LARGER,   /* its calls show that it needs a larger context than it was routed to */
     CLAIM_FREE,     /* (asked only) nothing stands in the way */
     CLAIM_NO_LEASE, /* our own lease is over: nothing may be claimed until it is back */
 };
@@ -82,10 +84,12 @@ struct job {
     struct served *served; /* by what mv, retry and price are of; NULL before ROUTE */
     const struct cat_model_version *mv;
     const struct cat_retry *retry; /* how its route has it called again */
+    struct retry_budget *budget;   /* of that */
     int max_attempts;              /* counted calls that it may have */
     const struct cat_price *price; /* NULL: none in force */
     int endpoint;                  /* index; -1 before ROUTE */
     int32_t endpoint_id;           /* its row */
+    int gate; /* of its limits (admission.h); -1: not known, or there are none */
 
     /* its calls */
     enum call_kind kind;
@@ -93,12 +97,20 @@ struct job {
     int attempts;  /* calls that count against max_attempts */
     int uncounted; /* consecutive calls that do not */
     int server_errors;
+    int larger; /* steps that it has gone to versions with larger contexts, as its calls showed */
     int reasks; /* that were answered: one that is still to be made is in no parked row, and whoever
                    pulls that may make it */
     int64_t claimed_by; /* worker_id of the open or last call's row; 0: none */
     bool claim_sent;    /* a claim of (job, number) left and its answer was lost */
+    bool asked;         /* whether Postgres knows it already (path_limits.c), while it waits */
     bool ask_only;      /* CLAIM only asks how the job stands: a verdict without a call yielded */
     bool begun;         /* its endpoint counts it as in flight */
+    bool counted;       /* its gate counts it as waiting */
+    bool paid;          /* out of its route's retry budget, for the call that is to be made */
+    bool owes;          /* nobody knows what came of its call: the next one is to be paid for, */
+    bool granted;       /* the store edge's answer to that; */
+    bool settled;       /* in this process it was, once: what the ledger says of it is known */
+    int64_t owed_nusd;  /* what the call may have cost */
     enum claim_answer claim_answer;
     int64_t estimated_nusd, upper_nusd;        /* of the current call; -1 unknown */
     int64_t estimated_input, estimated_output; /* tokens of a call */
@@ -116,7 +128,13 @@ struct job {
     char *reason;     /* owned, for people: dead letters */
     bool stored;      /* STORE's answer: this very row was inserted */
     bool bare;        /* Postgres refused the row as it was: store it without the reply's texts */
-    enum after_store { AFTER_NOTHING, AFTER_RETRY, AFTER_PARK, AFTER_REASK } after_store;
+    enum after_store {
+        AFTER_NOTHING,
+        AFTER_RETRY,
+        AFTER_PARK,
+        AFTER_REASK,
+        AFTER_LARGER
+    } after_store;
 
     /* when: monotonic us */
     int heap_index; /* deadlines.h */
@@ -124,7 +142,10 @@ struct job {
     int64_t fetched_us, waiting_since_us, dispatched_us, outcome_us;
     int64_t retry_at_us; /* not before */
     int64_t queue_us, throttle_us, model_us;
-    int waits;        /* times it heard "live elsewhere" */
+    struct waits held;   /* of throttle_us: limits held it back */
+    int64_t gate_was_us; /* its gate had been blocked for so long when it began to wait */
+    struct admission_held gate_was; /* there, and so by each of its limits */
+    int waits;                      /* times it heard "live elsewhere" */
     int32_t park_key; /* endpoint_id that a parked job waits for; 0: only for retry_at_us */
     enum class park_reason;
 };

@@ -6,7 +6,8 @@
  * that set with each lane's set of endpoints that have jobs (one bit each), takes the lane with the
  * least pass among those that meet, and lets its flows say which job. A lane that could not run a
  * moment ago, because it was empty or its endpoints were busy, comes back at the pass of the lane
- * dispatched last at the earliest: what it did not use is gone.
+ * dispatched last at the earliest: what it did not use is gone. Where limits are asked, that lane
+ * says at which endpoint something goes, and the passes of that endpoint which lane's.
  *
  * Failure modes: only lanes_new can fail. Whether a lane is full is for the caller to ask; a push
  * beyond the cap is taken (records that were already fetched have nowhere else to go).
@@ -39,7 +40,8 @@ struct lane {
     uint64_t *waiting; /* bit i: endpoint i has jobs here */
     size_t jobs, bytes;
     uint64_t stride, pass;
-    bool runnable; /* at the last look */
+    uint64_t *pass_at; /* by endpoint: of its dispatches there, where limits are shared */
+    bool runnable;     /* at the last look */
     bool full;
 };
 
@@ -49,6 +51,7 @@ struct lanes {
     uint64_t *can_run;     /* lanes_next's scratch: an endpoint set */
     size_t *endpoint_jobs; /* of all lanes */
     uint64_t pass;         /* of the lane dispatched last, before its charge */
+    uint64_t *pass_at;     /* the same by endpoint */
     struct lane lanes[LANES_MAX];
 };
 
@@ -119,13 +122,15 @@ static size_t words_for(int endpoint_count)
     return (size_t)endpoint_count / 64 + 1;
 }
 
-/* The set of so many endpoints, as it was and larger; NULL: no memory, and `set` as it was. */
-static uint64_t *longer_set(uint64_t *set, size_t old_words, size_t words)
+/* As it was, and longer by zeros. false: no memory, and as it was. */
+static bool lengthen(uint64_t **list, size_t old_words, size_t words)
 {
-    uint64_t *grown = realloc(set, words * sizeof *grown);
-    if (grown)
-        memset(grown + old_words, 0, (words - old_words) * sizeof *grown);
-    return grown;
+    uint64_t *grown = realloc(*list, words * sizeof *grown);
+    if (!grown)
+        return false;
+    memset(grown + old_words, 0, (words - old_words) * sizeof *grown);
+    *list = grown;
+    return true;
 }
 
 static bool grow_lane(struct lane *lane, const struct lanes *l, int endpoint_count)
@@ -136,20 +141,16 @@ static bool grow_lane(struct lane *lane, const struct lanes *l, int endpoint_cou
         return false;
     memset(lists + old, 0, (count + 1 - old) * sizeof *lists);
     lane->of_endpoint = lists;
-    uint64_t *waiting = longer_set(lane->waiting, l->words, words_for(endpoint_count));
-    if (!waiting)
-        return false;
-    lane->waiting = waiting;
-    return flows_grow(lane->flows, endpoint_count);
+    return lengthen(&lane->waiting, l->words, words_for(endpoint_count)) &&
+           lengthen(&lane->pass_at, old, count + 1) && flows_grow(lane->flows, endpoint_count);
 }
 
 static bool grow(struct lanes *l, int endpoint_count)
 {
     size_t old = (size_t)l->endpoint_count, count = (size_t)endpoint_count;
-    uint64_t *can_run = longer_set(l->can_run, l->words, words_for(endpoint_count));
-    if (!can_run)
+    if (!lengthen(&l->can_run, l->words, words_for(endpoint_count)) ||
+        !lengthen(&l->pass_at, old, count + 1))
         return false;
-    l->can_run = can_run;
     size_t *jobs = realloc(l->endpoint_jobs, (count + 1) * sizeof *jobs);
     if (!jobs)
         return false;
@@ -224,9 +225,11 @@ void lanes_free(struct lanes *l)
         assert(l->lanes[i].jobs == 0);
         free(l->lanes[i].of_endpoint);
         free(l->lanes[i].waiting);
+        free(l->lanes[i].pass_at);
         flows_free(l->lanes[i].flows);
     }
     free(l->can_run);
+    free(l->pass_at);
     free(l->endpoint_jobs);
     free(l);
 }
@@ -245,9 +248,18 @@ static uint64_t bit(int endpoint)
     return UINT64_C(1) << (endpoint % 64);
 }
 
+/* A lane that comes back to an endpoint has lost what it did not use there. */
+static void catch_up(const struct lanes *l, struct lane *lane, int endpoint)
+{
+    if (lane->pass_at[endpoint] < l->pass_at[endpoint])
+        lane->pass_at[endpoint] = l->pass_at[endpoint];
+}
+
 void lanes_push(struct lanes *l, struct job *job)
 {
     struct lane *lane = lane_of(l, job);
+    if (!lane->of_endpoint[job->endpoint].count)
+        catch_up(l, lane, job->endpoint);
     job_list_push(&lane->of_endpoint[job->endpoint], job);
     flows_push(lane->flows, job);
     lane->waiting[job->endpoint / 64] |= bit(job->endpoint);
@@ -270,8 +282,7 @@ void lanes_remove(struct lanes *l, struct job *job)
     l->endpoint_jobs[job->endpoint]--;
 }
 
-/* ---- whose turn is it? ------------------------------------------------------------------------
- */
+/* ---- whose turn is it? ----------------------------------------------------------------------- */
 
 static void ask_endpoints(struct lanes *l, bool (*can_run)(void *arg, int endpoint), void *arg)
 {
@@ -292,18 +303,20 @@ static bool meets(const struct lanes *l, const struct lane *lane)
     return false;
 }
 
-static struct lane *least_pass(struct lanes *l)
+/* Its pass if it comes to run. A lane that wakes has lost what it did not use. */
+static uint64_t pass_of(const struct lanes *l, const struct lane *lane)
 {
-    struct lane *least = NULL;
-    for (int i = 0; i < l->lane_count; i++) {
-        struct lane *lane = &l->lanes[i];
-        bool runnable = meets(l, lane);
-        if (runnable && !lane->runnable && lane->pass < l->pass)
-            lane->pass = l->pass; /* it wakes: what it did not use is gone */
-        lane->runnable = runnable;
-        if (runnable && (!least || lane->pass < least->pass))
-            least = lane;
-    }
+    return !lane->runnable && lane->pass < l->pass ? l->pass : lane->pass;
+}
+
+/* Among the lanes of the set `left` (bit i: lane i). */
+static int least_pass(const struct lanes *l, uint32_t left)
+{
+    int least = -1;
+    for (int i = 0; i < l->lane_count; i++)
+        if ((left >> i & 1) &&
+            (least < 0 || pass_of(l, &l->lanes[i]) < pass_of(l, &l->lanes[least])))
+            least = i;
     return least;
 }
 
@@ -318,22 +331,85 @@ static uint64_t charge(const struct lane *lane, const struct job *job, int64_t n
     return lane->stride / (uint64_t)(times < AGE_BOOST_MAX ? times : AGE_BOOST_MAX);
 }
 
-struct job *lanes_next(struct lanes *l, bool (*can_run)(void *arg, int endpoint), void *arg,
-                       int64_t now_us)
+/* Lanes that meet an endpoint that can run; all are seen to be idle or not. */
+static uint32_t meeting(struct lanes *l)
 {
-    ask_endpoints(l, can_run, arg);
-    struct lane *lane = least_pass(l); /* also when nothing can run: lanes are seen to be idle */
-    if (!lane)
-        return NULL;
-    struct job *job = flows_next(lane->flows, l->can_run);
-    assert(job); /* the lane's set of endpoints met those that can run */
-    l->pass = lane->pass;
-    lane->pass += charge(lane, job, now_us);
+    uint32_t left = 0;
+    for (int i = 0; i < l->lane_count; i++) {
+        if (meets(l, &l->lanes[i]))
+            left |= UINT32_C(1) << i;
+        else
+            l->lanes[i].runnable = false;
+    }
+    return left;
+}
+
+/* Of the lanes with jobs for this endpoint, that with the least pass there; -1: none. */
+static int least_at(const struct lanes *l, int endpoint, uint32_t left)
+{
+    int least = -1;
+    for (int i = 0; i < l->lane_count; i++)
+        if ((left >> i & 1) && l->lanes[i].of_endpoint[endpoint].count &&
+            (least < 0 || l->lanes[i].pass_at[endpoint] < l->lanes[least].pass_at[endpoint]))
+            least = i;
+    return least;
+}
+
+/* This job may go: whose turn is it at its endpoint? */
+static struct job *next_there(struct lanes *l, struct job *job, struct flow_ask *ask)
+{
+    int endpoint = job->endpoint;
+    uint32_t left = UINT32_MAX;
+    for (int i; (i = least_at(l, endpoint, left)) >= 0; left &= ~(UINT32_C(1) << i)) {
+        struct lane *lane = &l->lanes[i];
+        struct job *next = flows_next_at(lane->flows, endpoint, ask);
+        if (next)
+            return next;
+        catch_up(l, lane, endpoint);
+    }
     return job;
 }
 
-/* ---- looking ----------------------------------------------------------------------------------
- */
+/* Its lane and app have had their turn. */
+static struct job *dispatch(struct lanes *l, struct job *job, int64_t now_us)
+{
+    struct lane *lane = &l->lanes[job->lane];
+    uint64_t stride = charge(lane, job, now_us);
+    lane->pass += stride;
+    l->pass_at[job->endpoint] = lane->pass_at[job->endpoint];
+    lane->pass_at[job->endpoint] += stride;
+    flows_turn(lane->flows, job);
+    return job;
+}
+
+struct job *lanes_next(struct lanes *l, bool (*can_run)(void *arg, int endpoint),
+                       struct flow_ask *ask)
+{
+    uint32_t left;
+    ask->next_us = INT64_MAX;
+    ask_endpoints(l, can_run, ask->arg);
+    left = meeting(l);
+    for (int i; (i = least_pass(l, left)) >= 0; left &= ~(UINT32_C(1) << i)) {
+        struct lane *lane = &l->lanes[i];
+        struct job *job = flows_next(lane->flows, l->can_run, ask->free_at ? ask : NULL);
+        assert(job || ask->free_at); /* the lane's set of endpoints met those that can run */
+        lane->pass = pass_of(l, lane);
+        lane->runnable = job != NULL;
+        if (!job)
+            continue;
+        l->pass = lane->pass;
+        return dispatch(l, ask->free_at ? next_there(l, job, ask) : job, ask->now_us);
+    }
+    return NULL;
+}
+
+void lanes_wake(struct lanes *l, bool all)
+{
+    for (int i = 0; i < l->lane_count; i++)
+        flows_wake(l->lanes[i].flows, all);
+}
+
+/* ---- looking --------------------------------------------------------------------------------- */
 
 static struct job *older(struct job *a, struct job *b)
 {
@@ -376,6 +452,30 @@ void lanes_walk(struct lanes *l, void (*visit)(void *arg, struct job *job), void
 struct job *lanes_crowd(const struct lanes *l, int lane)
 {
     return flows_crowd(l->lanes[lane].flows);
+}
+
+struct job *lanes_blocked(const struct lanes *l, int lane, bool last, size_t *ret_jobs)
+{
+    return flows_blocked(l->lanes[lane].flows, last, ret_jobs);
+}
+
+size_t lanes_ready(const struct lanes *l, int endpoint)
+{
+    size_t jobs = 0;
+    for (int i = 0; i < l->lane_count; i++)
+        jobs += flows_ready(l->lanes[i].flows, endpoint);
+    return jobs;
+}
+
+size_t lanes_app_ready(const struct lanes *l, int lane, int endpoint, struct span app)
+{
+    return flows_app_ready(l->lanes[lane].flows, endpoint, app);
+}
+
+void lanes_apps(const struct lanes *l, int lane,
+                void (*tell)(void *arg, struct span app, size_t jobs), void *arg)
+{
+    flows_apps(l->lanes[lane].flows, tell, arg);
 }
 
 bool lanes_full(struct lanes *l, int lane)

@@ -9,6 +9,10 @@
  * grows with the age of its jobs. In the chosen lane the apps with runnable jobs take turns, and
  * the app's job with the earliest deadline goes. Source: Waldspurger and Weihl, "Stride
  * scheduling", 1995.
+ *
+ * Where there are limits, what is short is not this worker's next call but the endpoint's: the
+ * lanes with jobs for the chosen one's endpoint share its dispatches by a pass of that endpoint,
+ * and apps take turns there. So who has much to do elsewhere has no less of a limit.
  */
 #ifndef INFERQ_WORKER_LANES_H
 #define INFERQ_WORKER_LANES_H
@@ -18,6 +22,7 @@
 #include <stdint.h>
 
 #include "common/err.h"
+#include "worker/flows.h"
 #include "worker/list.h"
 
 enum { LANES_MAX = 16 };
@@ -52,10 +57,24 @@ void lanes_free(struct lanes *l); /* the jobs must be gone */
  * does. */
 void lanes_push(struct lanes *l, struct job *job);
 void lanes_remove(struct lanes *l, struct job *job);
-/* The next job whose endpoint `can_run`; its lane is charged one dispatch, the job stays in it
- * until lanes_remove. NULL: none. */
-struct job *lanes_next(struct lanes *l, bool (*can_run)(void *arg, int endpoint), void *arg,
-                       int64_t now_us);
+/* The next job whose endpoint `can_run` and whose limits let it go (`ask`, whose now_us is the
+ * time; ask->free_at NULL: there are none); its lane is charged one dispatch, the job stays in it
+ * until lanes_remove. NULL: none; ask->next_us says when it is worth asking again for what its
+ * limits hold back, INT64_MAX: not before lanes_wake. */
+struct job *lanes_next(struct lanes *l, bool (*can_run)(void *arg, int endpoint),
+                       struct flow_ask *ask);
+/* What limits hold back is asked again: all of it, or what waits for this. */
+void lanes_wake(struct lanes *l, bool all);
+/* Of what limits hold back in a lane, the next or the last job of the largest flow (flows_blocked).
+ */
+struct job *lanes_blocked(const struct lanes *l, int lane, bool last, size_t *ret_jobs);
+/* Jobs for an endpoint that limits do not hold back, in all lanes. */
+size_t lanes_ready(const struct lanes *l, int endpoint);
+/* Those of one app in one lane. */
+size_t lanes_app_ready(const struct lanes *l, int lane, int endpoint, struct span app);
+/* Each app that has jobs in a lane (flows_apps); FLOWS_APPS + 1 of them at most. */
+void lanes_apps(const struct lanes *l, int lane,
+                void (*tell)(void *arg, struct span app, size_t jobs), void *arg);
 /* Any one waiting job of this lane (or -1: any) and endpoint (or -1: any), oldest first; stays. */
 struct job *lanes_peek(const struct lanes *l, int lane, int endpoint);
 /* Of the app that has at least three quarters of the lane's jobs: one that would come among its

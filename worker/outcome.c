@@ -24,8 +24,7 @@ enum {
  * operator hears of a server that asks for more. */
 #define WISH_CAP_US (INT64_C(600) * 1000 * 1000)
 
-/* ---- texts ------------------------------------------------------------------------------------
- */
+/* ---- texts ----------------------------------------------------------------------------------- */
 
 void outcome_text(struct span from, char *out, size_t out_bytes)
 {
@@ -59,8 +58,7 @@ void outcome_explain(struct outcome *o, const char *what, struct span detail)
     o->error = strdup(text);
 }
 
-/* ---- classify ---------------------------------------------------------------------------------
- */
+/* ---- classify -------------------------------------------------------------------------------- */
 
 void outcome_init(struct outcome *o)
 {
@@ -83,7 +81,7 @@ static void explain_fault(struct outcome *o, enum http_fault fault)
         [HTTP_FAULT_NONE] = "no reply came",
         [HTTP_FAULT_UNSENT] = "no connection could be made",
         [HTTP_FAULT_TLS_CONFIG] = "the server's certificate or the CA file is wrong",
-        [HTTP_FAULT_GATE] = "the worker's lease was too short to send",
+        [HTTP_FAULT_GATE] = "the worker's lease was too short to send, or it was stopping",
         [HTTP_FAULT_SENT] = "the connection ended before a whole reply came",
         [HTTP_FAULT_TIMEOUT] = "no whole reply came in time",
         [HTTP_FAULT_OVERSIZED] = "the reply is larger than its bound",
@@ -131,8 +129,7 @@ void outcome_classify(const struct http_facts *facts, int64_t wall_ms, struct ou
     *ret = o;
 }
 
-/* ---- price ------------------------------------------------------------------------------------
- */
+/* ---- price ----------------------------------------------------------------------------------- */
 
 static void estimate(struct outcome *o, int64_t estimated_nusd)
 {
@@ -164,8 +161,7 @@ void outcome_price(struct outcome *o, const struct price *price, int64_t estimat
     o->cost_nusd = cost;
 }
 
-/* ---- decide -----------------------------------------------------------------------------------
- */
+/* ---- decide ---------------------------------------------------------------------------------- */
 
 static uint64_t mix(uint64_t x)
 {
@@ -241,7 +237,11 @@ static void reask(const struct outcome *o, const struct outcome_rule *rule,
 struct decision outcome_decide(const struct outcome *o, const struct job_facts *f)
 {
     const struct outcome_rule *rule = outcome_rule(o->class);
-    struct decision d = {.action = ACTION_DEAD, .why = o->class, .ours = o->ours, .late = o->late};
+    struct decision d = {.action = ACTION_DEAD,
+                         .why = o->class,
+                         .ours = o->ours,
+                         .late = o->late,
+                         .answered = o->http_status >= 400};
     if (!o->ours && rule->sign == SIGN_FAULT) {
         int64_t wish = o->retry_after_us < WISH_CAP_US ? o->retry_after_us : WISH_CAP_US;
         d.pause_us = wish > rule->pause_us ? wish : rule->pause_us;
@@ -261,6 +261,10 @@ struct decision outcome_decide(const struct outcome *o, const struct job_facts *
         break;
     case STEP_REASK:
         reask(o, rule, f, &d);
+        break;
+    case STEP_LARGER:
+        if (f->has_larger && f->calls < OUTCOME_CALLS_MAX)
+            d.action = ACTION_LARGER;
         break;
     }
     return d;

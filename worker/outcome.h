@@ -84,7 +84,8 @@ void outcome_classify(const struct http_facts *facts, int64_t wall_ms, struct ou
 void outcome_price(struct outcome *o, const struct price *price, int64_t estimated_nusd);
 
 /* Does a call of this class count against max_attempts? Not when the job never had its chance:
- * unsent, overloaded, throttled, credential, billing, certificate, model gone, given up by us. */
+ * unsent, overloaded, throttled, credential, billing, certificate, model gone, context too long,
+ * given up by us. */
 bool outcome_counts(enum class class);
 
 enum action {
@@ -93,6 +94,7 @@ enum action {
     ACTION_RETRY, /* call again not before `delay_us` from now */
     ACTION_DEAD,
     ACTION_EXPIRE, /* the retry would come after the deadline */
+    ACTION_LARGER, /* call the version with the larger context, now */
 };
 
 /* A job is called so often at most, whatever its calls ended as: more than three days of an
@@ -109,6 +111,7 @@ struct job_facts {
     int reasks;
     const struct cat_retry *retry; /* of its route; borrowed */
     bool can_reask;                /* the protocol allows it */
+    bool has_larger;               /* there is a version with a larger context */
     int64_t now_us, deadline_us;   /* monotonic; INT64_MAX: none */
     uint64_t seed;                 /* random, for the jitter */
 };
@@ -121,6 +124,7 @@ struct decision {
     int64_t pause_model_us; /* > 0: so does this model version alone */
     bool ours;              /* the outcome says nothing of the endpoint */
     bool late;              /* it did not answer in time: it may have too much to do */
+    bool answered;          /* the server itself says that it failed, or refuses */
     bool alert;             /* an operator must act: credential, billing, certificate, model gone */
 };
 

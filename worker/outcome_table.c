@@ -8,8 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
-/* ---- signal -> class --------------------------------------------------------------------------
- */
+/* ---- signal -> class ------------------------------------------------------------------------- */
 
 struct signal {
     const char *text; /* as schemas/errors.md has it */
@@ -83,13 +82,13 @@ enum class outcome_class_of(enum http_fault fault, int status, enum body_sign si
     return CLASS_UNKNOWN_STATUS;
 }
 
-/* ---- class -> what it means -------------------------------------------------------------------
- */
+/* ---- class -> what it means ------------------------------------------------------------------ */
 
 enum { OPERATOR_PAUSE_US = 60 * 1000 * 1000 };
 
 /* Classes that do not count are those where the job never had its chance. Overloaded is among them:
- * an endpoint that is down for an hour must park its jobs, not bury them. */
+ * an endpoint that is down for an hour must park its jobs, not bury them. So is a context that is
+ * too long: the version with the larger one is to have all attempts. */
 static const struct outcome_rule rules[] = {
     /* class, counts, step, tries, sign, pause, alert, certainty */
     {CLASS_OK, true, STEP_SUCCEED, 0, SIGN_LIFE, 0, false, CERTAINTY_EXACT},
@@ -97,7 +96,7 @@ static const struct outcome_rule rules[] = {
     {CLASS_TLS_CONFIG, false, STEP_RETRY, 0, SIGN_FAULT, OPERATOR_PAUSE_US, true, CERTAINTY_NONE},
     {CLASS_AMBIGUOUS, true, STEP_RETRY, 0, SIGN_DOUBT, 0, false, CERTAINTY_ESTIMATED},
     {CLASS_INVALID, true, STEP_DEAD, 0, SIGN_LIFE, 0, false, CERTAINTY_NONE},
-    {CLASS_CONTEXT_TOO_LONG, true, STEP_DEAD, 0, SIGN_LIFE, 0, false, CERTAINTY_NONE},
+    {CLASS_CONTEXT_TOO_LONG, false, STEP_LARGER, 0, SIGN_LIFE, 0, false, CERTAINTY_NONE},
     {CLASS_CREDENTIAL, false, STEP_RETRY, 0, SIGN_FAULT, OPERATOR_PAUSE_US, true, CERTAINTY_NONE},
     {CLASS_NO_UPSTREAM_MODEL, false, STEP_RETRY, 0, SIGN_MODEL, OPERATOR_PAUSE_US, true,
      CERTAINTY_NONE},
@@ -132,8 +131,7 @@ bool outcome_counts(enum class class)
     return outcome_rule(class)->counts;
 }
 
-/* ---- what an error body is about ----------------------------------------------------------------
- */
+/* ---- what an error body is about ------------------------------------------------------------- */
 
 enum where { IN_CODE, IN_TYPE, IN_MESSAGE, IN_HEAD, WHERE_COUNT };
 
@@ -243,6 +241,8 @@ static const char *action_text(const struct outcome_rule *r)
         return "dead";
     case STEP_REASK:
         return "ask once more, then dead";
+    case STEP_LARGER:
+        return "another version, else dead";
     case STEP_RETRY:
         break;
     }

@@ -32,7 +32,13 @@ enum endpoint_sign {
     SIGN_MODEL, /* it works, but has not this model: the model version pauses, not the endpoint */
 };
 
-enum outcome_step { STEP_SUCCEED, STEP_DEAD, STEP_RETRY, STEP_REASK };
+enum outcome_step {
+    STEP_SUCCEED,
+    STEP_DEAD,
+    STEP_RETRY,
+    STEP_REASK,
+    STEP_LARGER, /* at the version that takes more, if there is one */
+};
 
 struct outcome_rule {
     enum class class;

@@ -33,8 +33,6 @@
 enum {
     CLOCK_AHEAD_MS = 5 * 60 * 1000, /* ids may be so far ahead of our clock */
     LIVE_WAIT_US = 2 * 1000 * 1000, /* another worker has it: ask again after */
-    REPLY_BASE_BYTES = 16 << 10,    /* a reply's envelope */
-    REPLY_BYTES_PER_TOKEN = 64,     /* more than one token's JSON takes */
     CALL_OVERHEAD_BYTES = 24 << 10, /* a transfer's memory besides the bodies */
     SKIP_REASON_BYTES = 1024,       /* who left a record out, and why: at most */
 };
@@ -110,6 +108,11 @@ static bool verdict(struct path *p, struct job *job, enum status status, enum cl
     return false;
 }
 
+void path_end_dead(struct path *p, struct job *job, enum class class, const char *why)
+{
+    verdict(p, job, STATUS_DEAD, class, why);
+}
+
 /* No job can be made of the record: a dead letter without one. */
 static bool bury(struct path *p, struct job *job, enum class class, const char *reason)
 {
@@ -127,10 +130,7 @@ bool path_park(struct path *p, struct job *job, int32_t key, enum class reason, 
     job->park_reason = reason;
     job->retry_at_us = next_us;
     job->throttle_us += p->edges.mono_us(p->edges.arg) - job->waiting_since_us;
-    if (key && !job->from_parked) {
-        p->parking[job->endpoint].rows++;
-        p->parking[job->endpoint].missed++;
-    }
+    path_parking_sent(p, job);
     path_move(p, job, JOB_PARK);
     deadlines_clear(p->due, job);
     if (!job->parking) /* else it is in the edge's queue already: its answer hands it over again */
@@ -305,9 +305,9 @@ void path_reroute(struct path *p, struct job *job)
     int class = CLASS_NONE;
     if (!is_outdated(p, job))
         return;
-    lanes_remove(p->lanes, job); /* while its endpoint may change */
+    path_leave_lane(p, job); /* while its endpoint may change */
     bool found = path_choose(p, job, &class, &err);
-    lanes_push(p->lanes, job);
+    path_enter_lane(p, job);
     if (found)
         (void)park_if_long(p, job, p->edges.mono_us(p->edges.arg));
     else
@@ -324,15 +324,10 @@ static bool throttle(struct path *p, struct job *job)
     return false; /* in its lane dispatch takes it up, from `parked` it is pulled */
 }
 
-struct chooser {
-    struct path *p;
-    int64_t now_us;
-};
-
 static bool can_run(void *arg, int endpoint)
 {
-    const struct chooser *c = arg;
-    return endpoint_can_run(&c->p->endpoints[endpoint], c->now_us);
+    const struct look *look = arg;
+    return endpoint_can_run(&look->p->endpoints[endpoint], look->now_us);
 }
 
 /* Room for the largest call there can be: a job once taken from its lane never has to go back. */
@@ -345,17 +340,6 @@ static bool has_room(const struct path *p)
                p->conf.memory_bytes;
 }
 
-static size_t reply_cap(const struct path *p, const struct job *job)
-{
-    int64_t max = p->conf.reply_max_bytes;
-    int64_t worst = path_worst_output_tokens(job);
-    if (job->api == API_EMBEDDINGS || job->request.open_ended || worst < 0 ||
-        worst > max / REPLY_BYTES_PER_TOKEN)
-        return (size_t)max;
-    int64_t cap = REPLY_BASE_BYTES + worst * REPLY_BYTES_PER_TOKEN;
-    return (size_t)(cap < max ? cap : max);
-}
-
 /* false: no memory for its call; it stays in its lane. Its bytes count from here on, or jobs that
  * are being claimed would all find the same room. */
 static bool claim(struct path *p, struct job *job)
@@ -363,13 +347,14 @@ static bool claim(struct path *p, struct job *job)
     job->call = call_pool_take(&p->calls);
     if (!job->call)
         return false;
-    size_t cap = job->call->http.reply_max_bytes = reply_cap(p, job);
+    size_t cap = job->call->http.reply_max_bytes = path_reply_cap(p, job);
     /* A re-ask's request holds the answer, too. */
     path_reserve(p, job, CALL_OVERHEAD_BYTES + job->msg.body.n + job->answer.n + cap);
     int64_t now = p->edges.mono_us(p->edges.arg);
     job->throttle_us += now - job->waiting_since_us;
     job->dispatched_us = now;
     endpoint_begin(&p->endpoints[job->endpoint], now);
+    path_limits_take(p, job);
     p->parking[job->endpoint].moved_off = false;
     job->begun = true;
     path_move(p, job, JOB_CLAIM);
@@ -379,20 +364,28 @@ static bool claim(struct path *p, struct job *job)
 
 void path_dispatch(struct path *p)
 {
-    struct chooser chooser = {p, p->edges.mono_us(p->edges.arg)};
+    struct look look = {p, p->edges.mono_us(p->edges.arg)};
+    struct flow_ask ask = {
+        .free_at = p->limited ? path_limits_free_at : NULL, .arg = &look, .now_us = look.now_us};
+    struct err err = {0};
+    p->limits_ask_at_us = INT64_MAX;
     while (!p->draining && !p->revoking && has_room(p) && p->edges.may_claim(p->edges.arg)) {
-        struct job *job = lanes_next(p->lanes, can_run, &chooser, chooser.now_us);
-        if (!job)
+        struct job *job = lanes_next(p->lanes, can_run, &ask);
+        if (!job) {
+            p->limits_ask_at_us = ask.next_us;
             return;
+        }
         if (is_outdated(p, job)) { /* it was being claimed when the catalogue changed */
             path_reroute(p, job);
             continue;
         }
-        if (path_ended_by_time_or_hand(p, job) || park_if_long(p, job, chooser.now_us))
+        if (path_ended_by_time_or_hand(p, job) || park_if_long(p, job, look.now_us))
             continue;
         if (path_over_cost(job))
             verdict(p, job, STATUS_DEAD, CLASS_OVER_COST, path_over_cost_reason);
-        else if (!claim(p, job))
+        else if (path_over_limit(p, job, &err)) /* a limit that came while it waited */
+            verdict(p, job, STATUS_DEAD, CLASS_OVER_LIMIT, err.text);
+        else if (path_may_call(p, job) ? !claim(p, job) : !path_hold_retry(p, job))
             return;
     }
 }
@@ -408,6 +401,8 @@ static void unbegin(struct path *p, struct job *job)
     if (job->begun)
         endpoint_cancel(&p->endpoints[job->endpoint], job->dispatched_us);
     job->begun = false;
+    path_limits_give_back(p, job);
+    path_unpay(p, job);
 }
 
 void path_gone(struct path *p, struct job *job)
@@ -443,6 +438,8 @@ static bool claimed(struct path *p, struct job *job)
     switch (answer) {
     case CLAIM_DONE:
     case CLAIM_PARKED:
+        if (!job->from_parked)
+            path_expect_known(p);
         p->edges.seen(p->edges.arg, SIGHT_NOTHING_NEW, job);
         path_leave(p, job, true);
         return false;
@@ -457,6 +454,8 @@ static bool claimed(struct path *p, struct job *job)
         return verdict(p, job, STATUS_DEAD, CLASS_ATTEMPTS_SPENT,
                        "max_attempts calls stand in the ledger without a result");
     case CLAIM_UNKNOWN:
+        if (path_owes(job, CLASS_LOST))
+            return path_pay(p, job);
         return dead_by_route(p, job, policy_ending(job->retry, CLASS_LOST),
                              "a worker died with a call open, or no whole reply came");
     case CLAIM_FREE: /* a verdict yielded to a call that is over by now: say it again */
@@ -466,6 +465,9 @@ static bool claimed(struct path *p, struct job *job)
         path_move(p, job, JOB_STORE);
         p->edges.store(p->edges.arg, job);
         return false;
+    case CLAIM_LARGER: /* as a call by another worker has shown */
+        path_move(p, job, JOB_ROUTE);
+        return true;
     case CLAIM_NO_LEASE:
         path_move(p, job, JOB_THROTTLE); /* dispatch waits until the lease is back */
         return false;
@@ -509,6 +511,10 @@ static bool start_call(struct path *p, struct job *job)
     struct err err = {0};
     struct http_call *http = &job->call->http;
     path_move(p, job, JOB_CALL);
+    if (p->gave_up) {
+        path_count_call(p, job, false);
+        return unsent(p, job, HTTP_FAULT_GATE);
+    }
     enum rc rc = write_request(job, &err);
     if (rc == RC_OK) {
         jobid_text(&job->msg.job_id, http->job_text);
@@ -518,6 +524,7 @@ static bool start_call(struct path *p, struct job *job)
         http->arg = job;
         rc = p->edges.call(p->edges.arg, job, &err);
     }
+    path_count_call(p, job, rc == RC_OK);
     return rc == RC_OK ? false : unsent(p, job, HTTP_FAULT_LOCAL);
 }
 
@@ -537,7 +544,8 @@ static bool parse(struct path *p, struct job *job)
                    &job->answer);
     }
     /* A re-ask that nobody answered is sent again as it was, or parked as not made. */
-    job->reasks += job->kind == CALL_REASK && outcome_rule(o->class)->step != STEP_RETRY;
+    enum outcome_step step = outcome_rule(o->class)->step;
+    job->reasks += job->kind == CALL_REASK && step != STEP_RETRY && step != STEP_LARGER;
     outcome_price(o, job->price ? &job->price->price : NULL, job->estimated_nusd);
     if (o->error)
         p->edges.scrub(p->edges.arg, job->endpoint, o->error, strlen(o->error));
@@ -566,27 +574,17 @@ static int64_t deadline_us(struct path *p, const struct job *job, int64_t now_us
     return now_us + (job->msg.deadline_ms - p->edges.wall_ms(p->edges.arg)) * 1000;
 }
 
-/* Calls wait for the reset of a used-up rate limit instead of running into 429s. */
-static bool heed_rate_limits(struct path *p, const struct job *job, int64_t now)
-{
-    const struct http_call *http = &job->call->http;
-    const struct usage *usage = &job->call->outcome.usage;
-    const int64_t used[RATE_DIMENSIONS] = {1, usage->input, usage->output,
-                                           usage->input + usage->output};
-    struct rate_told told;
-    if (!http->facts.rate.count && !endpoint_is_limited(&p->endpoints[job->endpoint]))
-        return false;
-    rate_headers_read(&http->facts.rate, http->facts.date, p->edges.wall_ms(p->edges.arg), &told);
-    return endpoint_told(&p->endpoints[job->endpoint], &told, used,
-                         http->done_us - http->started_us, now);
-}
-
 static void close_endpoint(struct path *p, struct job *job, const struct decision *d, int64_t now)
 {
     struct endpoint *e = &p->endpoints[job->endpoint];
+    if (job->call->outcome.class == CLASS_THROTTLED &&
+        endpoint_shows_rate(e, job->dispatched_us, now))
+        learned_throttled(&p->learned[job->endpoint], job->dispatched_us);
     bool paused = endpoint_end(e, job->call->outcome.class, d, job->dispatched_us, now,
                                p->edges.random(p->edges.arg));
     job->begun = false;
+    path_limits_settle(p, job);
+    path_count_answer(p, job);
     if (d->pause_model_us > 0)
         p->model_paused[job->mv->index] = now + d->pause_model_us;
     p->edges.seen(p->edges.arg, SIGHT_CALL_ENDED, job);
@@ -594,7 +592,8 @@ static void close_endpoint(struct path *p, struct job *job, const struct decisio
         p->edges.seen(p->edges.arg, SIGHT_PAUSED, job);
     if (d->alert)
         p->edges.seen(p->edges.arg, SIGHT_ALERT, job);
-    if (outcome_rule(job->call->outcome.class)->sign == SIGN_LIFE && heed_rate_limits(p, job, now))
+    if (outcome_rule(job->call->outcome.class)->sign == SIGN_LIFE &&
+        path_heed_rate_limits(p, job, now))
         p->edges.seen(p->edges.arg, SIGHT_LIMITED, job);
 }
 
@@ -620,6 +619,7 @@ static bool check(struct path *p, struct job *job)
         .server_errors = job->server_errors,
         .reasks = job->reasks,
         .can_reask = job->api == API_CHAT,
+        .has_larger = job->mv->larger > 0,
         .now_us = now,
         .deadline_us = deadline_us(p, job, now),
         .seed = p->edges.random(p->edges.arg),
@@ -641,7 +641,11 @@ static bool check(struct path *p, struct job *job)
     case ACTION_REASK:
         job->after_store = AFTER_REASK;
         break;
+    case ACTION_LARGER:
+        job->after_store = AFTER_LARGER;
+        break;
     case ACTION_RETRY:
+        job->owes = path_owes(job, job->call->outcome.class);
         job->retry_at_us = now + d.delay_us;
         job->park_key =
             endpoint_free_at(&p->endpoints[job->endpoint], now) > now ? job->endpoint_id : 0;
@@ -693,6 +697,8 @@ static bool stored(struct path *p, struct job *job)
         path_leave(p, job, false);
         return false;
     }
+    if (job->owes)
+        return path_pay(p, job);
     int64_t now = p->edges.mono_us(p->edges.arg);
     job->number++;
     job->claim_sent = false;
@@ -700,6 +706,12 @@ static bool stored(struct path *p, struct job *job)
         job->kind = CALL_REASK;
         job->waiting_since_us = now;
         path_move(p, job, JOB_THROTTLE);
+        return true;
+    }
+    if (job->after_store == AFTER_LARGER) {
+        job->kind = CALL_FALLBACK;
+        job->larger++;
+        path_move(p, job, JOB_ROUTE);
         return true;
     }
     if (job->kind != CALL_REASK)

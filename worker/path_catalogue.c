@@ -22,6 +22,7 @@ static void let_go(struct path *p, struct served *served)
         at = &(*at)->older;
     *at = served->older;
     struct catalogue *cat = served->cat;
+    free(served->budgets);
     free(served);
     p->edges.unused(p->edges.arg, cat);
 }
@@ -29,9 +30,11 @@ static void let_go(struct path *p, struct served *served)
 void path_unserve(struct path *p, struct job *job)
 {
     struct served *served = job->served;
+    path_unpay(p, job);
     job->served = NULL;
     job->mv = NULL;
     job->retry = NULL;
+    job->budget = NULL;
     job->price = NULL;
     if (!served)
         return;
@@ -60,6 +63,10 @@ static bool grow_endpoints(struct path *p, int count)
     if (!parking)
         return false;
     p->parking = parking;
+    struct learned *learned = realloc(p->learned, ((size_t)count + 1) * sizeof *learned);
+    if (!learned)
+        return false;
+    p->learned = learned;
     p->endpoint_room = count;
     return true;
 }
@@ -85,11 +92,13 @@ enum rc path_prepare(struct path *p, const struct catalogue *next, struct err *e
         return rc;
     if (!p->next_served)
         p->next_served = calloc(1, sizeof *p->next_served);
-    bool ok = p->next_served != NULL;
+    bool ok = p->next_served && path_make_budgets(p->next_served, next);
     if (ok && (!p->endpoints || next->endpoint_count > p->endpoint_room))
         ok = grow_endpoints(p, next->endpoint_count);
     if (ok && (!p->tokens || next->version_count > p->version_room))
         ok = grow_versions(p, next->version_count);
+    if (ok && next->version_count > 0 && (rc = path_limits_prepare(p, next, err)) != RC_OK)
+        return rc;
     return ok ? RC_OK : err_set(err, RC_NOMEM, "no memory for the catalogue's endpoints");
 }
 
@@ -100,6 +109,8 @@ static void begin_entries(struct path *p, const struct catalogue *old, const str
 {
     for (int i = old ? old->endpoint_count : 0; i < next->endpoint_count; i++) {
         endpoint_init(&p->endpoints[i], next->endpoints[i].max_in_flight);
+        p->endpoints[i].fleet = p->conf.fleet_lease_us > 0;
+        learned_init(&p->learned[i], p->conf.fleet_lease_us);
         p->parking[i] = (struct parking){0};
     }
     for (int i = old ? old->version_count : 0; i < next->version_count; i++) {
@@ -124,7 +135,9 @@ void path_take(struct path *p, struct catalogue *next)
     assert(served && next->endpoint_count <= p->endpoint_room);
     assert(next->version_count <= p->version_room);
     begin_entries(p, old, next);
-    *served = (struct served){.cat = next, .older = replaced};
+    *served = (struct served){.cat = next, .budgets = served->budgets, .older = replaced};
+    if (replaced)
+        path_take_budgets(served, replaced);
     p->served = served;
     p->next_served = NULL;
     p->conf.catalogue = next;

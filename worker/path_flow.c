@@ -13,12 +13,8 @@
 enum {
     REVOKE_WAIT_US = 3 * 1000 * 1000, /* calls in flight may end before partitions go */
     BEHIND_CHECK_US = 100 * 1000,     /* how often spans are looked at */
-    PULL_MAX = 500,                   /* rows of one pull */
-    OTHERS_ASK_US = 5 * 1000 * 1000,
-    PARKED_LOOK_US = 5 * 1000 * 1000, /* how often rows of `parked` are counted, at most */
     UNREAD_MAX = 1000,                /* records that wait to be told which are left out */
     LOOK_OVER_US = 5 * 1000 * 1000,   /* how often lanes that stand still are looked over */
-    BUSY_WAITS = 6, /* short waits after which a busy endpoint's jobs make room for others */
 };
 
 /* ---- making and unmaking ------------------------------------------------------------------ */
@@ -32,6 +28,7 @@ enum rc path_new(const struct path_conf *conf, const struct path_edges *edges,
     p->conf = *conf;
     p->edges = *edges;
     p->conf.catalogue = NULL; /* path_take's */
+    p->limits_ask_at_us = INT64_MAX;
     buf_init(&p->spec_key, JOB_MSG_BYTES_MAX);
     call_pool_init(&p->calls, conf->max_in_flight);
     enum rc rc =
@@ -65,20 +62,23 @@ enum rc path_configure(struct path *p, const struct path_conf *conf, struct err 
     struct path_conf next = *conf;
     next.lane_count = p->conf.lane_count;
     next.catalogue = p->conf.catalogue;
+    next.admission = p->conf.admission;
     next.takeover_us = p->conf.takeover_us;
+    next.fleet_lease_us = p->conf.fleet_lease_us;
     p->conf = next;
     return RC_OK;
 }
 
 void path_renewed(struct path *p, int endpoint)
 {
-    (void)endpoint_renew(&p->endpoints[endpoint], p->edges.mono_us(p->edges.arg));
+    if (endpoint_renew(&p->endpoints[endpoint], p->edges.mono_us(p->edges.arg)))
+        learned_renewed(&p->learned[endpoint], &p->endpoints[endpoint]);
 }
 
 static void free_visited(void *arg, struct job *job)
 {
     struct path *p = arg;
-    lanes_remove(p->lanes, job);
+    path_leave_lane(p, job);
     path_job_free(p, job);
 }
 
@@ -100,12 +100,16 @@ void path_free(struct path *p)
     buf_done(&p->spec_key);
     jobids_done(&p->cancelled);
     skips_done(&p->skips);
+    free(p->served ? p->served->budgets : NULL);
     free(p->served);
+    free(p->next_served ? p->next_served->budgets : NULL);
     free(p->next_served);
     free(p->model_paused);
     free(p->tokens);
     free(p->endpoints);
     free(p->parking);
+    free(p->limit_parking);
+    free(p->learned);
     free(p);
 }
 
@@ -134,6 +138,7 @@ static struct job *make_job(struct path *p, struct span payload, struct span sig
                         .payload_bytes = payload.n,
                         .heap_index = -1,
                         .endpoint = -1,
+                        .gate = -1,
                         .kind = CALL_PRIMARY,
                         .number = 1};
     char *at = job->payload;
@@ -187,42 +192,16 @@ void path_pulled(struct path *p, const struct parked_row *row)
     job->number = row->number;
     job->attempts = row->attempts;
     job->reasks = row->reasks;
+    job->larger = row->larger;
     job->spent_nusd = row->spent_nusd;
     job->throttle_us = row->waited_us;
+    waits_unpack(row->limit_waits, row->limit_us, row->limit_id, &job->held);
     job->model_us = row->model_us;
     job->kind = row->number > 1 ? CALL_RETRY : CALL_PRIMARY;
     if (p->draining)
         path_job_free(p, job);
     else
         begin(p, job);
-}
-
-/* `rows` of this key are due: pull what there is room for. An endpoint that this catalogue does not
- * know, that left it, or that new jobs have moved off holds nobody back: routing decides anew. */
-void path_due(struct path *p, int32_t wait_key, int lane, int64_t rows)
-{
-    int64_t now = p->edges.mono_us(p->edges.arg);
-    size_t half = (p->conf.lanes[lane].max_jobs + 1) / 2; /* a lane of one job pulls, too */
-    size_t waiting = lanes_jobs(p->lanes, lane);
-    if (p->draining || p->revoking || waiting >= half)
-        return;
-    size_t room = half - waiting;
-    for (int i = 0; i < p->conf.catalogue->endpoint_count; i++) {
-        const struct endpoint *e = &p->endpoints[i];
-        if (p->conf.catalogue->endpoints[i].db_id != wait_key ||
-            p->conf.catalogue->endpoints[i].left || p->parking[i].moved_off)
-            continue;
-        /* As many again as it can run at once stand ready, so that it does not wait for rows. */
-        size_t can_take = (size_t)endpoint_room(e, now);
-        size_t queued = lanes_waiting(p->lanes, -1, i);
-        if (can_take <= queued)
-            return;
-        room = can_take - queued < room ? can_take - queued : room;
-    }
-    room = room < PULL_MAX ? room : PULL_MAX;
-    int max_rows = (int64_t)room < rows ? (int)room : (int)rows;
-    if (max_rows > 0)
-        p->edges.pull(p->edges.arg, wait_key, lane, max_rows);
 }
 
 /* ---- answers of edges ------------------------------------------------------------------------ */
@@ -357,6 +336,7 @@ void path_assigned(struct path *p, int lane, int32_t partition, uint32_t epoch)
     }
     if (partitions_assign(p->partitions, lane, partition, epoch, &err) != RC_OK)
         return; /* its records are refused by partitions_track: no offset moves, none is lost */
+    path_expect_known(p);
 }
 
 static void drop_waiting(void *arg, struct job *job)
@@ -401,6 +381,8 @@ static void release(struct path *p)
 
 void path_revoke(struct path *p, bool lost)
 {
+    if (!p->revoking)
+        path_limits_expect_back(p);
     p->revoking = true;
     p->release_at_us = p->edges.mono_us(p->edges.arg) + (lost ? 0 : REVOKE_WAIT_US);
     drop_unstarted(p);
@@ -409,137 +391,6 @@ void path_revoke(struct path *p, bool lost)
 }
 
 /* ---- time ------------------------------------------------------------------------------------ */
-
-/* ---- how much may wait in Postgres? --------------------------------------------------------- */
-
-bool path_parking_full(const struct path *p, int endpoint)
-{
-    return p->parking[endpoint].rows >= p->conf.parked_max;
-}
-
-bool path_may_park(const struct path *p, const struct job *job)
-{
-    return job->from_parked || !path_parking_full(p, job->endpoint);
-}
-
-bool path_parked_count(struct path *p, int32_t wait_key, int64_t rows)
-{
-    bool changed = false;
-    for (int i = 0; i < p->conf.catalogue->endpoint_count; i++) {
-        struct parking *k = &p->parking[i];
-        if (p->conf.catalogue->endpoints[i].db_id != wait_key)
-            continue;
-        k->counted = rows;
-        k->rows = rows + k->missed;
-        changed = k->told_full != path_parking_full(p, i);
-        k->told_full = path_parking_full(p, i);
-    }
-    return changed;
-}
-
-/* Rows that a count may or may not find. */
-static int64_t on_the_way(const struct path *p, int endpoint)
-{
-    int64_t jobs = 0;
-    for (const struct job *job = p->in_state[JOB_PARK].head; job; job = job->next)
-        jobs += job->endpoint == endpoint && job->park_key && !job->from_parked;
-    return jobs;
-}
-
-/* The other workers park, too, and pulls make room: what was sent there is counted anew now and
- * then, and what is full until it is not. Between two looks the fleet may go beyond. */
-static void count_parked(struct path *p, int64_t now)
-{
-    for (int i = 0; i < p->conf.catalogue->endpoint_count; i++) {
-        struct parking *k = &p->parking[i];
-        if (now < k->look_at_us || (k->rows == k->counted && !path_parking_full(p, i)))
-            continue;
-        k->look_at_us = now + PARKED_LOOK_US;
-        k->missed = on_the_way(p, i);
-        p->edges.count_parked(p->edges.arg, p->conf.catalogue->endpoints[i].db_id,
-                              p->conf.parked_max);
-    }
-}
-
-/* Jobs whose endpoint is paused for long leave for `parked`, a bounded number at a time. Where that
- * is full they stay: their lane fills, and Kafka keeps the rest. */
-static void park_paused(struct path *p, int64_t now)
-{
-    for (int i = 0; i < p->conf.catalogue->endpoint_count; i++) {
-        struct job *job;
-        while (endpoint_free_at(&p->endpoints[i], now) - now > p->conf.short_wait_us &&
-               p->in_state[JOB_PARK].count < PARKING_MAX &&
-               (job = lanes_peek(p->lanes, -1, i)) != NULL && path_may_park(p, job))
-            path_advance(p, job);
-    }
-}
-
-/* The head of a lane that its endpoint cannot take for long, while others could use the lane or its
- * record holds back too many: it waits in Postgres. An endpoint that works, and only has more to do
- * than it can, is given longer: what is parked costs Postgres twice. */
-static void park_stuck(struct path *p, int lane, int endpoint, int64_t now)
-{
-    int64_t short_us = p->conf.short_wait_us, half = p->conf.offset_span / 2;
-    bool neighbours = p->lane[lane].paused && p->conf.catalogue->endpoint_count > 1 &&
-                      lanes_waiting(p->lanes, lane, endpoint) * 4 > lanes_jobs(p->lanes, lane) * 3;
-    bool works = now - p->endpoints[endpoint].begun_us <= short_us;
-    struct job *job;
-    while (p->in_state[JOB_PARK].count < PARKING_MAX &&
-           (job = lanes_peek(p->lanes, lane, endpoint)) != NULL && path_may_park(p, job)) {
-        int64_t waited_us = now - job->waiting_since_us;
-        bool in_the_way = neighbours && waited_us > (works ? BUSY_WAITS * short_us : short_us);
-        bool holds_back = partitions_behind(p->partitions, job) > half && waited_us > short_us;
-        if (!in_the_way && !holds_back)
-            return;
-        path_park(p, job, job->endpoint_id, CLASS_NONE, now);
-    }
-}
-
-/* One app fills a lane that stands still, and Kafka holds others' jobs behind: the app's last ones
- * wait in Postgres, so that partitions are read on and the others have their turns. A lane that
- * moves on within a short wait is left alone, and so is an app that nobody waits behind: what is
- * parked costs Postgres twice. Once somebody is known to wait, the crowd is parked as fast as it is
- * read. */
-static void park_crowd(struct path *p, int lane, int64_t now)
-{
-    bool somebody_waits = now < p->lane[lane].crowd_until_us;
-    if (p->draining || p->revoking || !lanes_full(p->lanes, lane) || !p->lane[lane].paused ||
-        (!somebody_waits && now - p->lane[lane].paused_us <= p->conf.short_wait_us))
-        return;
-    struct job *job = lanes_crowd(p->lanes, lane);
-    if (job && now >= p->lane[lane].ask_at_us) {
-        p->lane[lane].ask_at_us = now + OTHERS_ASK_US;
-        p->edges.others_wait(p->edges.arg, lane, job);
-    }
-    while (job && somebody_waits && path_may_park(p, job) &&
-           p->in_state[JOB_PARK].count < PARKING_MAX && lanes_full(p->lanes, lane)) {
-        path_park(p, job, job->endpoint_id, CLASS_NONE, now);
-        job = lanes_crowd(p->lanes, lane);
-    }
-}
-
-void path_others_wait(struct path *p, int lane)
-{
-    p->lane[lane].crowd_until_us = p->edges.mono_us(p->edges.arg) + 2 * OTHERS_ASK_US;
-}
-
-static void park_behind(struct path *p, int64_t now)
-{
-    for (int lane = 0; lane < p->conf.lane_count; lane++)
-        park_crowd(p, lane, now);
-    for (int lane = 0; lane < p->conf.lane_count; lane++)
-        for (int i = 0; i < p->conf.catalogue->endpoint_count; i++)
-            if (!endpoint_can_run(&p->endpoints[i], now))
-                park_stuck(p, lane, i, now);
-    if (partitions_span(p->partitions) <= p->conf.offset_span / 2)
-        return;
-    for (struct job *job = p->in_state[JOB_CALL].head; job; job = job->next) {
-        if (job->parking || partitions_behind(p->partitions, job) <= p->conf.offset_span / 2)
-            continue;
-        job->parking = true; /* and runs on */
-        p->edges.park(p->edges.arg, job);
-    }
-}
 
 /* While Postgres does not say which records are left out, more are not asked for. */
 static bool too_many_unread(const struct path *p)
@@ -621,16 +472,19 @@ int64_t path_tick(struct path *p)
         drop_unstarted(p);
     if (p->revoking && (now >= p->release_at_us || !holds_tickets(p)))
         release(p);
-    park_paused(p, now);
+    path_park_paused(p, now);
     if (now >= p->next_behind_check_us) {
         p->next_behind_check_us = now + BEHIND_CHECK_US;
         end_waiting(p, now);
-        park_behind(p, now);
-        count_parked(p, now);
+        path_ask_known(p, now);
+        path_limits_close(p, now);
+        path_park_behind(p, now);
+        path_count_parked(p, now);
     }
     path_dispatch(p);
     pause_full_lanes(p, now);
     int64_t next = earlier(deadlines_next(p->due), next_unpause(p, now));
+    next = earlier(next, p->limits_ask_at_us);
     if (p->revoking)
         next = earlier(next, p->release_at_us);
     return earlier(next, p->next_behind_check_us);
@@ -644,6 +498,7 @@ void path_drain(struct path *p)
 
 void path_abort_calls(struct path *p)
 {
+    p->gave_up = true;
     for (struct job *job = p->in_state[JOB_CALL].head, *next; job; job = next) {
         next = job->next;
         p->edges.abort(p->edges.arg, job);
@@ -670,6 +525,11 @@ size_t path_jobs(const struct path *p, enum job_state state)
     for (int lane = 0; lane < p->conf.lane_count; lane++)
         jobs += lanes_jobs(p->lanes, lane);
     return jobs;
+}
+
+const struct lane_conf *path_lanes(const struct path *p)
+{
+    return p->conf.lanes;
 }
 
 size_t path_lane_jobs(const struct path *p, int lane)

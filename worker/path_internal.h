@@ -6,21 +6,25 @@
 #define INFERQ_WORKER_PATH_INTERNAL_H
 
 #include "common/buf.h"
+#include "worker/admission.h"
 #include "worker/call_pool.h"
 #include "worker/deadlines.h"
 #include "worker/endpoint.h"
 #include "worker/jobids.h"
 #include "worker/jobtable.h"
+#include "worker/learned.h"
 #include "worker/partitions.h"
 #include "worker/path.h"
+#include "worker/retry_budget.h"
 #include "worker/tokens.h"
 
 enum { PARKING_MAX = 2000 /* jobs on their way to `parked` at once */ };
 
 struct outspec;
 
-/* The rows of `parked` that wait for one endpoint. */
+/* The rows of `parked` that wait for one endpoint or limit. */
 struct parking {
+    int32_t key;     /* of a limit: its id negated */
     int64_t rows;    /* as last counted, and those sent by this worker that it may have missed */
     int64_t counted; /* what the last count said */
     int64_t missed;  /* sent since it was asked for, or on their way then */
@@ -32,6 +36,7 @@ struct parking {
 /* A catalogue that is in force, or was when a job was routed that is still here. */
 struct served {
     struct catalogue *cat;
+    struct retry_budget *budgets; /* of its routes, then of its model versions */
     size_t jobs;
     struct served *older;
 };
@@ -47,7 +52,10 @@ struct path {
     struct endpoint *endpoints; /* one per endpoint of the catalogue */
     int64_t *model_paused;      /* per model version: no calls before; its endpoint has it not */
     struct parking *parking;    /* per endpoint */
-    struct tokens *tokens;      /* per model version */
+    struct parking *limit_parking;
+    int limit_parking_count;
+    struct learned *learned; /* per endpoint */
+    struct tokens *tokens;   /* per model version */
     struct partitions *partitions;
     struct deadlines *due;
     struct jobtable *table;
@@ -70,8 +78,20 @@ struct path {
         int64_t ask_at_us;      /* whether others wait behind the app that fills it */
         int64_t crowd_until_us; /* they do */
     } lane[LANES_MAX];
+    uint64_t pulls;           /* so far */
+    bool limited;             /* there are limits: jobs have gates */
+    uint32_t limits_seen;     /* generation of those that waiting jobs were held against */
+    int64_t limits_ask_at_us; /* what limits hold back is worth asking again */
+    int64_t known_until_us;   /* of the records that come some have been here before */
     bool draining, revoking;
+    bool gave_up;     /* its calls in flight: no more are begun */
     bool not_in_heap; /* some waiting job has no place in `due` for want of memory */
+};
+
+/* A look at what may go. */
+struct look {
+    struct path *p;
+    int64_t now_us;
 };
 
 /* The arrows of the path. */
@@ -108,13 +128,72 @@ void path_reroute(struct path *p, struct job *job);
 bool path_choose(struct path *p, struct job *job, int *ret_class, struct err *why);
 /* The most output tokens of one call; -1: not bounded. */
 int64_t path_worst_output_tokens(const struct job *job);
+/* The most bytes of one reply. */
+size_t path_reply_cap(const struct path *p, const struct job *job);
 /* May one more call cost more than max_cost leaves? It bounds all calls of the job, and an unknown
  * cost is not zero. */
 bool path_over_cost(const struct job *job);
 extern const char path_over_cost_reason[];
+/* Ends a job that is not to be called any more: dead. */
+void path_end_dead(struct path *p, struct job *job, enum class class, const char *why);
+/* path_retry.c: the budgets of a catalogue's routes; false: no memory. */
+bool path_make_budgets(struct served *served, const struct catalogue *cat);
+/* What the routes of `from` have, those of `to` that are the same go on with. */
+void path_take_budgets(struct served *to, const struct served *from);
+/* Of a job that was routed. */
+struct retry_budget *path_budget_of(const struct job *job);
+/* Is the job's next call none that its route's budget is for, or is it paid for? */
+bool path_may_call(struct path *p, struct job *job);
+/* It is not: the job goes to `parked`, and asks again when its turn may have come. False: too many
+ * are on their way there. */
+bool path_hold_retry(struct path *p, struct job *job);
+/* The call that was paid for is not made. */
+void path_unpay(struct path *p, struct job *job);
+/* A call of the job has begun, or could not; it was answered, by what its outcome says. */
+void path_count_call(struct path *p, struct job *job, bool begun);
+void path_count_answer(struct path *p, struct job *job);
+/* Has its route money for calls after one of which nobody knows what came, and is it to be asked?
+ */
+bool path_owes(const struct job *job, enum class class);
+/* Asks, where it is: path_paid goes on, or ends the job. Always false. */
+bool path_pay(struct path *p, struct job *job);
 /* path_output.c: an outcome that is OK becomes bad_output where the output is not what the job
  * asked for; job->validation and job->complaint say more. */
 void path_check_output(struct path *p, struct job *job);
+/* path_limits.c: into its lane and out of it, beside the gate of its limits. */
+void path_enter_lane(struct path *p, struct job *job);
+void path_leave_lane(struct path *p, struct job *job);
+/* struct flow_ask's question; arg: struct look. */
+int64_t path_limits_free_at(void *arg, struct job *job);
+/* The limit that no call of the job can be within; the reason says more. */
+bool path_over_limit(struct path *p, struct job *job, struct err *why);
+/* Its call takes its units of all its limits; it ends, with what it used, or has never left. */
+void path_limits_take(struct path *p, struct job *job);
+void path_limits_settle(struct path *p, struct job *job);
+void path_limits_give_back(struct path *p, struct job *job);
+/* What waits for endpoints that are closed is not wanted of their limits. */
+void path_limits_close(struct path *p, int64_t now_us);
+/* Before its lanes are emptied for a rebalance. */
+void path_limits_expect_back(struct path *p);
+/* Rows of an app are due in `parked`. */
+void path_limits_due(struct path *p, int lane, struct span app, int64_t rows);
+/* Room for the gates of this catalogue's model versions. */
+enum rc path_limits_prepare(struct path *p, const struct catalogue *next,
+                            struct err *err) MUST_CHECK;
+/* A record came that Postgres knows already, or that may be so: there are more like it. */
+void path_expect_known(struct path *p);
+/* Those of them that limits hold back are asked for, so that they leave without taking turns. */
+void path_ask_known(struct path *p, int64_t now);
+/* path_learned.c: calls wait for the reset of a rate limit that is used up, as a reply says,
+ * instead of running into 429s. True: the endpoint was paused just now. */
+bool path_heed_rate_limits(struct path *p, const struct job *job, int64_t now);
+/* path_parking.c: a job is on its way to `parked`. */
+void path_parking_sent(struct path *p, const struct job *job);
+/* Jobs of paused endpoints leave for `parked`; so do those that hold back others, or offsets. */
+void path_park_paused(struct path *p, int64_t now);
+void path_park_behind(struct path *p, int64_t now);
+/* Counts the rows of keys for which that is due. */
+void path_count_parked(struct path *p, int64_t now);
 /* Claims what can run now. */
 void path_dispatch(struct path *p);
 /* What a job takes of the byte budget while no call is made for it. */

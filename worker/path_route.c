@@ -10,6 +10,11 @@
 #include "worker/path_internal.h"
 #include "worker/policy.h"
 
+enum {
+    REPLY_BASE_BYTES = 16 << 10, /* a reply's envelope */
+    REPLY_BYTES_PER_TOKEN = 64,  /* more than one token's JSON takes */
+};
+
 int64_t path_worst_output_tokens(const struct job *job)
 {
     if (job->api == API_EMBEDDINGS)
@@ -17,6 +22,17 @@ int64_t path_worst_output_tokens(const struct job *job)
     if (job->request.max_output_tokens >= 0)
         return job->request.max_output_tokens;
     return job->mv->max_output_tokens > 0 ? job->mv->max_output_tokens : -1;
+}
+
+size_t path_reply_cap(const struct path *p, const struct job *job)
+{
+    int64_t max = p->conf.reply_max_bytes;
+    int64_t worst = path_worst_output_tokens(job);
+    if (job->api == API_EMBEDDINGS || job->request.open_ended || worst < 0 ||
+        worst > max / REPLY_BYTES_PER_TOKEN)
+        return (size_t)max;
+    int64_t cap = REPLY_BASE_BYTES + worst * REPLY_BYTES_PER_TOKEN;
+    return (size_t)(cap < max ? cap : max);
 }
 
 /* What one call may take and cost: likely, by what calls of its model version took of late, and at
@@ -65,6 +81,17 @@ static void no_model(struct span model, struct err *why)
                       "no model is named, and the catalogue has no default for this app and task");
 }
 
+/* As many versions on as its calls have shown that it is too long for; the last one keeps it. What
+ * a job is too long for is never guessed: an estimate of tokens is none of the model's, and to be
+ * told so costs nothing. */
+static const struct cat_model_version *large_enough(const struct path *p, const struct job *job)
+{
+    const struct cat_model_version *mv = job->mv;
+    for (int i = 0; i < job->larger && mv->larger; i++)
+        mv = &p->conf.catalogue->versions[mv->larger - 1];
+    return mv;
+}
+
 /* Who serves it by the catalogue in force. False: nobody, and how it ends. */
 bool path_choose(struct path *p, struct job *job, int *ret_class, struct err *why)
 {
@@ -77,6 +104,7 @@ bool path_choose(struct path *p, struct job *job, int *ret_class, struct err *wh
         no_model(model, why);
         return false;
     }
+    job->mv = large_enough(p, job);
     if (job->mv->state == VERSION_RETIRED || job->mv->state == VERSION_BLOCKED) {
         *ret_class = CLASS_MODEL_NOT_LIVE;
         (void)err_set(why, RC_REJECT, "the model version is retired or blocked");
@@ -85,13 +113,23 @@ bool path_choose(struct path *p, struct job *job, int *ret_class, struct err *wh
     job->endpoint = job->mv->endpoint;
     job->endpoint_id = p->conf.catalogue->endpoints[job->endpoint].db_id;
     job->retry = catalogue_retry(p->conf.catalogue, job->mv, job->msg.app, job->msg.task);
+    job->budget = path_budget_of(job);
     job->max_attempts =
         policy_max_attempts(job->retry, job->msg.max_attempts, p->conf.max_attempts);
     job->price = catalogue_price(job->mv, p->edges.wall_ms(p->edges.arg));
     estimate(p, job);
-    if (!path_over_cost(job))
-        return true;
-    *ret_class = CLASS_OVER_COST;
-    (void)err_set(why, RC_REJECT, "%s", path_over_cost_reason);
-    return false;
+    job->gate = -1;
+    if (path_over_cost(job)) {
+        *ret_class = CLASS_OVER_COST;
+        (void)err_set(why, RC_REJECT, "%s", path_over_cost_reason);
+        return false;
+    }
+    if (job->larger && job->attempts >= job->max_attempts) { /* which are another route's now */
+        *ret_class = CLASS_ATTEMPTS_SPENT;
+        (void)err_set(why, RC_REJECT,
+                      "it is too long for the version that it named, and its attempts are spent");
+        return false;
+    }
+    *ret_class = CLASS_OVER_LIMIT; /* for good: not by limits that were heard of long ago */
+    return !p->edges.may_claim(p->edges.arg) || !path_over_limit(p, job, why);
 }

@@ -16,13 +16,13 @@ static const unsigned legal_next[JOB_STATE_COUNT] = {
     [JOB_ADMIT] = TO(ROUTE) | TO(STORE) | TO(BURY),
     [JOB_ROUTE] = TO(THROTTLE) | TO(STORE),
     [JOB_THROTTLE] = TO(CLAIM) | TO(STORE) | TO(PARK) | TO(BURY) | TO(SETTLED),
-    [JOB_CLAIM] =
-        TO(CALL) | TO(SETTLED) | TO(WAIT) | TO(STORE) | TO(THROTTLE) | TO(PARK) | TO(BURY),
+    [JOB_CLAIM] = TO(CALL) | TO(SETTLED) | TO(WAIT) | TO(STORE) | TO(THROTTLE) | TO(PARK) |
+                  TO(BURY) | TO(ROUTE),
     [JOB_CALL] = TO(PARSE),
     [JOB_PARSE] = TO(CHECK),
     [JOB_CHECK] = TO(STORE),
-    [JOB_STORE] =
-        TO(SETTLED) | TO(RETRY) | TO(PARK) | TO(THROTTLE) | TO(CLAIM) | TO(STORE) | TO(BURY),
+    [JOB_STORE] = TO(SETTLED) | TO(RETRY) | TO(PARK) | TO(THROTTLE) | TO(CLAIM) | TO(STORE) |
+                  TO(BURY) | TO(ROUTE),
     [JOB_RETRY] = TO(THROTTLE) | TO(SETTLED),
     [JOB_WAIT] = TO(FETCHED) | TO(THROTTLE) | TO(CLAIM) | TO(SETTLED),
     [JOB_PARK] = TO(SETTLED) | TO(STORE),
@@ -44,14 +44,14 @@ void path_move(struct path *p, struct job *job, enum job_state next)
     assert(path_may_move(job->state, next));
     FAILPOINT_ARROW("path", job_state_name(job->state), job_state_name(next), job->msg.custom_id);
     if (job->state == JOB_THROTTLE)
-        lanes_remove(p->lanes, job);
+        path_leave_lane(p, job);
     else
         job_list_remove(&p->in_state[job->state], job);
     job->state = next;
     if (job->call && !(with_call & (1U << next)))
         path_end_call(p, job);
     if (next == JOB_THROTTLE)
-        lanes_push(p->lanes, job);
+        path_enter_lane(p, job);
     else
         job_list_push(&p->in_state[next], job);
 }

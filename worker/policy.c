@@ -10,6 +10,11 @@ bool policy_unknown(enum class class)
     return class == CLASS_AMBIGUOUS || class == CLASS_LOST || class == CLASS_ABORTED;
 }
 
+bool policy_pays(const struct cat_retry *retry)
+{
+    return retry->ambiguous == AMBIGUOUS_RETRY && retry->ambiguous_nusd_per_day >= 0;
+}
+
 static const enum class endings[] = {
     [AMBIGUOUS_RETRY] = CLASS_NONE,
     [AMBIGUOUS_HOLD] = CLASS_HELD,

@@ -17,6 +17,9 @@
  * reply that did not come whole, with a worker that died, and with a call that was given up. */
 bool policy_unknown(enum class class);
 
+/* Is what such calls cost bounded, when they are made again? */
+bool policy_pays(const struct cat_retry *retry);
+
 /* How a job of the route ends when a call of it ended as `class`: CLASS_HELD or CLASS_GIVEN_UP;
  * CLASS_NONE: its route leaves that to the class. */
 enum class policy_ending(const struct cat_retry *retry, enum class class);

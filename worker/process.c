@@ -49,8 +49,7 @@ void process_host(char *out, size_t out_bytes)
     out[out_bytes - 1] = '\0';
 }
 
-/* ---- what it takes of its machine -------------------------------------------------------------
- */
+/* ---- what it takes of its machine ------------------------------------------------------------ */
 
 /* The first bytes of a file of /proc, as text. */
 static bool read_text(const char *path, char *out, size_t out_bytes)

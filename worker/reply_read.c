@@ -22,8 +22,7 @@ static void end(struct outcome *o, enum class class, const char *what, struct sp
     outcome_explain(o, what, detail);
 }
 
-/* ---- usage ------------------------------------------------------------------------------------
- */
+/* ---- usage ----------------------------------------------------------------------------------- */
 
 /* A count, also one written as a string; -1: none. */
 static int64_t count_of(const struct json_value *v)
@@ -78,8 +77,7 @@ static void read_usage(enum api api, const struct json_value *usage, struct usag
     ret->reasoning = detail_of(&v[COMPLETION_DETAILS], "reasoning_tokens", ret->output);
 }
 
-/* ---- the answer ---------------------------------------------------------------------------------
- */
+/* ---- the answer ------------------------------------------------------------------------------ */
 
 static bool add_string(const struct json_value *v, struct buf *answer)
 {

@@ -20,6 +20,8 @@
 #include "common/log.h"
 #include "worker/policy.h"
 #include "worker/store_internal.h"
+#include "worker/store_learned.h"
+#include "worker/store_limits.h"
 
 enum {
     HOLD_US = 1000 * 1000, /* after Postgres refused a batch for no fault of its rows */
@@ -28,8 +30,7 @@ enum {
 
 #define NO_PARTITION "23514"
 
-/* ---- queues and batches -----------------------------------------------------------------------
- */
+/* ---- queues and batches ---------------------------------------------------------------------- */
 
 static struct job **link_of(const struct job_queue *q, struct job *job)
 {
@@ -150,8 +151,7 @@ void store_batch_done(struct store_batch *b)
     b->limit = b->limit * 2 < STORE_ROWS_MAX ? b->limit * 2 : STORE_ROWS_MAX;
 }
 
-/* ---- what several batches need ------------------------------------------------------------------
- */
+/* ---- what several batches need --------------------------------------------------------------- */
 
 void store_source_of(const struct store *s, const struct job *job, unsigned char out[32])
 {
@@ -178,8 +178,7 @@ struct span store_headers(const struct job *job, struct buf *scratch)
     return buf_span(scratch);
 }
 
-/* ---- handing over -------------------------------------------------------------------------------
- */
+/* ---- handing over ---------------------------------------------------------------------------- */
 
 void store_claim(struct store *s, struct job *job)
 {
@@ -202,10 +201,9 @@ void store_bury(struct store *s, struct job *job)
     job_queue_push(&s->buries.waiting, job);
 }
 
-void store_pull(struct store *s, int32_t wait_key, int lane, int max_rows)
+void store_pay(struct store *s, struct job *job)
 {
-    if (s->pull_count < STORE_PULLS_MAX)
-        s->pulls[s->pull_count++] = (struct store_pull){wait_key, lane, max_rows};
+    job_queue_push(&s->pays.waiting, job);
 }
 
 int store_lane_of(const struct store *s, int64_t code)
@@ -232,11 +230,11 @@ void store_flush(struct store *s)
     store_flush_claims(s);
     store_flush_parks(s);
     store_flush_buries(s);
+    store_flush_pays(s);
     store_flush_pulls(s);
 }
 
-/* ---- the lease ----------------------------------------------------------------------------------
- */
+/* ---- the lease ------------------------------------------------------------------------------- */
 
 bool store_is_up(const struct store *s)
 {
@@ -257,12 +255,13 @@ int64_t store_lease_left_us(const struct store *s)
 bool store_may_claim(const struct store *s)
 {
     return !s->stopping && pg_is_up(s->claim_conn) && pg_is_up(s->store_conn) &&
-           store_lease_left_us(s) > s->conf.lease_margin_us;
+           store_limits_known(s) && store_lease_left_us(s) > s->conf.lease_margin_us;
 }
 
 bool store_may_send(const struct store *s, int64_t worker_id)
 {
-    return worker_id == s->worker_id && store_lease_left_us(s) > s->conf.lease_margin_us;
+    return !s->stopping && worker_id == s->worker_id &&
+           store_lease_left_us(s) > s->conf.lease_margin_us;
 }
 
 int64_t store_clock_offset_ms(const struct store *s)
@@ -283,7 +282,7 @@ const struct store_figures *store_figures(const struct store *s)
 size_t store_queued(const struct store *s)
 {
     return s->claims.waiting.count + s->slow.waiting.count + s->ends.waiting.count +
-           s->parks.waiting.count + s->buries.waiting.count;
+           s->parks.waiting.count + s->buries.waiting.count + s->pays.waiting.count;
 }
 
 /* ---- making and unmaking
@@ -311,13 +310,19 @@ static void keep_down(void *arg, const char *why)
 {
     conn_down(arg, why);
     store_keep_down(arg);
+    store_limits_down(arg);
+    store_learned_down(arg);
 }
 
 static void keep_notify(void *arg, const char *channel, const char *payload)
 {
-    (void)channel;
     (void)payload;
+    if (strcmp(channel, "inferq_learned") == 0) { /* of failing calls: the rest is as it was */
+        store_learned_notify(arg);
+        return;
+    }
     store_keep_notify(arg);
+    store_limits_notify(arg);
 }
 
 static void list_classes(struct store *s)
@@ -370,6 +375,7 @@ enum rc store_new(struct uv_loop_s *loop, const struct store_conf *conf, struct 
     batch_init(&s->slow, s, offsetof(struct job, store_next));
     batch_init(&s->ends, s, offsetof(struct job, store_next));
     batch_init(&s->buries, s, offsetof(struct job, store_next));
+    batch_init(&s->pays, s, offsetof(struct job, store_next));
     batch_init(&s->parks, s, offsetof(struct job, park_next));
     list_classes(s);
     s->params = pg_params_new();
@@ -381,6 +387,10 @@ enum rc store_new(struct uv_loop_s *loop, const struct store_conf *conf, struct 
         rc = err_set(err, RC_NOMEM, "no memory for the store edge");
     if (rc == RC_OK)
         rc = connect_all(s, loop, err);
+    if (rc == RC_OK)
+        rc = store_limits_start(s, err);
+    if (rc == RC_OK)
+        rc = store_learned_start(s, err);
     if (rc == RC_OK)
         rc = store_keep_start(s, loop, err);
     if (rc == RC_OK)
@@ -398,11 +408,14 @@ void store_free(struct store *s)
     pg_free(s->claim_conn);
     pg_free(s->store_conn);
     pg_free(s->keep_conn);
+    store_limits_free(s);
+    store_learned_free(s);
     pg_params_free(s->params);
     pg_params_free(s->more_params);
     pg_params_free(s->lose_params);
     free(s->seen);
     free(s->held);
     free(s->wakes);
+    store_drop_pulls(s);
     free(s);
 }

@@ -15,7 +15,9 @@
 #include "common/err.h"
 #include "worker/job.h"
 #include "worker/path.h"
+#include "worker/pulls.h"
 
+struct admission;
 struct uv_loop_s;
 struct store;
 
@@ -35,12 +37,17 @@ struct store_conf {
     const char *const *topics; /* per lane */
     const int *lane_codes;     /* per lane: what columns `priority` hold for it */
     int lane_count;
-    int64_t lease_us;        /* 15 s */
-    int64_t heartbeat_us;    /* 3 s */
-    int64_t lease_margin_us; /* 3 s: no first byte with less of the lease left */
-    int64_t fence_after_us;  /* 5 s past its end */
-    int64_t unbroken_us;     /* 20 s: only a connection that stood so long may fence */
+    int64_t lease_us;            /* 15 s */
+    int64_t heartbeat_us;        /* 3 s */
+    int64_t lease_margin_us;     /* 3 s: no first byte with less of the lease left */
+    int64_t fence_after_us;      /* 5 s past its end */
+    int64_t unbroken_us;         /* 20 s: only a connection that stood so long may fence */
+    struct admission *admission; /* borrowed; NULL: no shared limits */
+    const struct lane_conf
+        *lanes;          /* with them: lane_count of these; as the keeper, who gets what */
+    struct path *learns; /* borrowed: whose endpoints share what calls taught; NULL: none do */
     void *arg;
+    void (*limits_moved)(void *arg); /* with them: shares or limits are others now */
     void (*claimed)(void *arg, struct job *job);
     void (*stored)(void *arg, struct job *job);
     /* Postgres refuses the row of this very job: its ending, or the one in `parked`. */
@@ -50,8 +57,10 @@ struct store_conf {
     void (*gone)(void *arg, struct job *job);
     void (*parked)(void *arg, struct job *job);
     void (*buried)(void *arg, struct job *job);
+    void (*paid)(void *arg, struct job *job);
     void (*pulled)(void *arg, const struct parked_row *row);
-    void (*due)(void *arg, int32_t wait_key, int lane, int64_t rows); /* of the lanes served */
+    /* Due rows of a key, of the lanes served, by app; lent for the call. */
+    void (*due)(void *arg, int32_t wait_key, int lane, const struct pull_app *apps, int count);
     /* A batch that is cancelled, or a job that is skipped. False: to be told again. */
     bool (*cancelled)(void *arg, const struct jobid *id);
     /* All records that an operator leaves out; told again and again. */
@@ -61,7 +70,8 @@ struct store_conf {
     void (*drain)(void *arg); /* this worker is to leave; told again and again */
     void (*oldest_live)(void *arg, int64_t oldest_live_ms);
     void (*parked_count)(void *arg, int32_t wait_key, int64_t rows);
-    void (*others_wait)(void *arg, int lane); /* what store_others_wait asked is so */
+    void (*others_wait)(void *arg, int lane);         /* what store_others_wait asked is so */
+    void (*known)(void *arg, const struct jobid *id); /* so of store_ask_known */
     /* A dead letter to publish; the answer is store_published. */
     void (*publish)(void *arg, const struct store_letter *letter);
 };
@@ -75,7 +85,11 @@ void store_claim(struct store *s, struct job *job);
 void store_end(struct store *s, struct job *job);
 void store_park(struct store *s, struct job *job);
 void store_bury(struct store *s, struct job *job);
-void store_pull(struct store *s, int32_t wait_key, int lane, int max_rows);
+void store_pay(struct store *s, struct job *job); /* conf.paid tells: job->granted */
+/* So many rows of each of these apps, each named once. What cannot be kept for the next flush is
+ * forgotten: conf.due tells of it again. */
+void store_pull(struct store *s, int32_t wait_key, int lane, const struct pull_app *apps,
+                int count);
 void store_published(struct store *s, int64_t dead_id, bool ok);
 /* Rows parked for this endpoint because its credential was refused or its bill not paid are due
  * now: it has another credential. */
@@ -90,6 +104,9 @@ void store_count_parked(struct store *s, int32_t wait_key, int64_t most);
 /* Do jobs of other apps stand in this lane's topic behind this one? One question at a time; more
  * are dropped. */
 void store_others_wait(struct store *s, int lane, const struct job *job);
+/* Which of these jobs (500 at most) have ended, or are parked? conf.known tells. One question at a
+ * time; false: not now. */
+bool store_ask_known(struct store *s, struct job *const *jobs, int n);
 
 /* Asks for the records that are left out; conf.skips tells how they stand after this. */
 void store_ask_skips(struct store *s);
@@ -98,8 +115,8 @@ void store_ask_skips(struct store *s);
 void store_flush(struct store *s);
 
 bool store_may_claim(const struct store *s);
-/* Before a first byte: more than the margin is left of the lease under which `worker_id` claimed.
- */
+/* Before a first byte: more than the margin is left of the lease under which `worker_id` claimed,
+ * and it has not been given back by store_stop. */
 bool store_may_send(const struct store *s, int64_t worker_id);
 bool store_is_up(const struct store *s);
 int64_t store_worker_id(const struct store *s); /* 0: none yet */
@@ -119,7 +136,9 @@ struct store_figures {
 enum { STORE_LETTERS_COUNTED = 10000 };
 const struct store_figures *store_figures(const struct store *s);
 
-/* Says good-bye: once true is returned the row says stopped, and store_free may follow. */
+/* Says good-bye: the lease is given back, and what this worker left open is for others to call from
+ * then on. So no call may be in flight any more. Once `stopped` is called (at once, where Postgres
+ * is away) store_free may follow. */
 void store_stop(struct store *s, void (*stopped)(void *arg), void *arg);
 
 #endif

@@ -7,6 +7,7 @@
  * marked lost.
  */
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/buf.h"
@@ -19,8 +20,7 @@
 #include "worker/policy.h"
 #include "worker/store_internal.h"
 
-/* ---- the fast path ------------------------------------------------------------------------------
- */
+/* ---- the fast path --------------------------------------------------------------------------- */
 
 static void add_nusd(struct pg_params *p, int64_t nusd)
 {
@@ -121,10 +121,12 @@ static bool send(struct store *s, struct pg *conn, const struct pg_step *steps, 
     return false;
 }
 
+/* Not once the lease is given back: a claim that overtakes the good-bye would leave an open row of
+ * a call that was never made, and its job pay for it. */
 void store_flush_claims(struct store *s)
 {
     struct store_batch *b = &s->claims;
-    if (!s->worker_id || !store_batch_take(b, s->claim_conn))
+    if (s->stopping || !s->worker_id || !store_batch_take(b, s->claim_conn))
         return;
     if (FAILPOINT_FAILS("claim.skip", FAILPOINT_NO_JOB)) { /* would the witness catch it? */
         int rows = b->row_count;
@@ -139,8 +141,7 @@ void store_flush_claims(struct store *s)
     FAILPOINT("claim.sent");
 }
 
-/* ---- the slow path ------------------------------------------------------------------------------
- */
+/* ---- the slow path --------------------------------------------------------------------------- */
 
 static void job_ids(struct pg_params *p, struct job *const *rows, int n)
 {
@@ -160,16 +161,21 @@ static enum claim_answer judge(const struct pg_rows *r, int row, struct job *job
         .attempts = (int)pg_get_int(r, row, 7),
         .lease = pg_get_bool(r, row, 9),
         .unknown = pg_get_bool(r, row, 10),
+        .larger = (int)pg_get_int(r, row, 11),
     };
     struct claim_ask ask = {
         .ask_only = job->ask_only,
         .from_parked = job->from_parked,
-        .calls_once = !job->ask_only && policy_ending(job->retry, CLASS_LOST) != CLASS_NONE,
+        .calls_once = !job->ask_only && (policy_ending(job->retry, CLASS_LOST) != CLASS_NONE ||
+                                         (policy_pays(job->retry) && !job->settled)),
         .claim_sent = job->claim_sent,
         .number = job->number,
+        .larger = job->larger,
         .max_attempts = job->max_attempts,
     };
     enum claim_answer answer = claim_rule(&facts, &ask);
+    if (answer == CLAIM_LARGER)
+        job->larger = facts.larger;
     int last = (int)pg_get_int(r, row, 4);
     if (answer == CLAIM_FREE && !ask.ask_only && last > 0) {
         job->number = last + 1;
@@ -265,16 +271,11 @@ static void facts_answered(void *arg, const struct pg_answer *answer)
             store_answer_claim(s, all[i], answers[i], asked_as);
 }
 
-void store_flush_slow(struct store *s)
+/* $1 jobs, $2 worker, $3 classes that do not count, $4 those of which nobody knows what came */
+static void facts_params(struct store *s, struct job *const *rows, int n)
 {
-    struct store_batch *b = &s->slow;
-    if (!s->worker_id || !store_batch_take(b, s->claim_conn))
-        return;
-    pg_params_reset(s->more_params);
-    job_ids(s->more_params, b->rows, b->row_count);
-    pg_add_int(s->more_params, PG_INT8, s->conf.fence_after_us / 1000000);
     pg_params_reset(s->params);
-    job_ids(s->params, b->rows, b->row_count);
+    job_ids(s->params, rows, n);
     pg_add_int(s->params, PG_INT8, s->worker_id);
     pg_array(s->params, PG_INT2);
     for (int i = 0; i < s->uncounted_count; i++)
@@ -282,6 +283,17 @@ void store_flush_slow(struct store *s)
     pg_array(s->params, PG_INT2);
     for (int i = 0; i < s->unknown_count; i++)
         pg_elem_int(s->params, s->unknown[i]);
+}
+
+void store_flush_slow(struct store *s)
+{
+    struct store_batch *b = &s->slow;
+    if (s->stopping || !s->worker_id || !store_batch_take(b, s->claim_conn))
+        return;
+    pg_params_reset(s->more_params);
+    job_ids(s->more_params, b->rows, b->row_count);
+    pg_add_int(s->more_params, PG_INT8, s->conf.fence_after_us / 1000000);
+    facts_params(s, b->rows, b->row_count);
     struct pg_step steps[] = {{SQL_FENCE, s->more_params}, {SQL_FACTS, s->params}};
     /* After an outage owners come first: only a connection that stood long enough may fence. */
     int64_t up_since = pg_up_since_us(s->claim_conn);
@@ -291,8 +303,35 @@ void store_flush_slow(struct store *s)
     FAILPOINT("facts.sent");
 }
 
-/* ---- parking ------------------------------------------------------------------------------------
- */
+/* ---- what is known already? ------------------------------------------------------------------ */
+
+static void known_answered(void *arg, const struct pg_answer *answer)
+{
+    struct store *s = arg;
+    s->asking_known = false;
+    if (answer->rc != RC_OK)
+        return; /* their claims ask again */
+    const struct pg_rows *r = answer->rows[0];
+    drop_done(s, r);
+    for (int row = 0; row < pg_row_count(r); row++) {
+        struct jobid id = pg_get_uuid(r, row, 0);
+        if (pg_get_bool(r, row, 1) || pg_get_bool(r, row, 2))
+            s->conf.known(s->conf.arg, &id);
+    }
+}
+
+bool store_ask_known(struct store *s, struct job *const *jobs, int n)
+{
+    struct err err = {0};
+    if (s->asking_known || !s->worker_id || !pg_is_up(s->claim_conn))
+        return false;
+    facts_params(s, jobs, n);
+    struct pg_step step = {SQL_FACTS, s->params};
+    s->asking_known = pg_txn(s->claim_conn, &step, 1, known_answered, s, &err) == RC_OK;
+    return s->asking_known;
+}
+
+/* ---- parking --------------------------------------------------------------------------------- */
 
 static void park_when(const struct store *s, struct pg_params *p, struct job *const *rows, int n)
 {
@@ -331,6 +370,12 @@ static void park_counts(struct pg_params *p, struct job *const *rows, int n)
     pg_array(p, PG_INT8);
     for (int i = 0; i < n; i++)
         pg_elem_int(p, rows[i]->throttle_us);
+    pg_array(p, PG_INT8);
+    for (int i = 0; i < n; i++)
+        pg_elem_int(p, rows[i]->held.us);
+    pg_array(p, PG_INT4);
+    for (int i = 0; i < n; i++)
+        pg_elem_int(p, waits_most(&rows[i]->held));
     pg_array(p, PG_INT8);
     for (int i = 0; i < n; i++)
         pg_elem_int(p, rows[i]->model_us);
@@ -413,13 +458,16 @@ void store_flush_parks(struct store *s)
     park_counts(p, b->rows, b->row_count);
     coordinates(s, p, b->rows, b->row_count);
     payloads(p, b->rows, b->row_count);
+    pg_array(p, PG_TEXT);
+    for (int i = 0; i < b->row_count; i++)
+        pg_elem_span(p, b->rows[i]->msg.app);
+    store_add_waits(p, b->rows, b->row_count, 1);
     struct pg_step step = {SQL_PARK, p};
     (void)send(s, s->claim_conn, &step, 1, parks_answered, b);
     FAILPOINT("park.sent");
 }
 
-/* ---- pulling ------------------------------------------------------------------------------------
- */
+/* ---- pulling --------------------------------------------------------------------------------- */
 
 static void pulled(void *arg, const struct pg_answer *answer)
 {
@@ -434,7 +482,7 @@ static void pulled(void *arg, const struct pg_answer *answer)
     if (pg_row_count(r) > 0)
         s->next_second_us = 0; /* there may be more: look at once, not in a second */
     for (int i = 0; i < pg_row_count(r); i++) {
-        struct kept_headers headers = kept_headers_unpack(pg_get_span(r, i, 12));
+        struct kept_headers headers = kept_headers_unpack(pg_get_span(r, i, 14));
         struct parked_row row = {
             .job_id = pg_get_uuid(r, i, 0),
             .number = (int)pg_get_int(r, i, 1),
@@ -442,18 +490,46 @@ static void pulled(void *arg, const struct pg_answer *answer)
             .reasks = (int)pg_get_int(r, i, 3),
             .spent_nusd = pg_null(r, i, 4) ? -1 : pg_get_int(r, i, 4),
             .waited_us = pg_get_int(r, i, 5),
-            .model_us = pg_get_int(r, i, 6),
-            .topic = pg_get_span(r, i, 7),
-            .partition = pg_null(r, i, 8) ? -1 : (int32_t)pg_get_int(r, i, 8),
-            .offset = pg_get_int(r, i, 9),
-            .timestamp_ms = pg_get_time_ms(r, i, 10),
-            .payload = pg_get_span(r, i, 11),
+            .limit_us = pg_get_int(r, i, 6),
+            .limit_id = (int32_t)pg_get_int(r, i, 7),
+            .model_us = pg_get_int(r, i, 8),
+            .topic = pg_get_span(r, i, 9),
+            .partition = pg_null(r, i, 10) ? -1 : (int32_t)pg_get_int(r, i, 10),
+            .offset = pg_get_int(r, i, 11),
+            .timestamp_ms = pg_get_time_ms(r, i, 12),
+            .payload = pg_get_span(r, i, 13),
             .signature = headers.signature,
             .traceparent = headers.traceparent,
-            .lane = store_lane_of(s, pg_get_int(r, i, 13)), /* it was asked for by lane */
+            .lane = store_lane_of(s, pg_get_int(r, i, 15)), /* it was asked for by lane */
+            .larger = (int)pg_get_int(r, i, 16),
+            .limit_waits = pg_get_span(r, i, 17),
         };
         s->conf.pulled(s->conf.arg, &row);
     }
+}
+
+void store_pull(struct store *s, int32_t wait_key, int lane, const struct pull_app *apps, int count)
+{
+    size_t bytes = (size_t)count * sizeof *apps;
+    for (int i = 0; i < count; i++)
+        bytes += apps[i].app.n;
+    struct pull_app *kept = s->pull_count < STORE_PULLS_MAX ? malloc(bytes) : NULL;
+    if (!kept)
+        return;
+    char *at = (char *)(kept + count);
+    for (int i = 0; i < count; i++) {
+        kept[i] = (struct pull_app){.app = {at, apps[i].app.n}, .rows = apps[i].rows};
+        if (apps[i].app.n)
+            memcpy(at, apps[i].app.p, apps[i].app.n);
+        at += apps[i].app.n;
+    }
+    s->pulls[s->pull_count++] = (struct store_pull){wait_key, lane, count, kept};
+}
+
+void store_drop_pulls(struct store *s)
+{
+    while (s->pull_count)
+        free(s->pulls[--s->pull_count].apps);
 }
 
 void store_flush_pulls(struct store *s)
@@ -464,13 +540,69 @@ void store_flush_pulls(struct store *s)
         pg_add_int(s->params, PG_INT8, s->worker_id);
         pg_add_int(s->params, PG_INT4, s->pulls[i].wait_key);
         pg_add_int(s->params, PG_INT2, s->conf.lane_codes[s->pulls[i].lane]);
-        pg_add_int(s->params, PG_INT8, s->pulls[i].max_rows);
+        pg_array(s->params, PG_TEXT);
+        for (int k = 0; k < s->pulls[i].count; k++)
+            pg_elem_span(s->params, s->pulls[i].apps[k].app);
+        pg_array(s->params, PG_INT8);
+        for (int k = 0; k < s->pulls[i].count; k++)
+            pg_elem_int(s->params, s->pulls[i].apps[k].rows);
         struct pg_step step = {SQL_PULL, s->params};
         if (pg_txn(s->claim_conn, &step, 1, pulled, s, &err) == RC_OK)
             s->pulling++;
         FAILPOINT("pull.sent");
     }
-    s->pull_count = 0; /* what could not be sent is told again a second later */
+    store_drop_pulls(s); /* what could not be sent is told again a second later */
+}
+
+/* ---- paying for calls again
+ * ---------------------------------------------------------------------- */
+
+/* What was taken for a route goes to its jobs in the order that they have; what is left of it is
+ * less than one costs. */
+static void paid(void *arg, const struct pg_answer *answer)
+{
+    struct store *s = arg;
+    struct store_batch *b = &s->pays;
+    if (answer->rc != RC_OK) { /* also one whose answer was lost: at worst it is paid for twice */
+        store_batch_again(b, answer, "pay");
+        return;
+    }
+    const struct pg_rows *r = answer->rows[0];
+    int rows = b->row_count;
+    store_batch_done(b);
+    for (int i = 0; i < rows; i++) {
+        int64_t left = 0;
+        for (int k = 0; k < pg_row_count(r); k++)
+            if (span_is(pg_get_span(r, k, 0), b->rows[i]->retry->route))
+                left = pg_get_int(r, k, 1);
+        for (int k = 0; k < i; k++)
+            if (b->rows[k]->granted &&
+                strcmp(b->rows[k]->retry->route, b->rows[i]->retry->route) == 0)
+                left -= b->rows[k]->owed_nusd;
+        b->rows[i]->granted = b->rows[i]->owed_nusd <= left;
+    }
+    for (int i = 0; i < rows; i++)
+        s->conf.paid(s->conf.arg, b->rows[i]);
+}
+
+void store_flush_pays(struct store *s)
+{
+    struct store_batch *b = &s->pays;
+    struct pg_params *p = s->params;
+    if (!store_batch_take(b, s->claim_conn))
+        return;
+    pg_params_reset(p);
+    pg_array(p, PG_TEXT);
+    for (int i = 0; i < b->row_count; i++)
+        pg_elem_span(p, span_of(b->rows[i]->retry->route));
+    pg_array(p, PG_INT8);
+    for (int i = 0; i < b->row_count; i++)
+        pg_elem_int(p, b->rows[i]->owed_nusd);
+    pg_array(p, PG_INT8);
+    for (int i = 0; i < b->row_count; i++)
+        pg_elem_int(p, b->rows[i]->retry->ambiguous_nusd_per_day);
+    struct pg_step step = {SQL_PAY, p};
+    (void)send(s, s->claim_conn, &step, 1, paid, b);
 }
 
 /* ---- dead letters without a job

@@ -80,6 +80,8 @@ static void result_numbers(const struct store *s, struct pg_params *p, struct jo
     COLUMN(p, PG_INT8, rows, n, add_known(p, job->spent_nusd));
     COLUMN(p, PG_INT8, rows, n, pg_elem_int(p, job->queue_us));
     COLUMN(p, PG_INT8, rows, n, pg_elem_int(p, job->throttle_us));
+    COLUMN(p, PG_INT8, rows, n, add_known(p, job->held.us ? job->held.us : -1));
+    COLUMN(p, PG_INT4, rows, n, add_known(p, job->held.us ? waits_most(&job->held) : -1));
     COLUMN(p, PG_INT8, rows, n, pg_elem_int(p, job->model_us));
     COLUMN(p, PG_INT8, rows, n, pg_elem_int(p, now - job->outcome_us));
     COLUMN(p, PG_INT4, rows, n, add_known(p, tokens(verdict_of(job)->usage.input)));
@@ -94,6 +96,19 @@ static void result_numbers(const struct store *s, struct pg_params *p, struct jo
     COLUMN(p, PG_INT2, rows, n, add_known(p, status_or_none(verdict_of(job))));
     COLUMN(p, PG_INT2, rows, n, pg_elem_int(p, job->validation));
     COLUMN(p, PG_INT2, rows, n, pg_elem_int(p, s->conf.lane_codes[job->lane]));
+}
+
+void store_add_waits(struct pg_params *p, struct job *const *rows, int n, int least)
+{
+    struct buf text;
+    buf_init(&text, WAITS_BYTES_MAX);
+    pg_array(p, PG_TEXT);
+    for (int i = 0; i < n; i++) {
+        buf_reset(&text);
+        waits_pack(&rows[i]->held, least, &text);
+        pg_elem_span(p, text.n && !text.failed ? buf_span(&text) : absent);
+    }
+    buf_done(&text);
 }
 
 static void result_texts(struct pg_params *p, struct job *const *rows, int n)
@@ -111,6 +126,7 @@ static void result_texts(struct pg_params *p, struct job *const *rows, int n)
     COLUMN(p, PG_TEXT, rows, n, pg_elem_span(p, job->msg.context_version));
     COLUMN(p, PG_TEXT, rows, n, pg_elem_span(p, job->bare ? absent : trace_id(job)));
     COLUMN(p, PG_BYTEA, rows, n, pg_elem_span(p, reply_body(job)));
+    store_add_waits(p, rows, n, 2);
 }
 
 static void letter_source(const struct store *s, struct pg_params *p, struct job *const *rows,

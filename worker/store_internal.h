@@ -44,7 +44,8 @@ struct store_batch {
 
 struct store_pull {
     int32_t wait_key;
-    int lane, max_rows;
+    int lane, count;
+    struct pull_app *apps; /* owned, in one piece with their names */
 };
 
 struct store_wake {
@@ -67,7 +68,8 @@ struct store {
     struct pg *claim_conn, *store_conn, *keep_conn;
     struct pg_params *params, *more_params, *lose_params; /* reused for every statement */
 
-    struct store_batch claims, slow, ends, parks, buries;
+    struct store_batch claims, slow, ends, parks, buries, pays;
+    bool asking_known;
     int16_t uncounted[STORE_UNCOUNTED_MAX];
     int uncounted_count;
     int16_t unknown[STORE_UNCOUNTED_MAX]; /* those of calls of which nobody knows what came */
@@ -106,6 +108,8 @@ struct store {
     int64_t published[STORE_ROWS_MAX];
     int published_count;
     int64_t parked_due;
+    struct store_limits *limits;   /* owned; NULL: there are none */
+    struct store_learned *learned; /* owned; NULL: it is not shared */
     struct store_figures figures;
     int64_t next_figures_us; /* as keeper */
     int64_t oldest_live_ms;  /* as last heard: older ids have no partition */
@@ -133,7 +137,9 @@ void store_flush_claims(struct store *s);
 void store_flush_slow(struct store *s);
 void store_flush_parks(struct store *s);
 void store_flush_buries(struct store *s);
+void store_flush_pays(struct store *s);
 void store_flush_pulls(struct store *s);
+void store_drop_pulls(struct store *s); /* those not sent */
 void store_flush_ends(struct store *s);
 
 /* The answer to one claim. */
@@ -156,5 +162,7 @@ void store_source_of(const struct store *s, const struct job *job, unsigned char
 /* A job's column `headers`: borrowed from `scratch`, which is overwritten. */
 struct buf;
 struct span store_headers(const struct job *job, struct buf *scratch);
+/* A column `limit_waits`: NULL of jobs that waited for fewer limits. */
+void store_add_waits(struct pg_params *p, struct job *const *rows, int n, int least);
 
 #endif

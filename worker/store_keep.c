@@ -6,7 +6,7 @@
  * (batches cancelled, endpoints paused, records left out); every 5 s dead workers are fenced and
  * what they had taken is freed. One worker in the fleet, the keeper (a session advisory lock),
  * makes partitions, rolls up progress and publishes dead letters. All on a connection of its own,
- * without waiting for the disk.
+ * without waiting for the disk but where others rely on what was said.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +17,8 @@
 #include "common/failpoint.h"
 #include "common/log.h"
 #include "worker/store_internal.h"
+#include "worker/store_learned.h"
+#include "worker/store_limits.h"
 
 enum {
     TIMER_MS = 100,
@@ -47,8 +49,7 @@ static void warn(const char *what, const struct pg_answer *answer)
                   LF_STR("sqlstate", answer->sqlstate), LF_STR("why", answer->err.text));
 }
 
-/* ---- the lease ----------------------------------------------------------------------------------
- */
+/* ---- the lease ------------------------------------------------------------------------------- */
 
 static void take_time(struct store *s, int64_t postgres_ms)
 {
@@ -67,7 +68,8 @@ static void lease_answered(void *arg, const struct pg_answer *answer)
         warn("lease", answer);
         return;
     }
-    if (pg_row_count(answer->rows[0]) == 0) {
+    const struct pg_rows *row = answer->rows[answer->step_count - 1];
+    if (pg_row_count(row) == 0) {
         FAILPOINT("lease.fenced");
         log_event(LOG_WARN, "this worker was fenced; it goes on under a new id",
                   LF_INT("worker", s->worker_id));
@@ -76,16 +78,18 @@ static void lease_answered(void *arg, const struct pg_answer *answer)
         s->next_heartbeat_us = 0;
         return;
     }
-    int64_t id = pg_get_int(answer->rows[0], 0, 0);
+    int64_t id = pg_get_int(row, 0, 0);
     if (id != s->worker_id)
         log_event(LOG_INFO, "registered", LF_INT("worker", id));
     s->worker_id = id;
     s->lease_until_us = s->renewal_sent_us + s->conf.lease_us;
-    take_time(s, pg_get_int(answer->rows[0], 0, 1));
-    if (pg_get_bool(answer->rows[0], 0, 2))
+    take_time(s, pg_get_int(row, 0, 1));
+    if (pg_get_bool(row, 0, 2))
         s->conf.drain(s->conf.arg);
 }
 
+/* A beat that Postgres forgets in a crash is only sent again. But an id that it forgets, it gives
+ * to another: then one says good-bye for both, and what the other has open is called again. */
 static void renew(struct store *s)
 {
     if (s->renewing || s->stopping)
@@ -102,8 +106,9 @@ static void renew(struct store *s)
     }
     pg_add_int(s->params, PG_INT8, s->conf.lease_us / SECOND_US);
     s->renewal_sent_us = clock_boot_us();
-    struct pg_step step = {statement, s->params};
-    keep_txn(s, &step, 1, lease_answered, &s->renewing);
+    struct pg_step steps[] = {{SQL_DURABLE, NULL}, {statement, s->params}};
+    bool durably = statement == SQL_REGISTER;
+    keep_txn(s, durably ? steps : steps + 1, durably ? 2 : 1, lease_answered, &s->renewing);
     FAILPOINT("lease.sent");
 }
 
@@ -119,6 +124,29 @@ static bool is_held(const struct store *s, int64_t endpoint_id)
     return false;
 }
 
+/* The rows of a key and lane from `from` on, as the path is told of them. Returns the row behind
+ * them. */
+static int tell_due(struct store *s, const struct pg_rows *due, int from, struct pull_app *apps)
+{
+    int64_t key = pg_get_int(due, from, 0), code = pg_get_int(due, from, 1), rows = 0;
+    int lane = store_lane_of(s, code), count = 0, i = from;
+    for (; i < pg_row_count(due) && pg_get_int(due, i, 0) == key && pg_get_int(due, i, 1) == code;
+         i++) {
+        struct pull_app app = {.app = pg_get_span(due, i, 3), .rows = pg_get_int(due, i, 2)};
+        if (app.rows > 0)
+            apps[count++] = app;
+        rows += app.rows;
+    }
+    if (lane < 0)
+        return i; /* other workers serve it */
+    /* More workers would not help those of a held endpoint, or of a limit. */
+    if (!is_held(s, key) && key >= 0)
+        s->parked_due += rows;
+    if (count)
+        s->conf.due(s->conf.arg, (int32_t)key, lane, apps, count);
+    return i;
+}
+
 static void second_answered(void *arg, const struct pg_answer *answer)
 {
     struct store *s = arg;
@@ -127,17 +155,11 @@ static void second_answered(void *arg, const struct pg_answer *answer)
     if (answer->rc != RC_OK)
         return;
     const struct pg_rows *due = answer->rows[1];
-    s->parked_due = 0;
-    for (int i = 0; i < pg_row_count(due); i++) {
-        int64_t rows = pg_get_int(due, i, 2);
-        int lane = store_lane_of(s, pg_get_int(due, i, 1));
-        if (lane < 0)
-            continue; /* other workers serve it */
-        if (!is_held(s, pg_get_int(due, i, 0)))
-            s->parked_due += rows;
-        if (rows > 0)
-            s->conf.due(s->conf.arg, (int32_t)pg_get_int(due, i, 0), lane, rows);
-    }
+    struct pull_app *apps = malloc(((size_t)pg_row_count(due) + 1) * sizeof *apps);
+    s->parked_due = apps ? 0 : s->parked_due; /* else it is asked again in a second */
+    for (int i = 0; apps && i < pg_row_count(due);)
+        i = tell_due(s, due, i, apps);
+    free(apps);
 }
 
 static void look_for_due(struct store *s)
@@ -433,8 +455,7 @@ void store_batch_seen(struct store *s, const struct job_msg *msg, int lane)
     seen->created_ms = msg->created_at_ms;
 }
 
-/* ---- every five seconds -------------------------------------------------------------------------
- */
+/* ---- every five seconds ---------------------------------------------------------------------- */
 
 static void oldest_answered(void *arg, const struct pg_answer *answer)
 {
@@ -599,12 +620,14 @@ static void on_timer(uv_timer_t *timer)
     int64_t now = clock_mono_us();
     if (!pg_is_up(s->keep_conn) || s->stopping)
         return;
+    store_learned_tick(s, now);
     if (now >= s->next_heartbeat_us) {
         s->next_heartbeat_us = now + s->conf.heartbeat_us;
         renew(s);
     }
     register_batches(s);
     wake_next(s);
+    store_limits_tick(s, now);
     if (now >= s->next_second_us) {
         s->next_second_us = now + SECOND_US;
         free_unknown(s);
@@ -680,6 +703,8 @@ void store_stop(struct store *s, void (*stopped)(void *arg), void *arg)
     s->stopped = stopped;
     s->stopped_arg = arg;
     mark_published(s);
+    store_limits_stop(s);
+    store_learned_stop(s);
     pg_params_reset(s->params);
     pg_add_int(s->params, PG_INT8, s->worker_id);
     struct pg_step steps[] = {{SQL_STOP, s->params}, {SQL_STOP_FREE, s->params}};

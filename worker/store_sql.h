@@ -17,6 +17,7 @@ enum {
     SQL_PARK,
     SQL_PULL,
     SQL_BURY,
+    SQL_PAY, /* for calls again of which nobody knows what came */
 };
 /* On the store connection. */
 enum {
@@ -49,6 +50,26 @@ enum {
     SQL_FIGURES,
     SQL_LETTERS,
     SQL_PUBLISHED,
+    /* Shared limits. What others rely on must be on disk: a transaction of these but SQL_LIMITS
+     * and SQL_SHARES begins with SQL_DURABLE, as SQL_REGISTER's does. */
+    SQL_DURABLE,
+    SQL_LIMITS,     /* what limits there are */
+    SQL_EXCHANGE,   /* what a worker wants, for what it may use */
+    SQL_LEAVE,      /* a worker uses nothing any more */
+    SQL_SHARES,     /* the keeper: who holds what */
+    SQL_SHARE,      /* the keeper: who may use what from now on */
+    SQL_SHARE_DEAD, /* the keeper: rows of the dead */
+    SQL_DAY_TAKE,   /* a chunk of a day's budget */
+    SQL_DAY_GIVE,   /* what was left of one */
+    /* What calls taught about endpoints. */
+    SQL_LEARNED,       /* all of it */
+    SQL_LEARNED_PAUSE, /* it cannot or will not serve */
+    SQL_LEARNED_OPEN,  /* a probe has shown that it does */
+    SQL_LEARNED_PROBE, /* who may send the probe */
+    SQL_LEARNED_LEAVE, /* and does not */
+    SQL_LEARNED_BEARS, /* how many calls at once */
+    SQL_LEARNED_LOWER, /* it throttles: its limits are too high */
+    SQL_LEARNED_RAISE, /* the keeper: it does not any more */
 };
 
 extern const struct pg_stmt store_sql_claim[];

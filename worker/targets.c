@@ -98,8 +98,7 @@ void targets_free(struct targets *t)
     free(t);
 }
 
-/* ---- calls ------------------------------------------------------------------------------------
- */
+/* ---- calls ----------------------------------------------------------------------------------- */
 
 static struct target *find(const struct targets *t, int endpoint, const struct http_call *call)
 {
@@ -143,8 +142,7 @@ void targets_scrub(const struct targets *t, int endpoint, char *text, size_t n)
         secret_scrub(target->credential, text, n);
 }
 
-/* ---- reload -----------------------------------------------------------------------------------
- */
+/* ---- reload ---------------------------------------------------------------------------------- */
 
 static bool same(const struct target *a, const struct target *b)
 {

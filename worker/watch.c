@@ -1,9 +1,10 @@
 /*
- * watch.c - see watch.h. Labels are lanes, classes, endpoint and catalogue names: small closed
- * sets.
+ * watch.c - see watch.h. Labels are lanes, classes, endpoint and catalogue names, and limits: small
+ * closed sets.
  */
 #include "worker/watch.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,337 +12,15 @@
 #include "common/hash.h"
 #include "common/hex.h"
 #include "common/log.h"
+#include "worker/admission.h"
 #include "worker/process.h"
+#include "worker/watch_metrics.h"
 
 #ifndef INFERQ_VERSION
 #define INFERQ_VERSION "unknown"
 #endif
 
 enum { CATALOGUE_HEX_DIGITS = 12 };
-
-enum {
-    M_FETCHED,
-    M_ENDED,
-    M_REDELIVERED,
-    M_PARKED,
-    M_BURIED,
-    M_QUEUE_SECONDS,
-    M_JOB_SECONDS,
-    M_CALLS,
-    M_CALL_SECONDS,
-    M_COST,
-    M_UNPRICED,
-    M_TOKENS,
-    M_TOKENS_ESTIMATED,
-    M_TOKENS_ERROR,
-    M_ALERTS,
-    M_PAUSES,
-    M_LIMITED,
-    M_LETTERS,
-    M_IN_STATE,
-    M_LANE_JOBS,
-    M_LANE_PAUSED,
-    M_LAG,
-    M_ENDPOINT_IN_FLIGHT,
-    M_ENDPOINT_BEARS,
-    M_ENDPOINT_PAUSED,
-    M_PARKING_FULL,
-    M_IN_FLIGHT,
-    M_MEMORY,
-    M_PARKED_DUE,
-    M_STORE_QUEUED,
-    M_LEASE,
-    M_CLOCK,
-    M_POSTGRES,
-    M_KAFKA,
-    M_TURN,
-    M_BUILD,
-    M_LANE_OLDEST,
-    M_PARTITIONS_FROZEN,
-    M_WASTED,
-    M_LOST,
-    M_FENCED,
-    M_LETTERS_OPEN,
-    M_LETTERS_UNPUBLISHED,
-    M_BATCHES_LATE,
-    M_CATALOGUE,
-    M_CATALOGUE_LOADED,
-    M_RELOAD_OK,
-    M_RELOADED,
-    M_RELOAD_FAILURES,
-    M_RESTART_NEEDED,
-    M_PROCESS_START,
-    M_PROCESS_CPU,
-    M_PROCESS_RESIDENT,
-    M_PROCESS_FDS,
-    M_PROCESS_FDS_MAX,
-};
-
-const struct metric_def watch_defs[] = {
-    [M_FETCHED] = {"inferq_jobs_fetched_total",
-                   METRIC_COUNTER,
-                   {"lane"},
-                   NULL,
-                   "Records and parked rows taken up"},
-    [M_ENDED] = {"inferq_jobs_ended_total",
-                 METRIC_COUNTER,
-                 {"lane", "status", "class"},
-                 NULL,
-                 "Jobs whose one result row was inserted by this worker"},
-    [M_REDELIVERED] = {"inferq_jobs_redelivered_total",
-                       METRIC_COUNTER,
-                       {"lane"},
-                       NULL,
-                       "Jobs delivered again that had ended or were parked: nothing was done"},
-    [M_PARKED] = {"inferq_jobs_parked_total",
-                  METRIC_COUNTER,
-                  {"lane", "class"},
-                  NULL,
-                  "Jobs that left for Postgres to wait there, by what they wait for"},
-    [M_BURIED] = {"inferq_records_buried_total",
-                  METRIC_COUNTER,
-                  {"lane", "class"},
-                  NULL,
-                  "Records that are no job, kept as dead letters without one"},
-    [M_QUEUE_SECONDS] = {"inferq_queue_seconds",
-                         METRIC_HISTOGRAM,
-                         {"lane"},
-                         metric_seconds_buckets,
-                         "From a batch's creation to a job's first dispatch"},
-    [M_JOB_SECONDS] = {"inferq_job_seconds",
-                       METRIC_HISTOGRAM,
-                       {"lane"},
-                       metric_seconds_buckets,
-                       "From a job's fetch by this worker to its stored end"},
-    [M_CALLS] = {"inferq_calls_total",
-                 METRIC_COUNTER,
-                 {"endpoint", "class"},
-                 NULL,
-                 "Model calls that ended, by outcome"},
-    [M_CALL_SECONDS] = {"inferq_call_seconds",
-                        METRIC_HISTOGRAM,
-                        {"endpoint"},
-                        metric_seconds_buckets,
-                        "From a call's start to its outcome"},
-    [M_COST] = {"inferq_cost_usd_total",
-                METRIC_COUNTER,
-                {"model_version"},
-                NULL,
-                "Cost of calls, estimates of ambiguous ones included"},
-    [M_UNPRICED] = {"inferq_calls_unpriced_total",
-                    METRIC_COUNTER,
-                    {"model_version"},
-                    NULL,
-                    "Calls whose cost is not known: no price in force or no usage"},
-    [M_TOKENS] = {"inferq_tokens_total",
-                  METRIC_COUNTER,
-                  {"model_version", "kind"},
-                  NULL,
-                  "Tokens reported by models, by kind (input, output)"},
-    [M_TOKENS_ESTIMATED] = {"inferq_tokens_estimated_total",
-                            METRIC_COUNTER,
-                            {"model_version", "kind"},
-                            NULL,
-                            "Tokens estimated before the calls that inferq_tokens_total counts; "
-                            "output at its 95th percentile of late"},
-    [M_TOKENS_ERROR] = {"inferq_tokens_error_total",
-                        METRIC_COUNTER,
-                        {"model_version", "kind"},
-                        NULL,
-                        "How far those estimates were off, too high and too low added up"},
-    [M_ALERTS] = {"inferq_alerts_total",
-                  METRIC_COUNTER,
-                  {"endpoint", "class"},
-                  NULL,
-                  "Outcomes that an operator must mend: credential, billing, certificate, model"},
-    [M_PAUSES] = {"inferq_endpoint_pauses_total",
-                  METRIC_COUNTER,
-                  {"endpoint", "class"},
-                  NULL,
-                  "Times an endpoint was paused"},
-    [M_LIMITED] = {"inferq_endpoint_limit_pauses_total",
-                   METRIC_COUNTER,
-                   {"endpoint"},
-                   NULL,
-                   "Times an endpoint was paused because a reply said that its rate limit is used "
-                   "up"},
-    [M_LETTERS] = {"inferq_dead_letters_published_total",
-                   METRIC_COUNTER,
-                   {"outcome"},
-                   NULL,
-                   "Dead letters sent to the dead topic (outcome written or again)"},
-    [M_IN_STATE] = {"inferq_jobs",
-                    METRIC_GAUGE,
-                    {"state"},
-                    NULL,
-                    "Jobs in this process, by where they are on the path"},
-    [M_LANE_JOBS] = {"inferq_lane_jobs", METRIC_GAUGE, {"lane"}, NULL, "Jobs waiting in a lane"},
-    [M_LANE_PAUSED] = {"inferq_lane_paused",
-                       METRIC_GAUGE,
-                       {"lane"},
-                       NULL,
-                       "1 while a full lane's partitions are paused"},
-    [M_LAG] = {"inferq_lag_records",
-               METRIC_GAUGE,
-               {"lane"},
-               NULL,
-               "Records of the held partitions that are not done"},
-    [M_ENDPOINT_IN_FLIGHT] = {"inferq_endpoint_in_flight",
-                              METRIC_GAUGE,
-                              {"endpoint"},
-                              NULL,
-                              "Calls claimed or in flight at an endpoint"},
-    [M_ENDPOINT_BEARS] = {"inferq_endpoint_concurrency",
-                          METRIC_GAUGE,
-                          {"endpoint"},
-                          NULL,
-                          "Calls that an endpoint is given at once now: its max_in_flight, less "
-                          "after faults and timeouts, 1 while it is probed, 0 while it is paused"},
-    [M_ENDPOINT_PAUSED] =
-        {"inferq_endpoint_paused_seconds",
-         METRIC_GAUGE,
-         {"endpoint"},
-         NULL,
-         "How long an endpoint stays paused yet; 0: it is not; 3600: until an operator resumes it"},
-    [M_PARKING_FULL] = {"inferq_parking_full",
-                        METRIC_GAUGE,
-                        {"endpoint"},
-                        NULL,
-                        "1 while parked.max_jobs jobs wait in Postgres for an endpoint"},
-    [M_IN_FLIGHT] =
-        {"inferq_calls_in_flight", METRIC_GAUGE, {0}, NULL, "Calls claimed or in flight"},
-    [M_MEMORY] = {"inferq_memory_reserved_bytes",
-                  METRIC_GAUGE,
-                  {0},
-                  NULL,
-                  "Part of memory.max_bytes that is reserved"},
-    [M_PARKED_DUE] =
-        {"inferq_parked_due",
-         METRIC_GAUGE,
-         {0},
-         NULL,
-         "Parked jobs of the lanes served that could run now, up to 1000 per key, fleet-wide"},
-    [M_STORE_QUEUED] = {"inferq_store_queued",
-                        METRIC_GAUGE,
-                        {0},
-                        NULL,
-                        "Jobs waiting for a statement of Postgres"},
-    [M_LEASE] = {"inferq_lease_left_seconds",
-                 METRIC_GAUGE,
-                 {0},
-                 NULL,
-                 "What is left of this worker's lease; no calls below 3"},
-    [M_CLOCK] = {"inferq_clock_offset_seconds",
-                 METRIC_GAUGE,
-                 {0},
-                 NULL,
-                 "Postgres's clock minus this machine's"},
-    [M_POSTGRES] = {"inferq_postgres_up",
-                    METRIC_GAUGE,
-                    {0},
-                    NULL,
-                    "1 while all connections to Postgres stand"},
-    [M_KAFKA] = {"inferq_kafka_up", METRIC_GAUGE, {0}, NULL, "1 while some broker is connected"},
-    [M_TURN] = {"inferq_loop_turn_seconds",
-                METRIC_HISTOGRAM,
-                {0},
-                metric_seconds_buckets,
-                "Time one turn of the event loop took: everything else waits so long"},
-    [M_BUILD] = {"inferq_build_info", METRIC_GAUGE, {"version"}, NULL, "1, labelled by the build"},
-    [M_LANE_OLDEST] =
-        {"inferq_lane_oldest_seconds",
-         METRIC_GAUGE,
-         {"lane"},
-         NULL,
-         "Age, since its batch was made, of the job that has waited longest in a lane; 0: none"},
-    [M_PARTITIONS_FROZEN] =
-        {"inferq_partitions_frozen",
-         METRIC_GAUGE,
-         {0},
-         NULL,
-         "Held partitions that stand still for want of memory until they are assigned anew"},
-    [M_WASTED] = {"inferq_wasted_usd_total",
-                  METRIC_COUNTER,
-                  {"lane"},
-                  NULL,
-                  "Known cost of ended jobs' calls that did not give their result"},
-    [M_LOST] = {"inferq_calls_lost_total",
-                METRIC_COUNTER,
-                {0},
-                NULL,
-                "Calls of workers that were gone, marked as lost by this one: outcome unknown"},
-    [M_FENCED] = {"inferq_fenced_total",
-                  METRIC_COUNTER,
-                  {0},
-                  NULL,
-                  "Times this worker was fenced by another, after a silence longer than its lease"},
-    [M_LETTERS_OPEN] = {"inferq_dead_letters_open",
-                        METRIC_GAUGE,
-                        {0},
-                        NULL,
-                        "Dead letters that nobody has reviewed, up to 10000: fleet-wide, by the "
-                        "worker that keeps house; 0 in the others"},
-    [M_LETTERS_UNPUBLISHED] = {"inferq_dead_letters_unpublished",
-                               METRIC_GAUGE,
-                               {0},
-                               NULL,
-                               "Dead letters not yet on their topic, counted as the open ones"},
-    [M_BATCHES_LATE] = {"inferq_batches_late",
-                        METRIC_GAUGE,
-                        {0},
-                        NULL,
-                        "Sealed batches past their deadline, for a week at most, whose jobs have "
-                        "not all ended; by the worker that keeps house"},
-    [M_CATALOGUE] = {"inferq_catalogue_info",
-                     METRIC_GAUGE,
-                     {"sha256"},
-                     NULL,
-                     "1 for the catalogue file in use, by the first 12 digits of its hash"},
-    [M_CATALOGUE_LOADED] = {"inferq_catalogue_load_timestamp_seconds",
-                            METRIC_GAUGE,
-                            {0},
-                            NULL,
-                            "When that file was read, Unix time"},
-    [M_RELOAD_OK] = {"inferq_config_last_reload_successful",
-                     METRIC_GAUGE,
-                     {0},
-                     NULL,
-                     "1 unless the last SIGHUP found something wrong and changed nothing"},
-    [M_RELOADED] = {"inferq_config_last_reload_success_timestamp_seconds",
-                    METRIC_GAUGE,
-                    {0},
-                    NULL,
-                    "When settings were last taken over, at the start or by SIGHUP, Unix time"},
-    [M_RELOAD_FAILURES] = {"inferq_config_reload_failures_total",
-                           METRIC_COUNTER,
-                           {0},
-                           NULL,
-                           "Reloads that changed nothing because something was wrong"},
-    [M_RESTART_NEEDED] = {"inferq_config_restart_needed",
-                          METRIC_GAUGE,
-                          {0},
-                          NULL,
-                          "Settings that have changed and hold after a restart only"},
-    [M_PROCESS_START] = {"process_start_time_seconds",
-                         METRIC_GAUGE,
-                         {0},
-                         NULL,
-                         "When the process started, Unix time"},
-    [M_PROCESS_CPU] = {"process_cpu_seconds_total",
-                       METRIC_COUNTER,
-                       {0},
-                       NULL,
-                       "CPU time of the process, user and system"},
-    [M_PROCESS_RESIDENT] = {"process_resident_memory_bytes",
-                            METRIC_GAUGE,
-                            {0},
-                            NULL,
-                            "Memory of the process that is in RAM"},
-    [M_PROCESS_FDS] = {"process_open_fds", METRIC_GAUGE, {0}, NULL, "File descriptors in use"},
-    [M_PROCESS_FDS_MAX] =
-        {"process_max_fds", METRIC_GAUGE, {0}, NULL, "File descriptors that there may be"},
-    {0},
-};
 
 /* Series that most jobs touch are looked up by their labels once, when they are first seen. */
 struct endpoint_series {
@@ -356,8 +35,16 @@ struct version_series {
     } input, output;
 };
 
+struct shown_limit {
+    enum limit_scope scope;
+    enum limit_dimension dimension;
+    char key[METRIC_VALUE_BYTES];
+};
+
 struct watch {
     struct metrics *metrics;
+    struct shown_limit *limits; /* that have series */
+    size_t limit_count;
     const struct catalogue *catalogue;
     const char *const *lanes;
     int lane_count;
@@ -375,9 +62,8 @@ static void set(struct watch *w, int def, const char *label, double value)
 }
 
 /* A counter that somebody else counts. */
-static void count_up_to(struct watch *w, int def, double total)
+static void count_up_to(struct metric_series *series, double total)
 {
-    struct metric_series *series = metrics_series(w->metrics, def, NULL, NULL, NULL);
     if (total > metric_value(series))
         metric_add(series, total - metric_value(series));
 }
@@ -462,6 +148,7 @@ void watch_free(struct watch *w)
     metrics_free(w->metrics);
     free(w->endpoints);
     free(w->versions);
+    free(w->limits);
     free(w);
 }
 
@@ -664,7 +351,7 @@ static void refresh_endpoints(struct watch *w, const struct path *path)
             continue;
         metric_add(metrics_series(w->metrics, M_ENDPOINT_BEARS, name, NULL, NULL),
                    path_endpoint_bears(path, i));
-        raise_to(w, M_PARKING_FULL, name, path_parking_full(path, i));
+        raise_to(w, M_PARKING_FULL, name, path_parking_full(path, endpoints[i].db_id));
         raise_to(w, M_ENDPOINT_PAUSED, name, (double)path_endpoint_paused_us(path, i) / 1e6);
     }
 }
@@ -685,11 +372,46 @@ static void refresh_path(struct watch *w, const struct path *path)
     set(w, M_PARTITIONS_FROZEN, NULL, path_partitions_frozen(path));
 }
 
+static void show_limit(struct watch *w, const struct admission_state *at)
+{
+    struct shown_limit *more = realloc(w->limits, (w->limit_count + 1) * sizeof *more);
+    if (!more)
+        return;
+    w->limits = more;
+    struct shown_limit *l = &more[w->limit_count++];
+    l->scope = at->rule->scope;
+    l->dimension = at->rule->dimension;
+    (void)snprintf(l->key, sizeof l->key, "%.*s", (int)at->rule->key.n, at->rule->key.p);
+    const char *scope = limit_scope_name(l->scope), *dimension = limit_dimension_name(l->dimension);
+    metric_set(metrics_series(w->metrics, M_LIMIT_SHARE, scope, l->key, dimension),
+               (double)at->share);
+    metric_set(metrics_series(w->metrics, M_LIMIT_USED, scope, l->key, dimension),
+               (double)at->used);
+    metric_set(metrics_series(w->metrics, M_LIMIT_WAITING, scope, l->key, dimension),
+               (double)at->waiting);
+    count_up_to(metrics_series(w->metrics, M_LIMIT_EXCESS, scope, l->key, dimension),
+                (double)at->excess);
+}
+
+/* Limits come and go: each look shows those in force. */
+static void refresh_limits(struct watch *w, struct admission *a, int64_t boot_us)
+{
+    static const int defs[] = {M_LIMIT_SHARE, M_LIMIT_USED, M_LIMIT_WAITING, M_LIMIT_EXCESS};
+    struct admission_state at;
+    for (size_t i = 0; i < w->limit_count; i++)
+        for (size_t k = 0; k < sizeof defs / sizeof *defs; k++)
+            metrics_drop(w->metrics, defs[k], limit_scope_name(w->limits[i].scope),
+                         w->limits[i].key, limit_dimension_name(w->limits[i].dimension));
+    w->limit_count = 0;
+    for (size_t n = 0; admission_state(a, n, boot_us, &at); n++)
+        show_limit(w, &at);
+}
+
 static void refresh_process(struct watch *w)
 {
     struct process_facts process;
     process_facts(&process);
-    count_up_to(w, M_PROCESS_CPU, process.cpu_s);
+    count_up_to(metrics_series(w->metrics, M_PROCESS_CPU, NULL, NULL, NULL), process.cpu_s);
     set(w, M_PROCESS_RESIDENT, NULL, (double)process.resident_bytes);
     set(w, M_PROCESS_FDS, NULL, (double)process.open_descriptors);
     set(w, M_PROCESS_FDS_MAX, NULL, (double)process.descriptors_max);
@@ -697,8 +419,8 @@ static void refresh_process(struct watch *w)
 
 static void refresh_store(struct watch *w, const struct store_figures *figures)
 {
-    count_up_to(w, M_FENCED, (double)figures->fenced);
-    count_up_to(w, M_LOST, (double)figures->lost);
+    count_up_to(metrics_series(w->metrics, M_FENCED, NULL, NULL, NULL), (double)figures->fenced);
+    count_up_to(metrics_series(w->metrics, M_LOST, NULL, NULL, NULL), (double)figures->lost);
     set(w, M_LETTERS_OPEN, NULL, (double)figures->letters_open);
     set(w, M_LETTERS_UNPUBLISHED, NULL, (double)figures->letters_unpublished);
     set(w, M_BATCHES_LATE, NULL, (double)figures->batches_late);
@@ -707,6 +429,7 @@ static void refresh_store(struct watch *w, const struct store_figures *figures)
 void watch_refresh(struct watch *w, const struct watch_gauges *g)
 {
     refresh_path(w, g->path);
+    refresh_limits(w, g->admission, g->boot_us);
     refresh_process(w);
     refresh_store(w, g->store);
     for (int i = 0; i < w->lane_count; i++)

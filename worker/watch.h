@@ -30,8 +30,12 @@ void watch_letter(struct watch *w, bool published);
 void watch_reload(struct watch *w, bool taken, int restart_needed);
 
 /* Gauges, refreshed before they are read. */
+struct admission;
+
 struct watch_gauges {
     const struct path *path;
+    struct admission *admission;
+    int64_t boot_us;
     const struct store_figures *store;
     int64_t lag[LANES_MAX]; /* -1: not known */
     int64_t parked_due, lease_left_us, clock_offset_ms, worker_id;

@@ -18,214 +18,27 @@
 #include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
-#include <uv.h>
 
-#include "common/catalogue.h"
 #include "common/clock.h"
-#include "common/failpoint.h"
 #include "common/log.h"
 #include "common/pg.h"
-#include "worker/consumer.h"
-#include "worker/http.h"
-#include "worker/letters.h"
-#include "worker/ops.h"
-#include "worker/path.h"
+#include "worker/admission.h"
 #include "worker/process.h"
-#include "worker/reload.h"
-#include "worker/served.h"
 #include "worker/settings.h"
-#include "worker/store.h"
-#include "worker/targets.h"
-#include "worker/turns.h"
-#include "worker/watch.h"
+#include "worker/worker_internal.h"
 
 #ifndef INFERQ_VERSION
 #define INFERQ_VERSION "unknown"
 #endif
 
 enum {
-    NAME_BYTES = 256,
     CLOSE_KAFKA_MS = 10 * 1000,
     ABORT_WAIT_US = 10 * 1000 * 1000, /* after the drain's time: for stores of aborted calls */
 };
 
-enum phase { RUNNING, DRAINING, ABORTING, STOPPING, STOPPED };
+/* ---- the end begins -------------------------------------------------------------------------- */
 
-struct worker {
-    struct config *config;
-    worker_reread reread;
-    void *reread_arg;
-    uv_loop_t loop;
-    uv_prepare_t before_wait;
-    uv_timer_t timer;
-    uv_signal_t sigterm, sigint, sighup;
-
-    struct served served;
-    char dead_topic[NAME_BYTES], host[NAME_BYTES];
-    struct catalogue *catalogue;
-    struct targets *targets;
-    struct sign_ring *ring;
-    int64_t oldest_live_ms; /* at start; the store edge tells of changes */
-
-    struct consumer *consumer;
-    struct http *http;
-    struct store *store;
-    struct letters *letters;
-    struct ops *ops;
-    struct path *path;
-    struct watch *watch;
-    struct reload *reload;
-
-    enum phase phase;
-    int64_t drain_until_us;
-    struct turns turns;
-    uint64_t random_state[2];
-    int exit_code;
-};
-
-/* ---- the path's edges ---------------------------------------------------------------------------
- */
-
-static void edge_pause_lane(void *arg, int lane, bool on)
-{
-    consumer_pause(((struct worker *)arg)->consumer, lane, on);
-}
-
-static void edge_store_offset(void *arg, int lane, int32_t partition, uint32_t epoch, int64_t next)
-{
-    consumer_store(((struct worker *)arg)->consumer, lane, partition, epoch, next);
-}
-
-static void edge_release(void *arg)
-{
-    consumer_release(((struct worker *)arg)->consumer);
-}
-
-static bool edge_may_claim(void *arg)
-{
-    return store_may_claim(((struct worker *)arg)->store);
-}
-
-static void edge_claim(void *arg, struct job *job)
-{
-    struct worker *w = arg;
-    if (job->in_table)
-        store_batch_seen(w->store, &job->msg, job->lane);
-    store_claim(w->store, job);
-}
-
-static void edge_store(void *arg, struct job *job)
-{
-    struct worker *w = arg;
-    store_batch_seen(w->store, &job->msg, job->lane);
-    store_end(w->store, job);
-}
-
-static void edge_park(void *arg, struct job *job)
-{
-    store_park(((struct worker *)arg)->store, job);
-}
-
-static void edge_bury(void *arg, struct job *job)
-{
-    store_bury(((struct worker *)arg)->store, job);
-}
-
-static void edge_pull(void *arg, int32_t wait_key, int lane, int max_rows)
-{
-    store_pull(((struct worker *)arg)->store, wait_key, lane, max_rows);
-}
-
-static void edge_count_parked(void *arg, int32_t wait_key, int64_t most)
-{
-    store_count_parked(((struct worker *)arg)->store, wait_key, most);
-}
-
-static void edge_others_wait(void *arg, int lane, const struct job *job)
-{
-    store_others_wait(((struct worker *)arg)->store, lane, job);
-}
-
-static void edge_ask_skips(void *arg)
-{
-    store_ask_skips(((struct worker *)arg)->store);
-}
-
-static enum rc edge_call(void *arg, struct job *job, struct err *err)
-{
-    struct worker *w = arg;
-    if (FAILPOINT_FAILS("call.start", job->msg.custom_id))
-        return err_set(err, RC_NOMEM, "a failpoint");
-    targets_take(w->targets, job->endpoint, &job->call->http);
-    enum rc rc = http_start(w->http, &job->call->http, err);
-    if (rc != RC_OK)
-        targets_done(w->targets, job->endpoint, &job->call->http);
-    return rc;
-}
-
-static void edge_abort(void *arg, struct job *job)
-{
-    http_abort(((struct worker *)arg)->http, &job->call->http);
-}
-
-static void edge_scrub(void *arg, int endpoint, char *text, size_t n)
-{
-    targets_scrub(((struct worker *)arg)->targets, endpoint, text, n);
-}
-
-static void edge_unused(void *arg, struct catalogue *catalogue)
-{
-    (void)arg;
-    catalogue_free(catalogue); /* a reload has put another in its place */
-}
-
-static uint64_t edge_random(void *arg)
-{
-    return process_random(((struct worker *)arg)->random_state);
-}
-
-static int64_t edge_mono_us(void *arg)
-{
-    (void)arg;
-    return clock_mono_us();
-}
-
-static int64_t edge_wall_ms(void *arg)
-{
-    return clock_wall_ms() + store_clock_offset_ms(((struct worker *)arg)->store);
-}
-
-static void edge_seen(void *arg, enum path_sight what, const struct job *job)
-{
-    watch_sight(((struct worker *)arg)->watch, what, job, clock_mono_us());
-}
-
-/* ---- what edges tell the path
- * --------------------------------------------------------------------- */
-
-static void on_record(void *arg, const struct record *record)
-{
-    path_record(((struct worker *)arg)->path, record);
-}
-
-static void on_assigned(void *arg, int lane, int32_t partition, uint32_t epoch)
-{
-    path_assigned(((struct worker *)arg)->path, lane, partition, epoch);
-}
-
-static void on_revoke(void *arg, bool lost)
-{
-    path_revoke(((struct worker *)arg)->path, lost);
-}
-
-static void on_kafka_error(void *arg, const char *what)
-{
-    (void)arg;
-    log_event(LOG_WARN, "kafka trouble; it mends itself or waits", LF_STR("why", what));
-}
-
-/* Nothing new starts; what is under way ends, within drain.timeout. */
-static void begin_drain(struct worker *w)
+void worker_drain(struct worker *w)
 {
     w->phase = DRAINING;
     w->drain_until_us = clock_mono_us() + config_int(w->config, "drain.timeout");
@@ -233,137 +46,15 @@ static void begin_drain(struct worker *w)
     path_drain(w->path);
 }
 
-/* The process cannot go on: calls in flight may still end, then it exits non-zero. */
-static void fatal(struct worker *w, const char *what, const char *why)
+void worker_fails(struct worker *w, const char *what, const char *why)
 {
     log_event(LOG_ERROR, what, LF_STR("why", why));
     w->exit_code = EXIT_BROKEN;
     if (w->phase == RUNNING)
-        begin_drain(w);
+        worker_drain(w);
 }
 
-static void on_kafka_fatal(void *arg, const char *what)
-{
-    fatal(arg, "kafka: a fatal error", what);
-}
-
-static void on_claimed(void *arg, struct job *job)
-{
-    path_claimed(((struct worker *)arg)->path, job);
-}
-
-static void on_stored(void *arg, struct job *job)
-{
-    path_stored(((struct worker *)arg)->path, job);
-}
-
-static void on_refused(void *arg, struct job *job, const char *why)
-{
-    path_store_refused(((struct worker *)arg)->path, job, why);
-}
-
-static void on_park_refused(void *arg, struct job *job, const char *why)
-{
-    path_park_refused(((struct worker *)arg)->path, job, why);
-}
-
-static void on_gone(void *arg, struct job *job)
-{
-    path_gone(((struct worker *)arg)->path, job);
-}
-
-static void on_parked(void *arg, struct job *job)
-{
-    path_parked(((struct worker *)arg)->path, job);
-}
-
-static void on_buried(void *arg, struct job *job)
-{
-    path_buried(((struct worker *)arg)->path, job);
-}
-
-static void on_pulled(void *arg, const struct parked_row *row)
-{
-    path_pulled(((struct worker *)arg)->path, row);
-}
-
-static void on_due(void *arg, int32_t wait_key, int lane, int64_t rows)
-{
-    path_due(((struct worker *)arg)->path, wait_key, lane, rows);
-}
-
-static bool on_cancelled(void *arg, const struct jobid *batch_id)
-{
-    return path_cancelled(((struct worker *)arg)->path, batch_id);
-}
-
-static void on_skips(void *arg, const struct skip *list, int count)
-{
-    path_skips(((struct worker *)arg)->path, list, count);
-}
-
-static void on_parked_count(void *arg, int32_t wait_key, int64_t rows)
-{
-    struct worker *w = arg;
-    if (!path_parked_count(w->path, wait_key, rows))
-        return;
-    for (int i = 0; i < w->catalogue->endpoint_count; i++) {
-        bool full = path_parking_full(w->path, i);
-        if (w->catalogue->endpoints[i].db_id == wait_key)
-            log_event(full ? LOG_WARN : LOG_INFO,
-                      full ? "parking is full: lanes with jobs of the endpoint will block"
-                           : "parking has room again",
-                      LF_STR("endpoint", w->catalogue->endpoints[i].name), LF_INT("counted", rows));
-    }
-}
-
-static void on_others_wait(void *arg, int lane)
-{
-    path_others_wait(((struct worker *)arg)->path, lane);
-}
-
-static void on_held(void *arg, const int32_t *endpoint_ids, int count)
-{
-    path_held(((struct worker *)arg)->path, endpoint_ids, count);
-}
-
-static void on_oldest_live(void *arg, int64_t oldest_live_ms)
-{
-    path_oldest_live(((struct worker *)arg)->path, oldest_live_ms);
-}
-
-static void on_publish(void *arg, const struct store_letter *letter)
-{
-    letters_send(((struct worker *)arg)->letters, letter);
-}
-
-static void on_published(void *arg, int64_t dead_id, bool ok)
-{
-    struct worker *w = arg;
-    watch_letter(w->watch, ok);
-    store_published(w->store, dead_id, ok);
-}
-
-static bool on_gate(void *arg, struct http_call *call)
-{
-    const struct job *job = call->arg;
-    if (FAILPOINT_FAILS("gate.ask", job->msg.custom_id))
-        return false;
-    return store_may_send(((struct worker *)arg)->store, job->claimed_by);
-}
-
-static void on_called(void *arg, struct http_call *call)
-{
-    struct worker *w = arg;
-    struct job *job = call->arg;
-    turns_called(&w->turns, call->done_us - call->started_us);
-    targets_hide(w->targets, job->endpoint, call);
-    targets_done(w->targets, job->endpoint, call);
-    path_called(w->path, job);
-}
-
-/* ---- the loop -----------------------------------------------------------------------------------
- */
+/* ---- the loop -------------------------------------------------------------------------------- */
 
 static void on_timer(uv_timer_t *timer)
 {
@@ -418,24 +109,13 @@ static void on_before_wait(uv_prepare_t *handle)
         watch_turn(w->watch, busy_us);
 }
 
-/* `inferq worker drain`: as a first SIGTERM. */
-static void on_drain(void *arg)
-{
-    struct worker *w = arg;
-    if (w->phase != RUNNING)
-        return;
-    log_event(LOG_INFO, "draining: an operator asked for it",
-              LF_INT("in_flight", path_in_flight(w->path)));
-    begin_drain(w);
-}
-
 static void on_signal(uv_signal_t *handle, int signum)
 {
     struct worker *w = handle->data;
     if (w->phase == RUNNING) {
         log_event(LOG_INFO, "draining", LF_INT("signal", signum),
                   LF_INT("in_flight", path_in_flight(w->path)));
-        begin_drain(w);
+        worker_drain(w);
     } else if (w->phase == DRAINING) {
         w->drain_until_us = clock_mono_us(); /* step_shutdown goes on from there */
     }
@@ -455,6 +135,8 @@ static void before_metrics(void *arg)
     struct worker *w = arg;
     struct watch_gauges gauges = {
         .path = w->path,
+        .admission = w->admission,
+        .boot_us = clock_boot_us(),
         .store = store_figures(w->store),
         .parked_due = store_parked_due(w->store),
         .lease_left_us = store_lease_left_us(w->store),
@@ -491,8 +173,7 @@ static bool is_ready(void *arg, char *why, int why_bytes)
     return !reason;
 }
 
-/* ---- making -------------------------------------------------------------------------------------
- */
+/* ---- making ---------------------------------------------------------------------------------- */
 
 static void name_things(struct worker *w)
 {
@@ -540,10 +221,8 @@ static enum rc make_http(struct worker *w, struct err *err)
 {
     struct http_conf conf = {
         .expected_in_flight = (int)config_int(w->config, "max_in_flight"),
-        .gate = on_gate,
-        .done = on_called,
-        .arg = w,
     };
+    worker_hear_http(w, &conf);
     enum rc rc = http_new(&w->loop, &conf, &w->http, err);
     return rc == RC_OK ? targets_new(w->http, w->catalogue, &w->targets, err) : rc;
 }
@@ -563,55 +242,24 @@ static enum rc make_store(struct worker *w, struct err *err)
         .lease_margin_us = config_int(w->config, "lease.time") / 5,
         .fence_after_us = config_int(w->config, "lease.time") / 3,
         .unbroken_us = config_int(w->config, "lease.time") * 4 / 3,
-        .arg = w,
-        .claimed = on_claimed,
-        .stored = on_stored,
-        .refused = on_refused,
-        .park_refused = on_park_refused,
-        .gone = on_gone,
-        .parked = on_parked,
-        .buried = on_buried,
-        .pulled = on_pulled,
-        .due = on_due,
-        .cancelled = on_cancelled,
-        .skips = on_skips,
-        .held = on_held,
-        .others_wait = on_others_wait,
-        .parked_count = on_parked_count,
-        .drain = on_drain,
-        .oldest_live = on_oldest_live,
-        .publish = on_publish,
+        .admission = w->admission,
+        .lanes = path_lanes(w->path),
+        .learns = w->path,
     };
+    worker_hear_store(w, &conf);
     return store_new(&w->loop, &conf, &w->store, err);
 }
 
 static enum rc make_path(struct worker *w, struct err *err)
 {
-    struct path_conf conf = {.catalogue = w->catalogue, .ring = w->ring};
+    w->admission = admission_new(NULL, 0);
+    if (!w->admission)
+        return err_set(err, RC_NOMEM, "no memory for shared limits");
+    struct path_conf conf = {.catalogue = w->catalogue, .ring = w->ring, .admission = w->admission};
     settings_path(w->config, w->served.names, w->served.count, &conf);
-    struct path_edges edges = {
-        .arg = w,
-        .pause_lane = edge_pause_lane,
-        .store_offset = edge_store_offset,
-        .release = edge_release,
-        .may_claim = edge_may_claim,
-        .claim = edge_claim,
-        .store = edge_store,
-        .park = edge_park,
-        .bury = edge_bury,
-        .pull = edge_pull,
-        .others_wait = edge_others_wait,
-        .count_parked = edge_count_parked,
-        .ask_skips = edge_ask_skips,
-        .call = edge_call,
-        .abort = edge_abort,
-        .scrub = edge_scrub,
-        .unused = edge_unused,
-        .random = edge_random,
-        .mono_us = edge_mono_us,
-        .wall_ms = edge_wall_ms,
-        .seen = edge_seen,
-    };
+    struct path_edges edges;
+    worker_path_edges(w, &edges);
+    conf.fleet_lease_us = config_int(w->config, "lease.time");
     enum rc rc = path_new(&conf, &edges, &w->path, err);
     if (rc == RC_OK)
         path_oldest_live(w->path, w->oldest_live_ms);
@@ -621,7 +269,7 @@ static enum rc make_path(struct worker *w, struct err *err)
 static enum rc make_kafka(struct worker *w, struct err *err)
 {
     enum rc rc = letters_new(&w->loop, w->config, w->dead_topic, config_text(w->config, "group"),
-                             on_published, w, &w->letters, err);
+                             worker_published, w, &w->letters, err);
     if (rc != RC_OK)
         return rc;
     struct consumer_conf conf = {
@@ -630,13 +278,8 @@ static enum rc make_kafka(struct worker *w, struct err *err)
         .client_id = "inferq-worker",
         .topics = w->served.topics,
         .topic_count = w->served.count,
-        .arg = w,
-        .on_record = on_record,
-        .on_assigned = on_assigned,
-        .on_revoke = on_revoke,
-        .on_error = on_kafka_error,
-        .on_fatal = on_kafka_fatal,
     };
+    worker_hear_kafka(w, &conf);
     return consumer_new(&w->loop, &conf, &w->consumer, err);
 }
 
@@ -720,8 +363,7 @@ static enum rc make_all(struct worker *w, struct err *err)
     return rc == RC_OK ? make_ops(w, err) : rc;
 }
 
-/* ---- unmaking -----------------------------------------------------------------------------------
- */
+/* ---- unmaking -------------------------------------------------------------------------------- */
 
 static void close_handle(uv_handle_t *handle, void *arg)
 {
@@ -751,6 +393,7 @@ static void unmake(struct worker *w)
     if (uv_loop_close(&w->loop) != 0)
         uv_walk(&w->loop, close_handle, NULL);
     path_free(w->path);
+    admission_free(w->admission);
     targets_free(w->targets); /* after the loop: a call that ends in it asks for its own */
     sign_ring_free(w->ring);
     watch_free(w->watch);

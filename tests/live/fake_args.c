@@ -19,8 +19,9 @@
  * c cost or NULL   s status   C class   e classes   f flag   a wait   d deadline or NULL
  * Z time   z time or NULL   T text   t text or NULL   Y bytes   y bytes or NULL   q source
  * S lease in seconds   P seconds past it   l limit   p limit of pull   E limit of wake_expired
- * r rows   D letters   g key or priority   K R key and priority of pull
+ * r rows   D letters   g key or priority   K R U key, priority and apps of pull
  * v time waited   V version or NULL
+ * L endpoint   h limit   A count of asks   m units   i o u a share's limit, worker, asks   G day
  */
 static const struct {
     const char *statement, *letters;
@@ -31,11 +32,12 @@ static const struct {
     {"lose", "j"},
     {"take", "wjnkbkk?ccf"},
     {"drop_done", "j"},
-    {"park", "wjbadfggnkkcvkkt??zYy"},
-    {"pull", "wKRp"},
+    {"park", "wjbadfggnkkcvvkkkt??zYyTt"},
+    {"pull", "wKRUp"},
     {"bury", "qCTt??zYyj"},
-    {"store", "jbZc????????VksC??kkTttTTtttttyjqx?CktttttTt??zYy"},
-    {"store_called", "jbZc????????VksC??kkTttTTttttty"},
+    {"pay", "Tmm"},
+    {"store", "jbZc??????????VksC??kkTttTTtttttytjqx?CktttttTt??zYy"},
+    {"store_called", "jbZc??????????VksC??kkTttTTtttttyt"},
     {"outcome", "JNWCkc???????ttt"},
     {"register", "TkTS"},
     {"heartbeat", "wS"},
@@ -59,9 +61,34 @@ static const struct {
     {"figures", "l"},
     {"letters", "l"},
     {"published", "D"},
+    {"durable", ""},
+    {"limits", ""},
+    {"exchange", "wAhYmmmm"},
+    {"leave", "wh"},
+    {"shares", ""},
+    {"share", "iom"},
+    {"share_dead", "iou"},
+    {"day_take", "whm"},
+    {"day_give", "hGm"},
+    {"learned", "w"},
+    {"learned_pause", "LaCkf"},
+    {"learned_open", "wL"},
+    {"learned_probe", "waLf"},
+    {"learned_leave", "wL"},
+    {"learned_bears", "Lk"},
+    {"learned_lower", "aLa"},
+    {"learned_raise", "a"},
 };
 
-enum { SPOILT_PERCENT = 8, STORE_LETTERS_FROM = 31, NOWHERE = -1 };
+static const char *const endpoints[] = {"e1@1", "e2@1", "e3@1", "e4@1",
+                                        "e5@1", "e6@1", "e7@1", "e8@1"};
+static const char *const texts[] = {"", "a", "b", "Grüße aus Köln", "app/1", "0"};
+
+#define DAY_US INT64_C(86400000000)
+
+enum { TEXTS = sizeof texts / sizeof texts[0] };
+_Static_assert(ARGS_ROWS_MAX <= (int)TEXTS, "the apps of a pull are each named once");
+enum { SPOILT_PERCENT = 8, STORE_LETTERS_FROM = 34, NOWHERE = -1 };
 
 /* ---- chance ------------------------------------------------------------------------------- */
 
@@ -103,7 +130,9 @@ void args_init(struct args *a, uint64_t seed, const struct fake_pg *db, int64_t 
 struct row {
     int job; /* index in args.job */
     int batch;
-    const struct fake_call_row *call; /* may be NULL */
+    const struct fake_call_row *call;   /* may be NULL */
+    const struct fake_share_row *share; /* may be NULL */
+    int limit;
 };
 
 struct fill {
@@ -111,9 +140,8 @@ struct fill {
     struct pg_params *p;
     struct row rows[ARGS_ROWS_MAX];
     int n;
-    int64_t key[2]; /* of pull */
-    const struct fake_parked_row *from;
-    bool spoil; /* the next value */
+    const struct fake_parked_row *from; /* of pull */
+    bool spoil;                         /* the next value */
 };
 
 /* Jobs of a statement: mostly each once, and mostly those that have a partition. */
@@ -132,12 +160,17 @@ static int pick_job(struct fill *f, int row)
 
 static void pick_rows(struct fill *f, int n)
 {
-    int calls = fake_pg_count(f->a->db, FAKE_CALL);
+    int calls = fake_pg_count(f->a->db, FAKE_CALL), shares = fake_pg_count(f->a->db, FAKE_SHARE);
+    int limit = (int)args_below(f->a, 8);
     f->n = n;
     for (int i = 0; i < n; i++) {
         f->rows[i] = (struct row){.job = pick_job(f, i), .batch = (int)args_below(f->a, 3)};
         if (calls > 0 && args_chance(f->a, 90))
             f->rows[i].call = fake_pg_call_at(f->a->db, (int)args_below(f->a, calls));
+        if (shares > 0 && args_chance(f->a, 95))
+            f->rows[i].share = fake_pg_share_at(f->a->db, (int)args_below(f->a, shares));
+        /* One after the other: one twice is a failure. Some are none. */
+        f->rows[i].limit = 1 + (args_chance(f->a, 3) ? limit : (limit + i) % 8);
     }
 }
 
@@ -171,13 +204,23 @@ static int64_t clear_limit(int64_t *times, int n, int64_t limit)
     return limit;
 }
 
-static int64_t pull_limit(struct fill *f)
+/* Apps as `park` has them, from one of the row that was looked at on, each once. */
+static struct span pull_app(struct fill *f, const struct row *row)
+{
+    size_t at = 0;
+    while (at < TEXTS - 1 && !span_is(f->from->app, texts[at]))
+        at++;
+    return span_of(texts[(at + (size_t)(row - f->rows)) % TEXTS]);
+}
+
+static int64_t pull_limit(struct fill *f, const struct row *row)
 {
     int64_t times[ARGS_JOBS + 1] = {0};
     int n = 0;
     for (int i = 0; i < fake_pg_count(f->a->db, FAKE_PARKED); i++) {
         const struct fake_parked_row *p = fake_pg_parked_at(f->a->db, i);
-        if (p->wait_key == f->key[0] && p->priority == f->key[1] && p->taken_by == FAKE_NULL)
+        if (p->wait_key == f->from->wait_key && p->priority == f->from->priority &&
+            p->taken_by == FAKE_NULL && span_eq(p->app, pull_app(f, row)))
             times[n++] = p->next_at;
     }
     return clear_limit(times, n, args_below(f->a, 4));
@@ -195,12 +238,12 @@ static int64_t wake_limit(struct fill *f)
     return clear_limit(times, n, args_below(f->a, 4));
 }
 
+static const struct fake_parked_row no_row = {.wait_key = 1, .priority = 1};
+
 /* A row, one that waits if there is any, and with it the key and priority to ask for. */
 static const struct fake_parked_row *pull_from(struct fill *f)
 {
-    static const struct fake_parked_row none = {.wait_key = 1, .priority = 1};
     int n = fake_pg_count(f->a->db, FAKE_PARKED);
-    f->from = &none;
     for (int tries = 0; tries < 5 && n > 0; tries++) {
         f->from = fake_pg_parked_at(f->a->db, (int)args_below(f->a, n));
         if (f->from->taken_by == FAKE_NULL && f->from->next_at <= f->a->now_us)
@@ -213,7 +256,8 @@ static const struct fake_parked_row *pull_from(struct fill *f)
 
 static int64_t number_for(struct fill *f, char letter, const struct row *row)
 {
-    static const int classes[] = {1, 15, 16, 30, 32, 39, 43, 46};
+    /* that a job is too long is said more often, as twice of one version is not twice */
+    static const int classes[] = {1, 15, 16, 30, 32, 34, 34, 34, 34, 39, 43, 46};
     static const int exempt[] = {39, 35, 30, 46};
     struct args *a = f->a;
     int letters = fake_pg_count(a->db, FAKE_LETTER);
@@ -242,7 +286,7 @@ static int64_t number_for(struct fill *f, char letter, const struct row *row)
     case 's':
         return args_chance(a, 60) ? 1 : 1 + args_below(a, 4);
     case 'C':
-        return classes[args_below(a, 8)];
+        return classes[args_below(a, sizeof classes / sizeof classes[0])];
     case 'e':
         return exempt[row - f->rows];
     case 'a':
@@ -254,11 +298,25 @@ static int64_t number_for(struct fill *f, char letter, const struct row *row)
     case 'l':
         return args_below(a, 6);
     case 'p':
-        return pull_limit(f);
+        return pull_limit(f, row);
     case 'E':
         return wake_limit(f);
     case 'r':
         return args_below(a, 4);
+    case 'h':
+        return row->limit;
+    case 'A': /* it rises; now and then a late one comes */
+        return a->now_us / 1000 - (args_chance(a, 15) ? args_below(a, 20000) : 0);
+    case 'm':
+        return args_below(a, 100);
+    case 'i':
+        return row->share ? row->share->limit_id : row->limit;
+    case 'o':
+        return row->share ? row->share->worker_id : pick_worker(a);
+    case 'u':
+        return row->share && !args_chance(a, 20) ? row->share->asks : 1;
+    case 'G':
+        return a->now_us / DAY_US - (args_chance(a, 10) ? 1 : 0);
     case 'D':
         return letters > 0 && !args_chance(a, 10)
                    ? fake_pg_letter_at(a->db, (int)args_below(a, letters))->dead_id
@@ -297,17 +355,20 @@ static const struct jobid *id_for(struct fill *f, char letter, const struct row 
     }
 }
 
-static struct span text_for(struct fill *f, char letter)
+static struct span text_for(struct fill *f, char letter, const struct row *row)
 {
-    static const char *const texts[] = {"", "a", "b", "Grüße aus Köln", "app/1", "0"};
     static const char bytes[] = "\x00\x01\xff\xfe\x80z";
+    if (letter == 'L')
+        return span_of(endpoints[row->limit - 1]);
     if (letter == 'q') { /* a source */
         static const char *const sources[] = {"s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7"};
         return span_of(sources[args_below(f->a, 8)]);
     }
     if (letter == 'Y' || letter == 'y')
         return (struct span){bytes, (size_t)args_below(f->a, sizeof bytes)};
-    return span_of(texts[args_below(f->a, 6)]);
+    if (letter == 'U')
+        return pull_app(f, row);
+    return span_of(texts[args_below(f->a, TEXTS)]);
 }
 
 /* What no worker sends; NULL: absent. */
@@ -349,7 +410,7 @@ static void element(struct fill *f, char letter, enum pg_type type, const struct
     if (is_null(f, letter) || (spoil && (args_chance(f->a, 50) || (!text && !number))))
         pg_elem_null(f->p);
     else if (bytes)
-        pg_elem_span(f->p, spoil && text ? bad_text(f) : text_for(f, letter));
+        pg_elem_span(f->p, spoil && text ? bad_text(f) : text_for(f, letter, row));
     else if (type == PG_UUID)
         pg_elem_uuid(f->p, id_for(f, letter, row));
     else if (type == PG_BOOL)
@@ -369,17 +430,15 @@ static void scalar(struct fill *f, char letter, enum pg_type type)
         return;
     }
     if (type == PG_TEXT) {
-        pg_add_text(f->p, spoil ? bad_text(f) : text_for(f, letter));
+        pg_add_text(f->p, spoil ? bad_text(f) : text_for(f, letter, &f->rows[0]));
         return;
     }
     if (type == PG_TIMESTAMPTZ) {
         pg_add_time_ms(f->p, time_for(f, letter));
         return;
     }
-    int64_t v = spoil ? bad_number(f, letter, type) : number_for(f, letter, &f->rows[0]);
-    if (letter == 'K' || letter == 'R')
-        f->key[letter == 'R'] = v;
-    pg_add_int(f->p, type, v);
+    pg_add_int(f->p, type,
+               spoil ? bad_number(f, letter, type) : number_for(f, letter, &f->rows[0]));
 }
 
 static void array(struct fill *f, char letter, enum pg_type type)
@@ -409,7 +468,7 @@ static const char *letters_of(const char *statement)
 
 void args_fill(struct args *a, const char *statement, struct pg_params *p)
 {
-    struct fill f = {.a = a, .p = p};
+    struct fill f = {.a = a, .p = p, .from = &no_row};
     const char *letters = letters_of(statement);
     const char *types = fake_verb_find(statement)->types;
     int count = (int)strlen(types), bad = NOWHERE;

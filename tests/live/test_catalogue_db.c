@@ -21,8 +21,7 @@ static char database[64];
 static char conninfo[96];
 static struct pgc *conn;
 
-/* ---- the scratch database ---------------------------------------------------------------------
- */
+/* ---- the scratch database -------------------------------------------------------------------- */
 
 static void must(enum rc rc, const struct err *err)
 {
@@ -96,14 +95,13 @@ static int empty_tables(void **state)
     struct err err = {""};
     must(pgc_exec(conn,
                   "TRUNCATE inferq.endpoint, inferq.model, inferq.model_version, inferq.price, "
-                  "inferq.model_default, inferq.audit_log CASCADE",
+                  "inferq.model_default, inferq.audit_log, inferq.limit_rule CASCADE",
                   NULL, NULL, &err),
          &err);
     return 0;
 }
 
-/* ---- catalogues --------------------------------------------------------------------------------
- */
+/* ---- catalogues ------------------------------------------------------------------------------ */
 
 /* What the tests vary; NULL stands for what is written in `parse`. */
 struct variant {
@@ -198,8 +196,7 @@ static void refuse(struct variant v, const char *reason)
     catalogue_free(cat);
 }
 
-/* ---- tests -------------------------------------------------------------------------------------
- */
+/* ---- tests ----------------------------------------------------------------------------------- */
 
 enum {
     FIRST_CHANGES = 1 /* endpoint */ + 1 /* model */ + 2 /* versions */ + 1 /* price */ +
@@ -317,6 +314,83 @@ static void test_additions(void **state)
     assert_int_equal(number("SELECT count(*) FROM inferq.price"), 2);
 }
 
+/* ---- limits ---------------------------------------------------------------------------------- */
+
+#define LIMITED(n) \
+    "  - {name: us, base_url: 'http://us', limits: {requests_per_minute: " n ", in_flight: 8}}\n"
+#define APPS(limits) "apps: [{name: nightly, limits: {" limits "}}]\n"
+
+/* As "endpoint:us@1 1 500/-" each: code of the dimension, the file's amount, the operator's. */
+static void expect_limits(const char *want)
+{
+    struct pg_rows *rows = NULL;
+    struct err err = {""};
+    must(pgc_exec(conn,
+                  "SELECT coalesce(string_agg(inferq.code_name('limit_scope', scope) || ':' || key"
+                  " || ' ' || dimension || ' ' || coalesce(of_catalogue::text, '-') || '/'"
+                  " || coalesce(of_operator::text, '-'), ', ' ORDER BY scope, key, dimension), '')"
+                  " FROM inferq.limit_rule",
+                  NULL, &rows, &err),
+         &err);
+    struct span got = pg_get_span(rows, 0, 0);
+    if (!span_is(got, want))
+        fail_msg("limits are '%.*s', not '%s'", (int)got.n, got.p, want);
+    pg_rows_free(rows);
+}
+
+static void expect_audit(const char *action, const char *subject, const char *detail)
+{
+    char sql[512];
+    snprintf(sql, sizeof sql,
+             "SELECT count(*) FROM inferq.audit_log WHERE actor = 'tester' AND action = '%s' "
+             "AND subject = '%s' AND detail = 'catalogue test: %s'",
+             action, subject, detail);
+    assert_int_equal(number(sql), 1);
+}
+
+static void test_limits(void **state)
+{
+    (void)state;
+    struct variant v = {.extra_endpoint = LIMITED("500"), .defaults = APPS("tokens_per_day: 2M")};
+    assert_int_equal(apply(v), FIRST_CHANGES - 2 + 1 + 3);
+    expect_limits("endpoint:us@1 1 500/-, endpoint:us@1 6 8/-, app:nightly 5 2000000/-");
+    expect_audit("limit.set", "app:nightly tokens_per_day", "none -> 2000000");
+    assert_int_equal(apply(v), 0);
+    v.extra_endpoint = LIMITED("400");
+    assert_int_equal(apply(v), 1);
+    expect_audit("limit.set", "endpoint:us@1 requests_per_minute", "500 -> 400");
+    v.defaults = APPS("");
+    assert_int_equal(apply(v), 1);
+    expect_audit("limit.remove", "app:nightly tokens_per_day", "2000000 -> none");
+    expect_limits("endpoint:us@1 1 400/-, endpoint:us@1 6 8/-, app:nightly 5 -/-");
+    v.extra_endpoint = "";
+    assert_int_equal(apply(v), 2); /* the endpoint stays, its limits go */
+    expect_limits("endpoint:us@1 1 -/-, endpoint:us@1 6 -/-, app:nightly 5 -/-");
+}
+
+/* What an operator has said stands beside it, untouched. */
+static void test_limits_of_operators_stay(void **state)
+{
+    (void)state;
+    struct err err = {""};
+    struct variant v = {.extra_endpoint = LIMITED("500")};
+    apply(v);
+    must(pgc_exec(conn,
+                  "INSERT INTO inferq.limit_rule (scope, key, dimension, of_operator, changed_by)"
+                  " VALUES (1, 'us@1', 1, 300, 'ann'), (2, 'm@1', 4, 70, 'ann')"
+                  " ON CONFLICT (scope, key, dimension) DO UPDATE SET of_operator = 300",
+                  NULL, NULL, &err),
+         &err);
+    assert_int_equal(apply(v), 0);
+    expect_limits("endpoint:us@1 1 500/300, endpoint:us@1 6 8/-, model:m@1 4 -/70");
+    v.extra_endpoint = LIMITED("400");
+    assert_int_equal(apply(v), 1);
+    v.extra_endpoint = "";
+    assert_int_equal(apply(v), 2);
+    expect_limits("endpoint:us@1 1 -/300, endpoint:us@1 6 -/-, model:m@1 4 -/70");
+    assert_int_equal(number("SELECT count(*) FROM inferq.limit_now"), 2);
+}
+
 static void test_immutable(void **state)
 {
     (void)state;
@@ -413,6 +487,13 @@ static void test_as_worker(void **state)
     assert_int_equal(apply((struct variant){0}), FIRST_CHANGES);
     assert_int_equal(apply((struct variant){.state = "retired", .current = "2", .defaults = ""}),
                      4);
+    assert_int_equal(apply((struct variant){.extra_endpoint = LIMITED("500"), .defaults = ""}),
+                     1 + 2 + 2);
+    assert_int_equal(apply((struct variant){.defaults = ""}), 2);
+    assert_int_equal(
+        pgc_exec(conn, "UPDATE inferq.limit_rule SET of_operator = 1", NULL, NULL, &err),
+        RC_REJECT);
+    assert_string_equal(pgc_sqlstate(conn), "42501");
     must(pgc_exec(conn, "RESET ROLE", NULL, NULL, &err), &err);
     must(pgc_exec(conn, "REVOKE inferq_worker FROM CURRENT_USER", NULL, NULL, &err), &err);
 }
@@ -425,6 +506,8 @@ int main(void)
         cmocka_unit_test_setup(test_again, empty_tables),
         cmocka_unit_test_setup(test_moves, empty_tables),
         cmocka_unit_test_setup(test_additions, empty_tables),
+        cmocka_unit_test_setup(test_limits, empty_tables),
+        cmocka_unit_test_setup(test_limits_of_operators_stay, empty_tables),
         cmocka_unit_test_setup(test_immutable, empty_tables),
         cmocka_unit_test_setup(test_race, empty_tables),
         cmocka_unit_test_setup(test_broken_connection, empty_tables),

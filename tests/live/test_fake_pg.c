@@ -27,6 +27,7 @@
 #include "common/log.h"
 #include "common/pg_internal.h"
 #include "tests/live/fake_args.h"
+#include "tests/live/fake_limits.h"
 #include "tests/live/scratch.h"
 #include "tests/sim/fake_pg.h"
 #include "tests/sim/fake_pg_impl.h"
@@ -34,7 +35,7 @@
 
 enum {
     CONNECTIONS = 4, /* claim, store, and two for housekeeping, so that one can be the keeper */
-    STATEMENTS_MAX = 24,
+    STATEMENTS_MAX = 48,
     STEPS_MAX = 4, /* and the clock's */
     TXNS = 100,
     CHECK_EVERY = 5,
@@ -233,7 +234,7 @@ struct history {
 static struct {
     char name[32];
     int runs, rows;
-} met[64];
+} met[96];
 static int met_count;
 
 static void note(const char *name, int rows)
@@ -356,10 +357,10 @@ static void run_real(struct history *h, struct connection *c, struct real *real)
     pg_params_free(clock);
 }
 
-/* SQL leaves the order of the cancelled batches open. */
+/* SQL leaves the order of the cancelled batches open, and that of an UPDATE's rows. */
 static void settle_order(const char *name, struct lines *real, struct lines *fake)
 {
-    if (strcmp(name, "cancelled") != 0)
+    if (strcmp(name, "cancelled") != 0 && strcmp(name, "learned_lower") != 0)
         return;
     sort_lines(real, 1);
     sort_lines(fake, 1);
@@ -470,6 +471,7 @@ static const struct {
     {0, 3, {"park", "park"}},
     {0, 10, {"pull"}},
     {0, 3, {"bury"}},
+    {0, 4, {"pay"}},
     {0, 2, {"fence", "lose", "take", "park"}},
     {1, 12, {"store", "outcome"}},
     {1, 4, {"outcome"}},
@@ -497,6 +499,19 @@ static const struct {
     {3, 3, {"figures"}},
     {3, 3, {"wake_key"}},
     {3, 4, {"letters", "published"}},
+    {2, 10, {"durable", "exchange"}},
+    {3, 2, {"exchange", "exchange"}},
+    {3, 3, {"limits", "shares"}},
+    {3, 6, {"durable", "share_dead", "share"}},
+    {3, 2, {"share"}},
+    {3, 2, {"leave", "shares"}},
+    {3, 6, {"durable", "day_take"}},
+    {3, 3, {"day_take", "day_give"}},
+    {2, 8, {"learned_pause", "learned_probe", "learned_bears", "learned"}},
+    {3, 8, {"learned_probe", "learned"}},
+    {3, 4, {"learned_open", "learned_leave", "learned_probe", "learned"}},
+    {2, 4, {"learned_lower", "limits"}},
+    {3, 2, {"learned_raise", "learned_leave"}},
 };
 enum { MOVES = sizeof moves / sizeof moves[0] };
 
@@ -589,6 +604,17 @@ static void hold_endpoint(struct history *h)
     note("(hold)", 1);
 }
 
+/* What `inferq limit` and failing calls write, on both. */
+static void change_limits(struct history *h)
+{
+    set_scratch_clock(h->args.now_us);
+    if (args_chance(&h->args, 75))
+        limits_set(&scratch, h->db, &h->args);
+    else
+        limits_learn(&scratch, h->db, &h->args);
+    note("(limits)", 1);
+}
+
 /* The housekeeping connections end, and with them their locks: the server is waited for. */
 static void reconnect(void)
 {
@@ -618,6 +644,10 @@ static void history_begin(struct history *h, uint64_t seed)
     scratch_run(&scratch, "DELETE FROM batch; DELETE FROM progress; DELETE FROM result;"
                           "DELETE FROM call; DELETE FROM worker; DELETE FROM parked;"
                           "DELETE FROM dead_letter; DELETE FROM endpoint_pause;"
+                          "DELETE FROM limit_share; DELETE FROM limit_day; DELETE FROM retry_cost;"
+                          "DELETE FROM limit_learned; DELETE FROM limit_rule;"
+                          "SELECT setval(pg_get_serial_sequence('limit_rule', 'limit_id'), 1,"
+                          "    false);"
                           "SELECT setval(pg_get_serial_sequence('worker', 'worker_id'), 1, false),"
                           "    setval(pg_get_serial_sequence('dead_letter', 'dead_id'), 1, false)");
     reconnect();
@@ -657,6 +687,8 @@ static void run_history(uint64_t seed)
             drain_worker(&h);
         if (args_chance(&h.args, 4))
             hold_endpoint(&h);
+        if (h.txn < 5 || args_chance(&h.args, 6))
+            change_limits(&h);
         if (args_chance(&h.args, 1))
             lose_keepers(&h);
         if (!well || h.txn % CHECK_EVERY == 0 || h.txn == TXNS - 1)

@@ -77,13 +77,49 @@ static void rules_agree(void **state)
         "dead_letter: created_at now",
         "dead_letter: dead_id identity",
         "dead_letter: state 1",
+        "limit_day: CHECK ((taken >= 0))", /* a chunk is never less than 0, nor is what is used */
+        "limit_day: CHECK ((used >= 0))",
+        "limit_day: FOREIGN KEY (limit_id) REFERENCES limit_rule(limit_id)", /* joined */
+        "limit_day: PRIMARY KEY (limit_id, day)",
+        "limit_learned: CHECK (((multiplier >= 1) AND (multiplier <= 1000)))", /* it stays there */
+        "limit_learned: CHECK (((probe_worker IS NULL) = (probe_until IS NULL)))",
+        "limit_learned: CHECK ((concurrency >= 1))",
+        "limit_learned: PRIMARY KEY (endpoint)",
+        "limit_learned: ceiling 1000",
+        "limit_learned: changed_at now",
+        "limit_learned: faults 0",
+        "limit_learned: multiplier 1000",
+        "limit_learned: probing false",
+        "limit_rule: CHECK (((dimension >= 1) AND (dimension <= 6)))", /* nor this */
+        ("limit_rule: CHECK (((of_catalogue >= 1) AND (of_catalogue <= "
+         "'1000000000000000'::bigint)))"),
+        "limit_rule: CHECK (((of_operator >= 1) AND (of_operator <= '1000000000000000'::bigint)))",
+        "limit_rule: CHECK (((scope >= 1) AND (scope <= 3)))",
+        "limit_rule: CHECK ((key <> ''::text))",
+        "limit_rule: PRIMARY KEY (limit_id)",
+        "limit_rule: UNIQUE (scope, key, dimension)",
+        "limit_rule: changed_at now",
+        "limit_rule: limit_id identity",
+        "limit_share: CHECK ((in_use >= 0))",
+        "limit_share: CHECK ((need >= 0))",
+        "limit_share: CHECK ((seen >= 0))",
+        "limit_share: CHECK ((share >= 0))",
+        "limit_share: CHECK ((want >= 0))",
+        "limit_share: FOREIGN KEY (limit_id) REFERENCES limit_rule(limit_id)", /* joined */
+        "limit_share: PRIMARY KEY (limit_id, worker_id)",
+        "limit_share: share 0",
         "parked: PRIMARY KEY (job_id)",
+        "parked: app ''::text",
+        "parked: limit_id 0",
+        "parked: limit_us 0",
         "parked: parked_at now",
         "partition_span: PRIMARY KEY (lower_ms)", /* what makes them cannot make one twice */
         "partition_span: UNIQUE (suffix)",
         "progress: at now",
         "result: PRIMARY KEY (job_id)",
         "result: finished_at now",
+        "retry_cost: CHECK ((used_nusd >= 0))",
+        "retry_cost: PRIMARY KEY (route, day)",
         "worker: PRIMARY KEY (worker_id)",
         "worker: fenced false",
         "worker: started_at now",
@@ -94,11 +130,13 @@ static void rules_agree(void **state)
         &scratch,
         "WITH t AS (SELECT oid, relname::text FROM pg_class"
         "  WHERE relnamespace = 'inferq'::regnamespace AND relname IN ('batch', 'call',"
-        "  'dead_letter', 'parked', 'partition_span', 'progress', 'result', 'worker'))"
+        "  'dead_letter', 'limit_day', 'limit_learned', 'limit_rule', 'limit_share', 'parked',"
+        "  'partition_span', 'progress', 'result', 'retry_cost', 'worker'))"
         " SELECT relname || ': ' || rule FROM t, LATERAL ("
         "  SELECT pg_get_constraintdef(oid) FROM pg_constraint"
         "    WHERE conrelid = t.oid AND contype <> 'n'"
         "  UNION ALL SELECT 'trigger ' || tgname FROM pg_trigger WHERE tgrelid = t.oid"
+        "    AND NOT tgisinternal"
         "  UNION ALL SELECT 'rule ' || rulename FROM pg_rewrite WHERE ev_class = t.oid"
         "  UNION ALL SELECT 'policy ' || polname FROM pg_policy WHERE polrelid = t.oid"
         "  UNION ALL SELECT pg_get_indexdef(indexrelid) FROM pg_index i WHERE indrelid = t.oid"

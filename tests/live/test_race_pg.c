@@ -234,6 +234,8 @@ static void park_params(const struct actor *a, struct pg_params *p)
     ints(p, PG_INT2, 0, n);
     for (int i = 0; i < 3; i++)
         ints(p, PG_INT8, 0, n);
+    ints(p, PG_INT4, 0, n);
+    ints(p, PG_INT8, 0, n);
     ints(p, PG_INT2, 0, n);
     texts(p, PG_TEXT, "t", n);
     ints(p, PG_INT4, 0, n);
@@ -241,6 +243,8 @@ static void park_params(const struct actor *a, struct pg_params *p)
     times(p, n);
     texts(p, PG_BYTEA, "payload", n);
     texts(p, PG_BYTEA, "", n);
+    texts(p, PG_TEXT, "a", n);
+    texts(p, PG_TEXT, NULL, n);
 }
 
 /* One result, and the letter of one that is dead. */
@@ -253,7 +257,10 @@ static void store_params(struct pg_params *p, const struct hold *h, int status)
     batches(p, 1);
     times(p, 1);
     ints(p, PG_INT8, 11, 1);
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 3; i++)
+        no_ints(p, PG_INT8, 1);
+    no_ints(p, PG_INT4, 1);
+    for (int i = 0; i < 2; i++)
         no_ints(p, PG_INT8, 1);
     for (int i = 0; i < 4; i++)
         no_ints(p, PG_INT4, 1);
@@ -271,6 +278,7 @@ static void store_params(struct pg_params *p, const struct hold *h, int status)
     for (int i = 0; i < 10; i++)
         texts(p, PG_TEXT, "x", 1);
     texts(p, PG_BYTEA, "{}", 1);
+    texts(p, PG_TEXT, NULL, 1);
     (void)snprintf(source, sizeof source, "%d", h->job);
     ids(p, h, letters);
     texts(p, PG_BYTEA, source, letters);
@@ -502,7 +510,8 @@ static void pull(struct actor *a)
     pg_add_int(a->params[0], PG_INT8, a->worker_id);
     pg_add_int(a->params[0], PG_INT4, 1);
     pg_add_int(a->params[0], PG_INT2, 1);
-    pg_add_int(a->params[0], PG_INT8, 2);
+    texts(a->params[0], PG_TEXT, "a", 1);
+    ints(a->params[0], PG_INT8, 2, 1);
     struct pg_step step = {SQL_PULL, a->params[0]};
     a->claim_busy = true;
     send_txn(a->claim, &step, 1, pulled, a);

@@ -2,7 +2,7 @@
  * test_store_sql.c - single statements of the worker, asked on the real server.
  *
  * Those that take at most so many rows take no more, whatever the planner thought of the tables
- * when it planned them.
+ * when it planned them. A pull takes of each app what it names, through the crowd of another.
  * A LIMIT in a subquery that is joined holds only as long as the subquery runs once: as the inner
  * side of a nested loop it runs again for each outer row, skips what it has locked itself, and
  * takes the next ones. That plan looks cheap to a planner that has seen the table with one row.
@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -22,18 +24,24 @@ enum { ROWS = 40 };
 
 static struct scratch scratch;
 
-/* `n` rows that wait for key 1 and whose time and deadline are over, each at another moment. */
-static void park(int n)
+/* `n` rows of this app that wait for key 1, their time and deadline over since `ago_s` and longer,
+ * each at another moment. */
+static void park_of(const char *app, int n, int ago_s)
 {
     char sql[512];
     (void)snprintf(sql, sizeof sql,
                    "INSERT INTO parked (job_id, batch_id, next_at, deadline_at, wait_key, priority,"
-                   " number, attempts, reasks, waited_us, model_us, reason, payload)"
-                   " SELECT gen_random_uuid(), gen_random_uuid(), now() - i * interval '1 s',"
-                   " now() - i * interval '1 s', 1, 1, 1, 0, 0, 0, 0, 0, ''"
-                   " FROM generate_series(1, %d) i",
-                   n);
+                   " number, attempts, reasks, waited_us, model_us, reason, payload, app)"
+                   " SELECT gen_random_uuid(), gen_random_uuid(), t, t, 1, 1, 1, 0, 0, 0, 0, 0, '',"
+                   " '%s' FROM (SELECT now() - (i + %d) * interval '1 s' AS t"
+                   "   FROM generate_series(1, %d) i) s",
+                   app, ago_s, n);
     scratch_run(&scratch, sql);
+}
+
+static void park(int n)
+{
+    park_of("a", n, 0);
 }
 
 /* The worker's statement, planned when one row was parked, under the worker's settings. */
@@ -52,15 +60,26 @@ static void prepare_at_one_row(const struct pg_stmt *stmt, const char *const *se
     park(ROWS);
 }
 
+static int64_t taken_of(const char *app)
+{
+    char sql[128];
+    (void)snprintf(sql, sizeof sql,
+                   "SELECT count(*) FROM parked WHERE app = '%s'"
+                   " AND taken_by IS NOT NULL",
+                   app);
+    return scratch_int(&scratch, sql);
+}
+
 /* No more than that, the oldest, and in their order. */
 static void pull_takes_what_was_asked_for(void **state)
 {
     (void)state;
     prepare_at_one_row(&store_sql_claim[SQL_PULL], store_settings_sync,
-                       "EXECUTE pull (1, 2, 1::int2, 20)");
+                       "EXECUTE pull (1, 2, 1::int2, '{a}', '{20}')");
     struct pg_rows *want =
         scratch_ask(&scratch, "SELECT job_id FROM parked ORDER BY next_at LIMIT 20", NULL);
-    struct pg_rows *rows = scratch_ask(&scratch, "EXECUTE pull (1, 1, 1::int2, 20)", NULL);
+    struct pg_rows *rows =
+        scratch_ask(&scratch, "EXECUTE pull (1, 1, 1::int2, '{a}', '{20}')", NULL);
     assert_int_equal(pg_row_count(rows), 20);
     assert_int_equal(scratch_int(&scratch, "SELECT count(*) FROM parked WHERE taken_by = 1"), 20);
     for (int i = 0; i < 20; i++) {
@@ -69,6 +88,137 @@ static void pull_takes_what_was_asked_for(void **state)
     }
     pg_rows_free(want);
     pg_rows_free(rows);
+}
+
+/* Of each app as many as are named, as far as they are there and due, whose rows came first or not;
+ * all in the order in which they became due. */
+static void pull_takes_of_each_app(void **state)
+{
+    (void)state;
+    prepare_at_one_row(&store_sql_claim[SQL_PULL], store_settings_sync,
+                       "EXECUTE pull (1, 2, 1::int2, '{a}', '{20}')");
+    park_of("b", 4, 0);
+    park_of("c", 10, -5); /* six of them are due */
+    park_of("d", 10, 0);
+    struct pg_rows *rows = scratch_ask(
+        &scratch, "EXECUTE pull (1, 1, 1::int2, '{b,a,c,none,e}', '{10,7,9,3,-1}')", NULL);
+    assert_int_equal(pg_row_count(rows), 4 + 7 + 6);
+    assert_int_equal(taken_of("a"), 7);
+    assert_int_equal(taken_of("b"), 4);
+    assert_int_equal(taken_of("c"), 6);
+    assert_int_equal(scratch_int(&scratch, "SELECT count(*) FROM parked p WHERE taken_by IS NULL"
+                                           " AND app = 'a' AND next_at < (SELECT max(next_at)"
+                                           "   FROM parked WHERE app = 'a' AND taken_by = 1)"),
+                     0);
+    pg_rows_free(rows);
+    rows = scratch_ask(&scratch, "EXECUTE pull (9, 1, 1::int2, '{a}', '{5}')", NULL);
+    assert_int_equal(pg_row_count(rows), 0); /* there is no such worker */
+    pg_rows_free(rows);
+}
+
+/* What another session holds is passed over, not waited for, and others of the app come instead. */
+static void pull_passes_over_what_others_hold(void **state)
+{
+    struct scratch other = scratch;
+    struct err err = {""};
+    (void)state;
+    prepare_at_one_row(&store_sql_claim[SQL_PULL], store_settings_sync,
+                       "EXECUTE pull (1, 2, 1::int2, '{a}', '{20}')");
+    assert_int_equal(pgc_open(scratch.conninfo, "inferq-test", &other.conn, &err), RC_OK);
+    scratch_run(&other, "BEGIN");
+    pg_rows_free(scratch_ask(
+        &other, "SELECT FROM inferq.parked ORDER BY next_at LIMIT 30 FOR UPDATE", NULL));
+    struct pg_rows *rows =
+        scratch_ask(&scratch, "EXECUTE pull (1, 1, 1::int2, '{a}', '{20}')", NULL);
+    assert_int_equal(pg_row_count(rows), ROWS + 1 - 30);
+    pg_rows_free(rows);
+    scratch_run(&other, "ROLLBACK");
+    pgc_close(other.conn);
+}
+
+/* Rows and apps that a statement's plan reads, of all tables: what EXPLAIN ANALYZE counted. */
+static int64_t rows_read(const char *execute)
+{
+    char sql[512];
+    int64_t sum = 0;
+    (void)snprintf(sql, sizeof sql, "EXPLAIN (ANALYZE, COSTS off, TIMING off) %s", execute);
+    struct pg_rows *rows = scratch_ask(&scratch, sql, NULL);
+    for (int i = 0; i < pg_row_count(rows); i++) {
+        char line[512];
+        struct span text = pg_get_span(rows, i, 0);
+        (void)snprintf(line, sizeof line, "%.*s", (int)text.n, text.p);
+        const char *actual = strstr(line, "(actual rows="), *loops = strstr(line, " loops=");
+        const char *removed = strstr(line, "Rows Removed by Filter: ");
+        assert_null(strstr(line, "Seq Scan"));
+        assert_null(strstr(line, "parked_waiting"));
+        if (actual && loops && strstr(line, " on parked"))
+            sum += strtoll(actual + 13, NULL, 10) * strtoll(loops + 7, NULL, 10);
+        if (removed)
+            sum += strtoll(removed + 24, NULL, 10);
+    }
+    pg_rows_free(rows);
+    return sum;
+}
+
+/* Planned when there were none, or when all were one app's, and analyzed since: rows are found by
+ * app, and counted up to what was asked for, whatever others have there, due or not. */
+static void a_crowd_is_not_in_the_way(void **state)
+{
+    static char sql[16384];
+    enum { MANY = 20000 };
+    static const char pull[] = "EXECUTE pull (1, 1, 1::int2, '{a,b}', '{10,10}')";
+    (void)state;
+    for (int analyzed = 0; analyzed < 2; analyzed++) {
+        prepare_at_one_row(&store_sql_claim[SQL_PULL], store_settings_sync,
+                           "EXECUTE pull (1, 2, 1::int2, '{a}', '{20}')");
+        (void)snprintf(sql, sizeof sql, "PREPARE due AS %s", store_sql_keep[SQL_DUE].sql);
+        scratch_run(&scratch, sql);
+        pg_rows_free(scratch_ask(&scratch, "EXECUTE due (1000)", NULL));
+        park_of("a", MANY, 0);
+        park_of("b", MANY, -MANY - 1000); /* not due for long */
+        if (analyzed)
+            scratch_run(&scratch, "ANALYZE parked");
+        park_of("b", 5, 0);
+        assert_in_range(rows_read("EXECUTE due (100)"), 50 + 5, 200);
+        assert_in_range(rows_read(pull), 15, 100);
+        assert_int_equal(taken_of("a"), 10);
+        assert_int_equal(taken_of("b"), 5);
+    }
+}
+
+/* By key, priority and app, what is due of each, an equal part of the most for each app. */
+static void due_tells_by_app(void **state)
+{
+    static const struct {
+        int most;
+        const char *due;
+    } cases[] = {
+        {1000, "1 1 a 41, 1 1 b 4, 1 1 c 0, 2 1 a 1"},
+        {30, "1 1 a 10, 1 1 b 4, 1 1 c 0, 2 1 a 1"},
+        {2, "1 1 a 1, 1 1 b 1, 1 1 c 0, 2 1 a 1"},
+    };
+    (void)state;
+    prepare_at_one_row(&store_sql_keep[SQL_DUE], store_settings_keep, "EXECUTE due (10)");
+    park_of("b", 4, 0);
+    park_of("c", 3, -100);
+    scratch_run(&scratch, "UPDATE parked SET taken_by = 1 WHERE app = 'b'");
+    park_of("b", 4, 50);
+    scratch_run(&scratch, "INSERT INTO parked (job_id, batch_id, next_at, wait_key, priority,"
+                          " number, attempts, reasks, waited_us, model_us, reason, payload, app)"
+                          " SELECT gen_random_uuid(), batch_id, next_at, 2, 1, 1, 0, 0, 0, 0, 0,"
+                          " '', 'a' FROM parked LIMIT 1");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char sql[64], told[256] = "";
+        (void)snprintf(sql, sizeof sql, "EXECUTE due (%d)", cases[i].most);
+        struct pg_rows *rows = scratch_ask(&scratch, sql, NULL);
+        for (int r = 0, n = 0; r < pg_row_count(rows); r++)
+            n += snprintf(told + n, sizeof told - (size_t)n, "%s%d %d %.*s %d", r ? ", " : "",
+                          (int)pg_get_int(rows, r, 0), (int)pg_get_int(rows, r, 1),
+                          (int)pg_get_span(rows, r, 3).n, pg_get_span(rows, r, 3).p,
+                          (int)pg_get_int(rows, r, 2));
+        assert_string_equal(told, cases[i].due);
+        pg_rows_free(rows);
+    }
 }
 
 static void waking_stops_where_it_should(void **state)
@@ -187,6 +337,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pull_takes_what_was_asked_for),
+        cmocka_unit_test(pull_takes_of_each_app),
+        cmocka_unit_test(pull_passes_over_what_others_hold),
+        cmocka_unit_test(a_crowd_is_not_in_the_way),
+        cmocka_unit_test(due_tells_by_app),
         cmocka_unit_test(waking_stops_where_it_should),
         cmocka_unit_test(nothing_is_taken_past_an_open_call),
         cmocka_unit_test(others_wait_while_a_batch_is_open),

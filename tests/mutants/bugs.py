@@ -3,7 +3,8 @@
 Each is a text that stands exactly once in a file, and what takes its place. `judge` says who must
 catch it: `sim`, the simulation, within `bound` seeds; `agreement`, the random histories that hold
 the simulation's Postgres against the real one, within `bound` histories (bugs in the SQL, which the
-simulation does not run). `unit_tests_see_it` marks those that a unit test catches as well: all
+simulation does not run); `units`, the unit tests; and the name of a scenario (tests/sim/scenario.c),
+whose numbers must be out of bounds within `bound` seeds. `unit_tests_see_it` marks those that a unit test catches as well: all
 others leave every unit test green, which `tests/mutants/run --units` shows.
 """
 
@@ -31,13 +32,13 @@ BUGS = [
     Bug("watermark-before-commit", "G3: the offset passes a job whose result is still on its way",
         PATH,
         "    path_move(p, job, JOB_STORE);\n    p->edges.store(p->edges.arg, job);\n"
-        "    return false;\n}\n\n/* No job can be made",
+        "    return false;\n}\n\nvoid path_end_dead",
         "    path_move(p, job, JOB_STORE);\n"
         "    int64_t next = partitions_finish(p->partitions, job);\n"
         "    if (next >= 0)\n"
         "        p->edges.store_offset(p->edges.arg, job->lane, job->partition, job->epoch, next);\n"
         "    p->edges.store(p->edges.arg, job);\n"
-        "    return false;\n}\n\n/* No job can be made", 200, unit_tests_see_it=True),
+        "    return false;\n}\n\nvoid path_end_dead", 200, unit_tests_see_it=True),
     Bug("watermark-passes-what-was-let-go", "G3: a revoked job's record counts as done", FLOW,
         "        path_leave(p, job, false);\n}\n\nstatic void drop_list",
         "        path_leave(p, job, true);\n}\n\nstatic void drop_list", 200),
@@ -59,7 +60,7 @@ BUGS = [
 
     # ---- an operator's hand ----
     Bug("paused-endpoint-is-called", "HD: calls begin at an endpoint that an operator has paused",
-        "worker/endpoint.c", "    return !e->held && e->in_flight", "    return e->in_flight", 1000,
+        "worker/endpoint.c", "    return e->held || is_paused", "    return is_paused", 1000,
         unit_tests_see_it=True),
 
     # ---- the lease and the fence ----
@@ -68,8 +69,12 @@ BUGS = [
         "        job->claimed_by = worker_id;",
         "        (void)worker_id, job->claimed_by = s->worker_id;", 2000),
     Bug("byte-without-a-lease", "G4: the lease is not looked at before the first byte", STORE,
-        "    return worker_id == s->worker_id && store_lease_left_us(s) > s->conf.lease_margin_us;",
-        "    return worker_id == s->worker_id;", 1000),
+        "worker_id == s->worker_id &&\n           store_lease_left_us(s) > s->conf.lease_margin_us;",
+        "worker_id == s->worker_id;", 1000),
+    Bug("begins-while-it-gives-up", "G4: a claim that is answered once calls were given up begins one"
+        " that is open when the worker has stopped", PATH,
+        "    if (p->gave_up) {\n", "    if (p->gave_up && !job) {\n", 10000,
+        unit_tests_see_it=True),
     Bug("lease-from-the-answer", "G4: the lease counts from when its renewal was answered", KEEP,
         "    s->lease_until_us = s->renewal_sent_us + s->conf.lease_us;",
         "    s->lease_until_us = clock_boot_us() + s->conf.lease_us;", 10000),
@@ -96,6 +101,33 @@ BUGS = [
 
     Bug("lost-call-forgotten", "ON: a dead worker's call is called again, whatever the route says",
         CLAIM, "        .unknown = pg_get_bool(r, row, 10),", "        .unknown = false,", 500),
+
+    # ---- retries and larger contexts ----
+    Bug("retries-unpaid", "RB: retries go whether their route's budget has something left or not",
+        "worker/path_retry.c", "    if (!is_retry(job, job->attempts) || job->paid || job->claim_sent)\n",
+        "    if (job->number)\n", 3000, unit_tests_see_it=True),
+    Bug("paid-once-for-all", "RB: who has paid for one retry makes all its others for nothing",
+        "worker/path_retry.c",
+        "        retry_budget_charge(job->budget, now);\n    job->paid = false;\n",
+        "        retry_budget_charge(job->budget, now);\n", 1000, unit_tests_see_it=True),
+    Bug("way-not-in-the-ledger", "LC: after a crash a job begins again at the version that it was too"
+        " long for", CLAIM, "        .larger = (int)pg_get_int(r, row, 11),", "        .larger = 0,",
+        2000),
+    Bug("way-not-parked", "LC: a parked job begins again at the version that it was too long for",
+        CLAIM, "            .larger = (int)pg_get_int(r, i, 16),", "            .larger = 0,", 1000),
+    Bug("way-counts-calls", "LC: a version that said twice that a job is too long counts as two", SQL,
+        "count(DISTINCT c.model_version_id) FILTER (WHERE c.class = 34)",
+        "count(c.model_version_id) FILTER (WHERE c.class = 34)", 100, "agreement"),
+
+    Bug("money-is-there", "MB: calls again go whether the day's money covers them or not", CLAIM,
+        "        b->rows[i]->granted = b->rows[i]->owed_nusd <= left;",
+        "        b->rows[i]->granted = b->rows[i]->owed_nusd <= left || i > 0 || left >= 0;", 6000),
+    Bug("lost-calls-are-free", "MB: after a crash nobody pays for the call that was lost", CLAIM,
+        "(policy_pays(job->retry) && !job->settled)", "job->settled", 2000),
+    Bug("a-day-is-new-each-time", "MB: what was paid today does not count", SQL,
+        "excluded.amount_nusd - c.used_nusd)\"\n         \" WHERE c.used_nusd < excluded.amount_nusd",
+        "excluded.amount_nusd)\"\n         \" WHERE c.used_nusd < excluded.amount_nusd", 40,
+        "agreement"),
 
     # ---- endings ----
     Bug("lost-answer-means-stored", "G3: an ending whose transaction was cut off counts as stored",
@@ -133,8 +165,19 @@ BUGS = [
         "        endpoint_cancel(&p->endpoints[job->endpoint], job->dispatched_us);\n",
         "        ;\n", 1000, unit_tests_see_it=True),
     Bug("stampede", "RA: an endpoint that answers a probe is given all calls at once",
-        "worker/endpoint.c", "    set_bears(e, least(OPENS_WITH, e->goal));\n",
-        "    set_bears(e, e->max_in_flight);\n", 1000, unit_tests_see_it=True),
+        "worker/endpoint.c", "    set_bears(e, least(calls, e->goal));\n",
+        "    set_bears(e, calls ? e->max_in_flight : 1);\n", 1000, unit_tests_see_it=True),
+    Bug("probe-is-old", "RA: a late refusal while the probe is out makes it a call that does not count",
+        "worker/endpoint.c",
+        "    e->old = e->in_flight - e->probe_out;\n"
+        "    e->old_us = e->probe_out ? e->probe_us - 1 : now_us;\n",
+        "    e->old = e->in_flight;\n    e->old_us = now_us;\n", 1, "units", True),
+
+    # ---- one probe in the fleet ----
+    Bug("everybody-probes", "PR: each worker probes for itself what the fleet has closed",
+        "worker/endpoint.c", "    return e->probing && e->shared && now_us >= e->may_probe_us;",
+        "    return e->probing && e->shared && now_us < e->may_probe_us;", 500,
+        unit_tests_see_it=True),
 
     # ---- the SQL: held against the simulation's Postgres, statement by statement ----
     Bug("progress-of-all-rows", "G1: progress counts what was sent, not what was inserted", SQL,
@@ -150,6 +193,82 @@ BUGS = [
     Bug("letter-without-an-ending", "G1: a job that had ended otherwise gets a dead letter", SQL,
         " WHERE d.job_id IN (SELECT done.job_id FROM done) ON CONFLICT",
         " ON CONFLICT", 20, "agreement"),
+
+    # ---- shared limits ----
+    Bug("calls-before-limits-are-read", "LM: a worker that starts calls as if there were no limits",
+        "worker/store_limits.c", "    return !l || (l->known_us && clock_boot_us() - l->known_us < s->conf.lease_us);",
+        "    return !l || s != NULL;", 200),
+    Bug("usage-never-settled", "LV: calls that ended stay in flight for their limits",
+        "worker/path_limits.c",
+        "    admission_settle(p->conf.admission, &job->call->taken, &used, boot_us(p));\n",
+        "    (void)used;\n", 1000, unit_tests_see_it=True),
+    Bug("waiting-counts-as-known", "G3: jobs that Postgres does not know leave as if it did", CLAIM,
+        "        if (pg_get_bool(r, row, 1) || pg_get_bool(r, row, 2))\n"
+        "            s->conf.known", "        s->conf.known", 1000),
+    Bug("day-hoarded", "an idle worker keeps its part of the day's budget until midnight",
+        "worker/admission_fleet.c", "        if (l->left <= 2 * keep)", "        if (l->left > 0)", 1,
+        "units", True),
+    Bug("day-given-twice", "what a worker gave back of a day's budget it uses as well",
+        "worker/admission_fleet.c", "        l->left = keep;\n", "", 1, "units", True),
+    Bug("running-calls-forgotten", "calls that ran before there was a limit of calls are not counted",
+        "worker/path_limits.c", "            count_running(p, JOB_CALL);\n", "", 1, "units", True),
+    Bug("new-limit-given-at-once", "a limit of calls is given out before all have said what runs",
+        "worker/shares.c", "r->now_us - r->new_us < SHARES_NEW_US;", "r->now_us < r->new_us;", 1,
+        "units", True),
+    Bug("refused-claim-keeps-units", "LV: a claim that was refused keeps what it took",
+        "worker/path_limits.c",
+        "    admission_give_back(p->conf.admission, &job->call->taken, boot_us(p));\n", "", 2000,
+        unit_tests_see_it=True),
+
+    Bug("want-forgotten", "LV: what waits is not told to the fleet, and gets no share of its limits",
+        "worker/path_limits.c", "    admission_waits(a, job->gate, job->lane, &units, 1);\n",
+        "    units = (struct admission_units){0};\n"
+        "    admission_waits(a, job->gate, job->lane, &units, 0);\n", 500, unit_tests_see_it=True),
+    Bug("need-forgotten", "LV: the fleet does not hear how large a call is that waits: shares stay"
+        " smaller than it", "worker/admission.c",
+        "        note_needs(a, g, units, now_us);\n        block(a, g, k, now_us);\n",
+        "        block(a, g, k, now_us);\n", 1000, unit_tests_see_it=True),
+    Bug("another-apps-gate", "LM: a job goes by the limits of another app", "worker/path_limits.c",
+        "        return false;\n"
+        "    job->gate = admission_gate(a, job->mv->index, job->msg.app);\n",
+        "        return false;\n"
+        "    job->gate = admission_gate(a, job->mv->index, SPAN_LIT(\"app1\"));\n", 500,
+        unit_tests_see_it=True),
+    Bug("lowered-is-free", "LM: a lowered share is handed out before its holder has heard of it",
+        "worker/shares.c",
+        "    int64_t held = larger(row->share, row->seen);\n    return limit->minute_us ?",
+        "    int64_t held = row->share;\n    return limit->minute_us ?", 10000,
+        unit_tests_see_it=True),
+    Bug("dead-at-once", "LM: who says nothing for three seconds is dead, and others have its share",
+        "worker/shares.c", "    if (silent_us < SHARES_DEAD_US)\n        return false;\n",
+        "    if (silent_us > 3000000)\n        return true;\n", 500, unit_tests_see_it=True),
+    Bug("lease-of-shares-ignored", "a worker that hears nothing goes on with the share that it had",
+        "worker/admission.c", "        if (l->leased && l->lease_until_us <= now_us)\n",
+        "        if (l->leased && l->lease_until_us < 0)\n", 1, "units", True),
+    Bug("over-limit-at-once", "OL: a job that the present share has no room for is refused for good",
+        "worker/admission.c", "        if (of > l->rule.amount && of > l->rule.configured)\n",
+        "        if (of > l->rule.amount || of > l->share)\n", 500, unit_tests_see_it=True),
+    Bug("over-limit-is-called", "LV, OL: a call that is larger than its limit waits and goes",
+        "worker/admission.c", "        if (of > l->rule.amount && of > l->rule.configured)\n",
+        "        if (of > INT64_MAX / 2)\n", 500, unit_tests_see_it=True),
+    Bug("debt-forgotten", "what a call used beyond what was reckoned is not charged",
+        "worker/admission.c", "            window_settle(l->window, reserved, of, call->left_us, now_us);",
+        "            window_settle(l->window, reserved, of < reserved ? of : reserved, call->left_us,"
+        " now_us);", 1, "units", True),
+    Bug("multiplier-is-nobodys", "what one worker learned of a limit is not the fleet's",
+        "worker/store_limits.c", "multiplier = pg_get_int(r, row, 5);", "multiplier = PERMILLE;", 3,
+        "limit-ten-times-too-high"),
+    Bug("pulled-by-one-app", "what room there is goes to one app's parked rows", "worker/pulls.c",
+        "        int64_t may = level - a->here;\n", "        int64_t may = most - a->here;\n", 1,
+        "units", True),
+    Bug("two-probe", "PR: a probe that is lent to one worker is lent to another as well", SQL,
+        "         \"     AND coalesce(l.probe_until <= now(), true)))\"\n",
+        "         \"     ))\"\n", 60, "agreement"),
+
+    Bug("old-limits-refuse", "OL: who is cut off from Postgres refuses jobs by limits of long ago",
+        "worker/path_route.c",
+        "    return !p->edges.may_claim(p->edges.arg) || !path_over_limit(p, job, why);",
+        "    return !path_over_limit(p, job, why);", 1, "units", True),
 
     # ---- seen by unit tests as well ----
     Bug("reask-counts-unmade", "RE: a re-ask that was parked before it was sent counts as made", PATH,

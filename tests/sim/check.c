@@ -16,6 +16,9 @@
  *   G8  memory within the budget
  *   ON  no call after one of which nobody knows what came, where the job's route says so; such a
  *       job is held, its letter open, or given up, its letter discarded
+ *   LC  what is too long goes to the next larger context, and to each once
+ *   RB  retries within their route's budget
+ *   MB  what calls again may have cost, within what their route pays in a day
  *   RA  what refused to serve is not stormed when it serves again
  *   RE  the model was told what was wrong before a job dies of its answer, or nothing more could be
  *   LV  faults over, everything comes to rest
@@ -26,13 +29,15 @@
 #include "common/codes.h"
 #include "tests/sim/sim.h"
 
-enum { SPAN_SLACK = 40, INPUT_TOKENS = 12, OUTPUT_TOKENS = 5 };
+enum { SPAN_SLACK = 40 };
+
+#define DAY_US INT64_C(86400000000)
 
 static const struct sim_seen *seen_of(const struct sim *s, int job, int64_t number)
 {
-    for (size_t i = 0; i < s->seen_count; i++)
-        if (s->seen[i].job == job && s->seen[i].number == number)
-            return &s->seen[i];
+    for (int i = s->jobs[job].seen; i; i = s->seen[i - 1].earlier)
+        if (s->seen[i - 1].number == number)
+            return &s->seen[i - 1];
     return NULL;
 }
 
@@ -57,6 +62,8 @@ static bool class_fits(const struct plan_job *job, enum reply_kind kind, int64_t
         [REPLY_CUT] = CLASS_AMBIGUOUS,
         [REPLY_TIMEOUT] = CLASS_AMBIGUOUS,
         [REPLY_OVERSIZED] = CLASS_BAD_REPLY,
+        [REPLY_TOO_LONG] = CLASS_CONTEXT_TOO_LONG,
+        [REPLY_409] = CLASS_CONFLICT,
     };
     if (kind == REPLY_BAD_OUTPUT && job->sort == SORT_EMBEDDING)
         return class == CLASS_BAD_REPLY; /* an empty list is no embedding */
@@ -75,23 +82,25 @@ static bool counts(int64_t class)
     case CLASS_THROTTLED:
     case CLASS_OVERLOADED:
     case CLASS_ABORTED:
+    case CLASS_CONTEXT_TOO_LONG:
         return false;
     default:
         return true; /* open calls too */
     }
 }
 
-/* The app's route goes before the model's. */
-static struct plan_route route_of(const struct sim *s, int job)
+/* Of calls of a version's model; the app's route goes before the model's. */
+static struct plan_route route_of(const struct sim *s, int job, int64_t version)
 {
-    const struct plan_job *plan = &s->plan->jobs[job];
-    bool app2 = plan->batch % 2 != 0;
-    return app2 && s->plan->of_app2.is ? s->plan->of_app2 : s->plan->of_model[plan->endpoint];
+    bool app2 = s->plan->jobs[job].batch % 2 != 0;
+    int model = sim_model_of(s, version); /* -1: it ended without a call */
+    model = model < 0 ? s->plan->jobs[job].endpoint : model;
+    return app2 && s->plan->of_app2.is ? s->plan->of_app2 : s->plan->of_model[model];
 }
 
-static int attempts_allowed(const struct sim *s, int job)
+static int attempts_allowed(const struct sim *s, int job, int64_t version)
 {
-    int own = s->plan->jobs[job].max_attempts, route = route_of(s, job).max_attempts;
+    int own = s->plan->jobs[job].max_attempts, route = route_of(s, job, version).max_attempts;
     if (!own && !route)
         return s->plan->max_attempts;
     return !own || (route && route < own) ? route : own;
@@ -103,13 +112,63 @@ static bool is_unknown(const struct fake_call_row *c)
     return c->class == CLASS_AMBIGUOUS || c->class == CLASS_LOST || c->class == CLASS_ABORTED;
 }
 
-static int64_t exact_cost_nusd(const struct plan_job *job)
+static int64_t exact_cost_nusd(const struct sim *s, int job)
 {
-    int64_t output = job->sort == SORT_EMBEDDING ? 0 : OUTPUT_TOKENS;
-    return (INPUT_TOKENS * INT64_C(150000) + output * INT64_C(600000)) / 1000;
+    int64_t input, output;
+    sim_usage(s, job, &input, &output);
+    return (input * INT64_C(150000) + output * INT64_C(600000)) / 1000;
 }
 
 /* ---- call: the ledger ------------------------------------------------------------------- */
+
+/* From a model whose context it is too long for to the next, and nowhere else; each says so once.
+ */
+static void check_way(struct sim *s, int job, const struct fake_call_row *row)
+{
+    int first = s->plan->jobs[job].endpoint, model = sim_model_of(s, row->model_version_id);
+    int told = 0, needed = first;
+    for (const struct fake_call_row *c = fake_pg_calls(s->db, &row->job_id); c; c = c->next) {
+        int at = sim_model_of(s, c->model_version_id);
+        if (c->class != CLASS_CONTEXT_TOO_LONG)
+            continue;
+        told++;
+        needed = at >= needed && s->plan->larger[at] ? at + 1 : needed;
+    }
+    if (model > first + told || (row->kind == CALL_FALLBACK && model == first))
+        sim_break(s, "LC", "job %d, call %d goes to model %d, and %d said that it is too long", job,
+                  (int)row->number, model, told);
+    if (model < needed && !s->jobs[job].corrected)
+        sim_break(s, "LC", "job %d, call %d goes to model %d, which had said that it is too long",
+                  job, (int)row->number, model);
+}
+
+/* It is made although nobody knows what came of the one before: what that may have cost is within
+ * what its route pays in a day. It was paid for after the one before was claimed and before this
+ * one was: if both are of one day, then on that day. Else on either, so that it counts against what
+ * all days until now pay together. */
+static void check_money(struct sim *s, int job, const struct fake_call_row *row)
+{
+    const struct fake_call_row *before = fake_pg_call(s->db, &row->job_id, row->number - 1);
+    if (!before || !is_unknown(before))
+        return;
+    struct plan_route route = route_of(s, job, before->model_version_id);
+    bool app2 = s->plan->jobs[job].batch % 2 != 0 && s->plan->of_app2.is;
+    struct sim_paid *paid =
+        &s->paid[app2 ? PLAN_ENDPOINTS : sim_model_of(s, before->model_version_id)];
+    int64_t day = row->claimed_at / DAY_US, days = day - SIM_WALL_US / DAY_US + 1;
+    if (paid->day != day)
+        *paid = (struct sim_paid){.day = day, .nusd = paid->nusd};
+    paid->nusd += before->upper_nusd;
+    paid->of_day_nusd += before->claimed_at / DAY_US == day ? before->upper_nusd : 0;
+    if (!route.is || route.nusd_per_day < 0)
+        return;
+    if (paid->of_day_nusd > route.nusd_per_day || paid->nusd > days * route.nusd_per_day)
+        sim_break(s, "MB",
+                  "job %d, call %d: calls again have cost %lld nUSD today, %lld in all; a day has "
+                  "%lld",
+                  job, (int)row->number, (long long)paid->of_day_nusd, (long long)paid->nusd,
+                  (long long)route.nusd_per_day);
+}
 
 static void call_inserted(struct sim *s, const struct fake_call_row *row)
 {
@@ -129,7 +188,8 @@ static void call_inserted(struct sim *s, const struct fake_call_row *row)
                   (int)row->number);
     for (const struct fake_call_row *c = fake_pg_calls(s->db, &row->job_id); c; c = c->next) {
         counted += c->class == FAKE_NULL || counts(c->class);
-        if (c != row && is_unknown(c) && route_of(s, job).unknown != UNKNOWN_RETRY)
+        if (c != row && is_unknown(c) &&
+            route_of(s, job, c->model_version_id).unknown != UNKNOWN_RETRY)
             sim_break(s, "ON",
                       "job %d: call %d was claimed; call %d is %s, and its route forbids it", job,
                       (int)row->number, (int)c->number, class_name((int)c->class));
@@ -143,9 +203,12 @@ static void call_inserted(struct sim *s, const struct fake_call_row *row)
     if (row->number > 1 && !fake_pg_call(s->db, &row->job_id, row->number - 1))
         sim_break(s, "G5", "job %d: call %d was claimed, and there is no call %d", job,
                   (int)row->number, (int)row->number - 1);
-    if (counted > attempts_allowed(s, job))
+    int allowed = attempts_allowed(s, job, row->model_version_id);
+    if (counted > allowed)
         sim_break(s, "AT", "job %d may be tried %d times, and call %d is its attempt %d", job,
-                  attempts_allowed(s, job), (int)row->number, counted);
+                  allowed, (int)row->number, counted);
+    check_way(s, job, row);
+    check_money(s, job, row);
 }
 
 /* Its owner says how it ended: the model must agree. */
@@ -162,9 +225,9 @@ static void call_ended(struct sim *s, int job, const struct fake_call_row *row)
                   !seen         ? "never saw it"
                   : seen->given ? "answered otherwise"
                                 : "was not heard out");
-    if (row->certainty == CERTAINTY_EXACT && row->cost_nusd != exact_cost_nusd(plan))
+    if (row->certainty == CERTAINTY_EXACT && row->cost_nusd != exact_cost_nusd(s, job))
         sim_break(s, "G5", "job %d, call %d: the model charged %lld nUSD, the ledger says %lld",
-                  job, (int)row->number, (long long)exact_cost_nusd(plan),
+                  job, (int)row->number, (long long)exact_cost_nusd(s, job),
                   (long long)row->cost_nusd);
 }
 
@@ -186,7 +249,8 @@ static void call_changed(struct sim *s, const struct fake_call_row *row,
             sim_break(s, "G4", "job %d, call %d was called lost while its owner %lld lived", job,
                       (int)row->number, (long long)row->worker_id);
     } else {
-        s->jobs[job].corrected = s->jobs[job].corrected || before->class == CLASS_LOST;
+        s->jobs[job].corrected =
+            s->jobs[job].corrected || before->class == CLASS_LOST || !owner || owner->fenced;
         call_ended(s, job, row);
     }
 }
@@ -204,7 +268,8 @@ static void check_reasked(struct sim *s, int job, const struct fake_result_row *
         counted += c->class == FAKE_NULL || counts(c->class);
         unreadable = unreadable || c->class == CLASS_BAD_REPLY;
     }
-    if (!last || !seen || counted >= attempts_allowed(s, job) || s->jobs[job].corrected)
+    if (!last || !seen || counted >= attempts_allowed(s, job, row->model_version_id) ||
+        s->jobs[job].corrected)
         return; /* corrected: a lost call had counted, until its owner told that it does not */
     if (last->kind != CALL_REASK || !(seen->complains || unreadable))
         sim_break(s, "RE", "job %d died of a bad answer to call %d, which complained of none", job,
@@ -227,13 +292,20 @@ static void check_verdict(struct sim *s, int job, const struct fake_result_row *
                   (int)row->call_number);
     if (row->class == CLASS_BAD_OUTPUT && s->plan->jobs[job].sort == SORT_LABEL)
         check_reasked(s, job, row);
+    if (call && call->model_version_id != row->model_version_id)
+        sim_break(s, "LC", "job %d ended by call %d at version %lld, and its result names %lld",
+                  job, (int)row->call_number, (long long)call->model_version_id,
+                  (long long)row->model_version_id);
+    if (row->class == CLASS_CONTEXT_TOO_LONG &&
+        s->plan->larger[sim_model_of(s, row->model_version_id)])
+        sim_break(s, "LC", "job %d died as too long for a model that names a larger one", job);
 }
 
 static void check_cost(struct sim *s, int job, const struct fake_result_row *row)
 {
     int64_t sum = 0;
     if (s->jobs[job].corrected)
-        return; /* a late owner told the truth after others had reckoned with the estimate */
+        return; /* a late owner told the truth while others reckoned with the estimate */
     for (const struct fake_call_row *c = fake_pg_calls(s->db, &row->job_id); c; c = c->next) {
         if (c->done_at == FAKE_NULL)
             return; /* taken over while it ran: nobody could know */
@@ -292,6 +364,17 @@ static void check_progress(struct sim *s)
 
 /* ---- worker, parked, dead_letter -------------------------------------------------------- */
 
+/* Whoever says that it stops is fenced by that, at once and not after its lease: from here on
+ * others may call for every job whose row it left open. So it must have closed its own calls before
+ * it sent this. (A first byte later than this is check_first_byte's to see.) */
+static void check_good_bye(struct sim *s, int64_t worker_id)
+{
+    int job = models_waited_for(s, worker_id);
+    if (job >= 0)
+        sim_break(s, "G4", "worker id %lld has stopped, and its call for job %d goes on",
+                  (long long)worker_id, job);
+}
+
 static void worker_changed(struct sim *s, const struct fake_worker_row *row,
                            const struct fake_worker_row *before)
 {
@@ -300,6 +383,8 @@ static void worker_changed(struct sim *s, const struct fake_worker_row *row,
     if (before->fenced && (!row->fenced || row->lease_until != before->lease_until))
         sim_break(s, "G4", "worker id %lld was fenced, and its lease lived on",
                   (long long)row->worker_id);
+    if (stopped && !before->fenced)
+        check_good_bye(s, row->worker_id);
     if (!row->fenced || before->fenced || stopped)
         return;
     TELL(s, NULL, "worker id %lld is fenced", (long long)row->worker_id);
@@ -332,7 +417,10 @@ static void parked_changed(struct sim *s, const struct fake_parked_row *row,
 /* Held or given up: as its route says, and for a call's sake. */
 static void check_by_route(struct sim *s, int job, const struct fake_result_row *row)
 {
-    enum plan_unknown says = route_of(s, job).unknown;
+    struct plan_route route = route_of(s, job, row->model_version_id);
+    enum plan_unknown says = route.is && route.unknown == UNKNOWN_RETRY && route.nusd_per_day >= 0
+                                 ? UNKNOWN_HOLD /* where there is no money left */
+                                 : route.unknown;
     bool unknown = false;
     if (row->class != CLASS_HELD && row->class != CLASS_GIVEN_UP)
         return;
@@ -391,6 +479,13 @@ static void changed(struct sim *s, const struct fake_change *c)
     case FAKE_LETTER:
         if (!c->before)
             letter_inserted(s, c->row);
+        break;
+    case FAKE_SHARE:
+        limits_share(s, c->row, c->before);
+        if (!c->row) {
+            const struct fake_share_row *gone = c->before;
+            limits_let_go(s, gone->limit_id, gone->worker_id);
+        }
         break;
     default:
         break;
@@ -470,10 +565,8 @@ void check_first_byte(struct sim *s, struct sim_worker *w, const struct job *job
     else if (owner->fenced || owner->lease_until <= sim_wall_us(s))
         sim_break(s, "G4", "%s calls for job %d, call %d, after its lease", w->name, seen->job,
                   seen->number);
-    for (size_t i = 0; i < s->seen_count && (int)i < index; i++) {
-        const struct sim_seen *o = &s->seen[i];
-        if (o->job != seen->job)
-            continue;
+    for (int i = seen->earlier; i; i = s->seen[i - 1].earlier) {
+        const struct sim_seen *o = &s->seen[i - 1];
         const struct fake_call_row *other = fake_pg_call(s->db, id, o->number);
         if (o->number == seen->number)
             sim_break(s, "G6", "the model sees job %d, call %d twice", seen->job, seen->number);
@@ -485,30 +578,116 @@ void check_first_byte(struct sim *s, struct sim_worker *w, const struct job *job
 
 /* ---- recovery --------------------------------------------------------------------------- */
 
-/* From a refusal on, one call may go, and for each that ends two: it doubles at most with each
- * round trip. Those that were dispatched before are no part of it. */
+/* From a refusal on, or from when it was heard of another worker's, one call may go, and for each
+ * that ends two: it doubles at most with each round trip. At its goal it may be a step of its slow
+ * growth beyond that, once. Those that were dispatched before are no part of it. */
 void check_call_begun(struct sim *s, struct sim_worker *w, int endpoint, const struct job *job)
 {
     struct sim_ramp *ramp = &w->ramp[endpoint];
     if (!ramp->down || job->dispatched_us <= ramp->since_us)
         return;
-    if (++ramp->begun > 1 + 2 * ramp->ended)
+    if (++ramp->begun > 1 + 2 * ramp->ended + s->plan->endpoint_in_flight / 64)
         sim_break(s, "RA", "%s has sent endpoint %d %d calls since it failed, and %d have ended",
                   w->name, endpoint, ramp->begun, ramp->ended);
 }
 
-void check_call_ended(struct sim *s, struct sim_worker *w, int endpoint,
+void check_call_ended(struct sim *s, struct sim_worker *w, const struct job *job,
                       const struct http_facts *facts)
 {
+    struct sim_ramp *ramp = &w->ramp[job->endpoint];
     bool refuses =
         facts->fault == HTTP_FAULT_UNSENT ||
         (facts->fault == HTTP_FAULT_NONE && (facts->status == 401 || facts->status == 403 ||
                                              facts->status == 429 || facts->status == 503));
     (void)s;
-    if (refuses)
-        w->ramp[endpoint] = (struct sim_ramp){.down = true, .since_us = sim_worker_mono(w)};
-    else
-        w->ramp[endpoint].ended++;
+    check_lives(w, job->endpoint, facts);
+    if (!refuses)
+        ramp->ended++;
+    else if (!ramp->down ||
+             job->dispatched_us > ramp->since_us) /* no late word of the same fault */
+        *ramp = (struct sim_ramp){.down = true, .since_us = sim_worker_mono(w)};
+}
+
+/* ---- retry budgets ---------------------------------------------------------------------- */
+
+int sim_model_of(const struct sim *s, int64_t model_version_id)
+{
+    int index = (int)model_version_id - 1, models = s->plan->endpoints;
+    return index <= models ? index % models : index - models - 1; /* the retired one is the first */
+}
+
+/* By whose budget: the app's, the model's, or that of the version alone. */
+static struct sim_retries *retries_of(struct sim *s, struct sim_worker *w, const struct job *job)
+{
+    int index = sim_job_of(s, &job->msg.job_id), model = sim_model_of(s, job->mv->db_id);
+    bool app2 = s->plan->jobs[index].batch % 2 != 0 && s->plan->of_app2.is;
+    int of = app2                          ? PLAN_ENDPOINTS
+             : s->plan->of_model[model].is ? model
+                                           : PLAN_ENDPOINTS + job->mv->db_id;
+    if (!w->retries[of])
+        w->retries[of] = sim_alloc(s, sizeof *w->retries[of]);
+    return w->retries[of];
+}
+
+static void note_retry(struct sim_retries *r, enum sim_retry_kind kind, int64_t at_us)
+{
+    enum { LOG = sizeof r->log / sizeof r->log[0] };
+    if (r->count == LOG) {
+        r->dropped_us = r->log[LOG / 2 - 1].at_us;
+        memmove(r->log, r->log + LOG / 2, sizeof r->log / 2);
+        r->count = LOG / 2;
+    }
+    r->log[r->count++] = (struct sim_retry){at_us, kind};
+}
+
+void check_claimed(struct sim *s, struct sim_worker *w, const struct job *job)
+{
+    int index = sim_job_of(s, &job->msg.job_id);
+    if (index < 0 || job->ask_only || job->claim_sent)
+        return;
+    s->jobs[index].asked_by = w->slot + 1;
+    s->jobs[index].asked_for = job->kind == CALL_PRIMARY ? 1 : job->number;
+}
+
+/* A call that another worker lost is made again at once, and so is one whose claim may stand: they
+ * count from when they begin, but are not refused. The others count from when they were paid for,
+ * before their claim. */
+void check_retry_begun(struct sim *s, struct sim_worker *w, const struct job *job)
+{
+    enum { FLOOR = 10, WINDOW_US = 60000000, SLOT_US = 10000000 };
+    struct sim_retries *r = retries_of(s, w, job);
+    int index = sim_job_of(s, &job->msg.job_id);
+    struct plan_route route = route_of(s, index, job->mv->db_id);
+    int64_t share = route.is ? route.budget_permille : 200, may = FLOOR * 1000, went = 0;
+    int64_t now = sim_worker_mono(w), paid_us = job->dispatched_us;
+    if (job->number == 1)
+        note_retry(r, RETRY_FIRST, now);
+    if (job->kind != CALL_RETRY || job->attempts == 0)
+        return;
+    bool free = job->claim_sent || s->jobs[index].asked_for != job->number ||
+                s->jobs[index].asked_by != w->slot + 1 ||
+                paid_us - r->dropped_us < WINDOW_US + SLOT_US; /* too much to judge */
+    note_retry(r, RETRY_CALL, free ? now : paid_us);
+    for (int i = 0; i < r->count && !free; i++) {
+        int64_t ago_us = paid_us - r->log[i].at_us;
+        if (ago_us < 0 || ago_us >= WINDOW_US + SLOT_US)
+            continue;
+        may += r->log[i].kind == RETRY_FIRST ? share : r->log[i].kind == RETRY_ANSWERED ? 2000 : 0;
+        went += r->log[i].kind == RETRY_CALL && ago_us < WINDOW_US ? 1000 : 0;
+    }
+    if (went > may)
+        sim_break(s, "RB", "%s has begun %d retries of a route in a minute, and may %d.%03d",
+                  w->name, (int)went / 1000, (int)may / 1000, (int)may % 1000);
+}
+
+void check_retry_ended(struct sim *s, struct sim_worker *w, const struct job *job, int kind)
+{
+    static const bool lives[REPLY_KINDS] = {
+        [REPLY_GOOD] = true,        [REPLY_BAD_OUTPUT] = true, [REPLY_REFUSED] = true,
+        [REPLY_OTHER_MODEL] = true, [REPLY_400] = true,        [REPLY_TOO_LONG] = true,
+    };
+    if (kind >= 0 && lives[kind] && job->kind == CALL_RETRY && job->attempts > 0)
+        note_retry(retries_of(s, w, job), RETRY_ANSWERED, sim_worker_mono(w));
 }
 
 /* ---- one worker ------------------------------------------------------------------------- */
@@ -523,6 +702,8 @@ void check_worker(struct sim *s, const struct sim_worker *w)
         const struct sim_held *h = &w->consumer.held[i];
         const struct sim_partition *p = &s->kafka.of[h->lane][h->partition];
         int held = 0;
+        if (h->next <= s->plan->offset_span)
+            continue; /* it has not fetched so many at all */
         for (int k = h->next - 1;
              k >= 0 && p->records[k].offset >= h->done && p->records[k].offset >= p->committed; k--)
             held++;
@@ -583,7 +764,7 @@ static void find_unrest(struct sim *s, char *why, size_t n)
     for (int i = 0; i < fake_pg_count(s->db, FAKE_LETTER) && !why[0]; i++)
         if (fake_pg_letter_at(s->db, i)->published_at == FAKE_NULL)
             (void)snprintf(why, n, "a dead letter is not published");
-    for (int i = 0; i < PLAN_SLOTS && !why[0]; i++)
+    for (int i = 0; i < s->plan->slots && !why[0]; i++)
         if (!worker_rests(&s->workers[i]))
             (void)snprintf(
                 why, n, "%s still holds jobs or memory (%lld bytes)", s->workers[i].name,
@@ -601,6 +782,8 @@ void check_end(struct sim *s)
 {
     char why[128];
     find_unrest(s, why, sizeof why);
+    if (why[0])
+        limits_tell(s);
     if (why[0])
         sim_break(s, "LV", "%s, long after the last fault", why);
 }

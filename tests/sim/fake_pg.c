@@ -20,11 +20,12 @@ static const struct fake_verb verbs[] = {
     {"lose", "U", fake_run_lose},
     {"take", "lUSSUIIILLB", fake_run_take},
     {"drop_done", "U", fake_run_drop_done},
-    {"park", "lUULZBISSSSLLLSTILZYY", fake_run_park},
-    {"pull", "lisl", fake_run_pull},
+    {"park", "lUULZBISSSSLLLILSTILZYYTT", fake_run_park},
+    {"pull", "lisTL", fake_run_pull},
     {"bury", "YSTTILZYYU", fake_run_bury},
-    {"store", "UUZLLLLLIIIIIISSSSSSTTTTTTTTTTYUYUISSTTTTTTTILZYY", fake_run_store},
-    {"store_called", "UUZLLLLLIIIIIISSSSSSTTTTTTTTTTY", fake_run_store_called},
+    {"pay", "TLL", fake_run_pay},
+    {"store", "UUZLLLLILLIIIIIISSSSSSTTTTTTTTTTYTUYUISSTTTTTTTILZYY", fake_run_store},
+    {"store_called", "UUZLLLLILLIIIIIISSSSSSTTTTTTTTTTYT", fake_run_store_called},
     {"outcome", "USLSSLLIIIISSTTT", fake_run_outcome},
     {"register", "titl", fake_run_register},
     {"heartbeat", "ll", fake_run_heartbeat},
@@ -48,6 +49,23 @@ static const struct fake_verb verbs[] = {
     {"figures", "l", fake_run_figures},
     {"letters", "l", fake_run_letters},
     {"published", "L", fake_run_published},
+    {"durable", "", fake_run_durable},
+    {"limits", "", fake_run_limits},
+    {"exchange", "llIYLLLL", fake_run_exchange},
+    {"leave", "lI", fake_run_leave},
+    {"shares", "", fake_run_shares},
+    {"share", "ILL", fake_run_share},
+    {"share_dead", "ILL", fake_run_share_dead},
+    {"day_take", "lIL", fake_run_day_take},
+    {"day_give", "IIL", fake_run_day_give},
+    {"learned", "l", fake_run_learned},
+    {"learned_pause", "TLSSB", fake_run_learned_pause},
+    {"learned_open", "lT", fake_run_learned_open},
+    {"learned_probe", "llTB", fake_run_learned_probe},
+    {"learned_leave", "lT", fake_run_learned_leave},
+    {"learned_bears", "TI", fake_run_learned_bears},
+    {"learned_lower", "lTL", fake_run_learned_lower},
+    {"learned_raise", "l", fake_run_learned_raise},
 };
 
 const struct fake_verb *fake_verb_find(const char *name)
@@ -178,6 +196,7 @@ static enum rc run(struct fake_txn *t, const struct fake_stmt *s, struct pg_rows
     if (!fake_stmt_text_ok(s))
         return fake_fail(t, "22021", "invalid byte sequence for encoding \"UTF8\"");
     struct pg_rows *rows = NULL;
+    t->db->statements++;
     enum rc rc = fake_stmt_verb(s)->run(t, s, &rows);
     if (rc != RC_OK) {
         pg_rows_free(rows);

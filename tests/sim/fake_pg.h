@@ -57,6 +57,9 @@ enum rc fake_pg_txn(struct fake_pg *db, int64_t session, int64_t now_us,
 /* The connection is gone: its advisory locks are free. */
 void fake_pg_session_end(struct fake_pg *db, int64_t session);
 
+/* Did the last transaction notify those who listen for what is learned? */
+bool fake_pg_told(const struct fake_pg *db);
+
 /* From now on `park` does not see results younger than `since_us` (INT64_MAX: it sees all): as on a
  * server where its snapshot is older than the transaction that inserted them. */
 void fake_pg_cross(struct fake_pg *db, int64_t since_us);
@@ -72,6 +75,13 @@ bool fake_pg_drain(struct fake_pg *db, int64_t worker_id, int64_t now_us);
  * is paused or not. */
 enum { FAKE_ENDPOINTS = 32 };
 void fake_pg_hold(struct fake_pg *db, int endpoint_id, bool on);
+
+/* What a catalogue or `inferq limit` writes: the limit's row with both amounts (FAKE_NULL: none);
+ * codes as in common/limits.h. Counts as a transaction. Returns its id. */
+int64_t fake_pg_limit(struct fake_pg *db, int scope, struct span key, int dimension,
+                      int64_t of_catalogue, int64_t of_operator, int64_t now_us);
+/* What was learned: the endpoint's multiplier, in permille. Counts as a transaction. */
+void fake_pg_learned(struct fake_pg *db, struct span endpoint, int multiplier, int64_t now_us);
 
 /* ---- rows to look at ---------------------------------------------------------------------- */
 
@@ -94,12 +104,13 @@ struct fake_progress_row {
 
 struct fake_result_row {
     struct jobid job_id, batch_id;
-    int64_t finished_at, created_at, cost_nusd, queue_us, throttle_us, model_us, store_us;
+    int64_t finished_at, created_at, cost_nusd, queue_us, throttle_us, limit_us, limit_id, model_us,
+        store_us;
     int64_t input_tokens, cached_tokens, output_tokens, reasoning_tokens;
     int64_t model_version_id, generation, status, class, call_number, http_status, validation;
     int64_t priority;
     struct span app, task, team, custom_id, url, finish_reason, model_reported, prompt_version;
-    struct span context_version, trace_id, body;
+    struct span context_version, trace_id, body, limit_waits;
 };
 
 struct fake_call_row {
@@ -124,10 +135,11 @@ struct fake_worker_row {
 struct fake_parked_row {
     struct jobid job_id, batch_id;
     int64_t next_at, parked_at, deadline_at, taken_by, wait_key, priority, number, attempts, reasks;
-    int64_t spent_nusd, waited_us, model_us, reason;
+    int64_t spent_nusd, waited_us, limit_us, limit_id, model_us, reason;
     struct span topic;
     int64_t partition, record_offset, record_at;
-    struct span payload, headers;
+    struct span payload, headers, app, limit_waits;
+    struct fake_place *place; /* no column: where it stands in its queue */
 };
 
 struct fake_letter_row {
@@ -144,6 +156,39 @@ struct fake_span_row {
     struct span suffix;
 };
 
+struct fake_limit_row {
+    int64_t limit_id, scope;
+    struct span key;
+    int64_t dimension, of_catalogue, of_operator, changed_at;
+    struct span changed_by;
+};
+
+struct fake_share_row {
+    int64_t limit_id, worker_id, asks, want, need, in_use, share, seen;
+    struct span wants;
+    struct jobid at;   /* no column: limit and worker as one key */
+    int64_t statement; /* no column: the last that changed it */
+};
+
+struct fake_day_row {
+    int64_t limit_id, day, used, taken, amount;
+    struct jobid at; /* no columns, as above */
+    int64_t statement;
+};
+
+struct fake_cost_row {
+    struct span route;
+    int64_t day, used_nusd, taken_nusd, amount_nusd;
+};
+
+struct fake_learned_row {
+    struct span endpoint;
+    int64_t multiplier, ceiling, lowered_at, throttled_at, concurrency, paused_until, paused_for,
+        faults;
+    int64_t probing, probe_worker, probe_until, changed_at;
+    int64_t statement; /* no column */
+};
+
 enum fake_table {
     FAKE_BATCH,
     FAKE_PROGRESS,
@@ -152,7 +197,12 @@ enum fake_table {
     FAKE_WORKER,
     FAKE_PARKED,
     FAKE_LETTER,
-    FAKE_SPAN, /* partition_span */
+    FAKE_SPAN,  /* partition_span */
+    FAKE_LIMIT, /* limit_rule */
+    FAKE_SHARE, /* limit_share */
+    FAKE_DAY,   /* limit_day */
+    FAKE_LEARNED,
+    FAKE_COST, /* retry_cost */
     FAKE_TABLES,
 };
 
@@ -168,12 +218,20 @@ const struct fake_worker_row *fake_pg_worker_at(const struct fake_pg *db, int in
 const struct fake_parked_row *fake_pg_parked_at(const struct fake_pg *db, int index);
 const struct fake_letter_row *fake_pg_letter_at(const struct fake_pg *db, int index);
 const struct fake_span_row *fake_pg_span_at(const struct fake_pg *db, int index);
+const struct fake_limit_row *fake_pg_limit_at(const struct fake_pg *db, int index);
+const struct fake_share_row *fake_pg_share_at(const struct fake_pg *db, int index);
+const struct fake_day_row *fake_pg_day_at(const struct fake_pg *db, int index);
+const struct fake_cost_row *fake_pg_cost_at(const struct fake_pg *db, int index);
+const struct fake_learned_row *fake_pg_learned_at(const struct fake_pg *db, int index);
 
 /* By key; NULL: none. */
 const struct fake_batch_row *fake_pg_batch(const struct fake_pg *db, const struct jobid *batch_id);
 const struct fake_result_row *fake_pg_result(const struct fake_pg *db, const struct jobid *job_id);
 const struct fake_parked_row *fake_pg_parked(const struct fake_pg *db, const struct jobid *job_id);
 const struct fake_worker_row *fake_pg_worker(const struct fake_pg *db, int64_t worker_id);
+const struct fake_share_row *fake_pg_share(const struct fake_pg *db, int64_t limit_id,
+                                           int64_t worker_id);
+const struct fake_learned_row *fake_pg_learned_of(const struct fake_pg *db, struct span endpoint);
 /* The job's call with the lowest number; the others follow by `next`. */
 const struct fake_call_row *fake_pg_calls(const struct fake_pg *db, const struct jobid *job_id);
 const struct fake_call_row *fake_pg_call(const struct fake_pg *db, const struct jobid *job_id,

@@ -5,8 +5,11 @@
  *   fake_pg_table.c  rows: kept, found, changed, and put back when a transaction fails
  *   fake_pg_wire.c   parameters in and rows out, in libpq's forms: the only file that knows libpq
  *   fake_pg_job.c    statements about calls and results
+ *   fake_pg_queue.c  what waits in `parked`, in order
  *   fake_pg_park.c   statements about parked jobs and dead letters
  *   fake_pg_keep.c   statements about workers, batches, progress and partitions
+ *   fake_pg_limit.c  statements about shared limits
+ *   fake_pg_learned.c  statements about what calls taught of endpoints
  */
 #ifndef INFERQ_TESTS_SIM_FAKE_PG_IMPL_H
 #define INFERQ_TESTS_SIM_FAKE_PG_IMPL_H
@@ -36,7 +39,24 @@ struct fake_store {
     void *blank; /* a row of NULLs */
 };
 
+/* What waits in `parked` for a key, of one lane and app (fake_pg_queue.c). */
+struct fake_queue {
+    int64_t wait_key, priority;
+    struct span app;
+    const struct fake_parked_row **rows; /* that nobody has: by next_at, then by id */
+    int n, cap;
+};
+
+struct fake_queues {
+    struct fake_queue **list; /* empty ones, too */
+    int n, cap;
+    const struct fake_parked_row **noted; /* to be looked at again */
+    int noted_count, noted_cap;
+    bool deadlines; /* some row has, or had, one */
+};
+
 struct fake_pg {
+    struct fake_queues queues;
     int64_t blind_since_us;    /* fake_pg_cross; 0: never asked for */
     struct fake_arena kept;    /* rows and their texts */
     struct fake_arena scratch; /* the current transaction's */
@@ -44,9 +64,11 @@ struct fake_pg {
     struct fake_change *changes; /* of the current transaction, or of the last one */
     void **changed;              /* the row of each, deleted ones too */
     int change_count, change_cap;
-    int64_t last_worker_id, last_dead_id; /* sequences: what was drawn is gone */
-    bool keeper_held;                     /* advisory lock 'inferq keeper' */
+    int64_t last_worker_id, last_dead_id, last_limit_id; /* sequences: what was drawn is gone */
+    int64_t statements;                                  /* so far */
+    bool keeper_held;                                    /* advisory lock 'inferq keeper' */
     int64_t keeper_session;
+    bool told;                 /* the transaction notifies `inferq_learned` */
     bool held[FAKE_ENDPOINTS]; /* endpoint_pause, by the endpoints' ids */
 };
 
@@ -63,7 +85,20 @@ void *fake_change(struct fake_pg *db, enum fake_table table, const void *row);
 void fake_delete(struct fake_pg *db, enum fake_table table, const void *row);
 struct span fake_keep(struct fake_pg *db, struct span text); /* a copy for keeps */
 const struct fake_letter_row *fake_letter_by_source(const struct fake_pg *db, struct span source);
+/* By the key that `at` of a share or a day is made of; NULL: none. */
+struct jobid fake_key(int64_t limit_id, int64_t second);
+const void *fake_by_key(const struct fake_pg *db, enum fake_table table, const struct jobid *key);
 const struct fake_letter_row *fake_letter_by_id(const struct fake_pg *db, int64_t dead_id);
+
+/* ---- what waits in `parked` (fake_pg_queue.c) ---------------------------------------------- */
+
+/* The row is new, is about to change, or is as it was; it is gone. */
+void fake_queue_note(struct fake_pg *db, struct fake_parked_row *row);
+void fake_queue_gone(const struct fake_parked_row *row);
+/* As the table is now; they stay as they are until the next call. */
+const struct fake_queues *fake_queues(struct fake_pg *db);
+int fake_queue_due(const struct fake_queue *q, int64_t now_us); /* so many from the first on */
+void fake_queues_done(struct fake_pg *db);
 
 /* ---- parameters and rows (fake_pg_wire.c) ------------------------------------------------- */
 
@@ -187,5 +222,26 @@ FAKE_RUN(roll_up);
 FAKE_RUN(figures);
 FAKE_RUN(letters);
 FAKE_RUN(published);
+FAKE_RUN(durable);
+FAKE_RUN(limits);
+FAKE_RUN(exchange);
+FAKE_RUN(leave);
+FAKE_RUN(shares);
+FAKE_RUN(share);
+FAKE_RUN(share_dead);
+FAKE_RUN(day_take);
+FAKE_RUN(pay);
+FAKE_RUN(day_give);
+FAKE_RUN(learned);
+FAKE_RUN(learned_pause);
+FAKE_RUN(learned_open);
+FAKE_RUN(learned_probe);
+FAKE_RUN(learned_leave);
+FAKE_RUN(learned_bears);
+FAKE_RUN(learned_lower);
+FAKE_RUN(learned_raise);
+
+/* Versions whose context the job was too long for: count(DISTINCT model_version_id) of class 34. */
+int64_t fake_too_long_for(const struct fake_pg *db, const struct jobid *job_id);
 
 #endif

@@ -161,9 +161,9 @@ FAKE_RUN(lose)
 /* ---- facts --------------------------------------------------------------------------------- */
 
 static const struct fake_field facts_fields[] = {
-    {"job_id", PG_UUID}, {"done", PG_BOOL},  {"parked", PG_BOOL}, {"parked_mine", PG_BOOL},
-    {"last", PG_INT2},   {"mine", PG_INT2},  {"live", PG_BOOL},   {"attempts", PG_INT8},
-    {"spent", PG_INT8},  {"lease", PG_BOOL}, {"unknown", PG_BOOL}};
+    {"job_id", PG_UUID}, {"done", PG_BOOL},  {"parked", PG_BOOL},  {"parked_mine", PG_BOOL},
+    {"last", PG_INT2},   {"mine", PG_INT2},  {"live", PG_BOOL},    {"attempts", PG_INT8},
+    {"spent", PG_INT8},  {"lease", PG_BOOL}, {"unknown", PG_BOOL}, {"larger", PG_INT8}};
 enum { FACTS_FIELDS = sizeof facts_fields / sizeof facts_fields[0] };
 
 /* class = ANY ($4) is true: what is not known is not */
@@ -188,15 +188,32 @@ static bool counts(const struct fake_stmt *s, int64_t class)
     return true;
 }
 
+static bool was_too_long(const struct fake_call_row *c)
+{
+    return c->class == CLASS_CONTEXT_TOO_LONG && c->model_version_id != FAKE_NULL;
+}
+
+int64_t fake_too_long_for(const struct fake_pg *db, const struct jobid *job_id)
+{
+    int64_t versions = 0;
+    for (const struct fake_call_row *c = fake_pg_calls(db, job_id); c; c = c->next) {
+        bool first = was_too_long(c);
+        for (const struct fake_call_row *o = fake_pg_calls(db, job_id); o != c; o = o->next)
+            first = first && !(was_too_long(o) && o->model_version_id == c->model_version_id);
+        versions += first;
+    }
+    return versions;
+}
+
 struct sums {
-    int64_t last, mine, live, attempts;
+    int64_t last, mine, live, attempts, larger;
     bool known, any, unknown;
     fake_wide spent;
 };
 
 static struct sums sum_calls(struct fake_txn *t, const struct fake_stmt *s, const struct jobid *id)
 {
-    struct sums k = {.mine = FAKE_NULL, .known = true};
+    struct sums k = {.mine = FAKE_NULL, .known = true, .larger = fake_too_long_for(t->db, id)};
     int64_t me = fake_arg_int(s, 2, 0);
     for (const struct fake_call_row *c = fake_pg_calls(t->db, id); c; c = c->next) {
         bool open = c->done_at == FAKE_NULL;
@@ -240,6 +257,7 @@ static enum rc facts_row(struct fake_txn *t, const struct fake_stmt *s, const st
     fake_rows_int(rows, row, 8, spent);
     fake_rows_int(rows, row, 9, fake_lease(t, me));
     fake_rows_int(rows, row, 10, k.unknown);
+    fake_rows_int(rows, row, 11, k.larger);
     return RC_OK;
 }
 
@@ -263,10 +281,10 @@ FAKE_RUN(facts)
 
 enum {
     STORE_RESULT = 1,
-    STORE_RESULT_COLUMNS = 31,
+    STORE_RESULT_COLUMNS = 34,
     STORE_RESULT_LAST = STORE_RESULT + STORE_RESULT_COLUMNS - 1,
-    STORE_CALL_NUMBER = 17,
-    STORE_LETTER = 32,
+    STORE_CALL_NUMBER = 19,
+    STORE_LETTER = 35,
     STORE_LETTER_COLUMNS = 18,
     STORE_LETTER_LAST = STORE_LETTER + STORE_LETTER_COLUMNS - 1,
 };
@@ -278,6 +296,8 @@ static const size_t result_at[STORE_RESULT_COLUMNS] = {R(job_id),
                                                        R(cost_nusd),
                                                        R(queue_us),
                                                        R(throttle_us),
+                                                       R(limit_us),
+                                                       R(limit_id),
                                                        R(model_us),
                                                        R(store_us),
                                                        R(input_tokens),
@@ -302,7 +322,8 @@ static const size_t result_at[STORE_RESULT_COLUMNS] = {R(job_id),
                                                        R(prompt_version),
                                                        R(context_version),
                                                        R(trace_id),
-                                                       R(body)};
+                                                       R(body),
+                                                       R(limit_waits)};
 
 #define L(field) offsetof(struct fake_letter_row, field)
 static const size_t letter_at[STORE_LETTER_COLUMNS] = {

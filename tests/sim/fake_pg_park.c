@@ -24,14 +24,15 @@ FAKE_RUN(drop_done)
 
 /* ---- park ---------------------------------------------------------------------------------- */
 
-enum { PARK_JOB = 2, PARK_WAIT = 4, PARK_DEADLINE, PARK_RUNS, PARK_KEY, PARK_LAST = 21 };
+enum { PARK_JOB = 2, PARK_WAIT = 4, PARK_DEADLINE, PARK_RUNS, PARK_KEY, PARK_LAST = 25 };
 enum { PARK_COLUMNS = PARK_LAST - PARK_KEY + 1 };
 
 #define P(field) offsetof(struct fake_parked_row, field)
 static const size_t park_at[PARK_COLUMNS] = {
-    P(wait_key),   P(priority),      P(number),    P(attempts), P(reasks),
-    P(spent_nusd), P(waited_us),     P(model_us),  P(reason),   P(topic),
-    P(partition),  P(record_offset), P(record_at), P(payload),  P(headers)};
+    P(wait_key),   P(priority),  P(number),    P(attempts),      P(reasks),
+    P(spent_nusd), P(waited_us), P(limit_us),  P(limit_id),      P(model_us),
+    P(reason),     P(topic),     P(partition), P(record_offset), P(record_at),
+    P(payload),    P(headers),   P(app),       P(limit_waits)};
 
 static enum rc park_row(struct fake_txn *t, const struct fake_stmt *s, int u,
                         struct fake_parked_row *row)
@@ -64,6 +65,9 @@ static enum rc park_again(struct fake_txn *t, int from, const struct fake_parked
     q->reasks = row->reasks;
     q->spent_nusd = row->spent_nusd;
     q->waited_us = row->waited_us;
+    q->limit_us = row->limit_us;
+    q->limit_id = row->limit_id;
+    q->limit_waits = fake_keep(t->db, row->limit_waits);
     q->model_us = row->model_us;
     q->reason = row->reason;
     return RC_OK;
@@ -137,17 +141,23 @@ static const struct fake_field pull_fields[] = {
     {"job_id", PG_UUID},           {"number", PG_INT2},
     {"attempts", PG_INT2},         {"reasks", PG_INT2},
     {"spent_nusd", PG_INT8},       {"waited_us", PG_INT8},
+    {"limit_us", PG_INT8},         {"limit_id", PG_INT4},
     {"model_us", PG_INT8},         {"topic", PG_TEXT},
     {"partition", PG_INT4},        {"record_offset", PG_INT8},
     {"record_at", PG_TIMESTAMPTZ}, {"payload", PG_BYTEA},
-    {"headers", PG_BYTEA},         {"priority", PG_INT2}};
+    {"headers", PG_BYTEA},         {"priority", PG_INT2},
+    {"larger", PG_INT8},           {"limit_waits", PG_TEXT}};
 enum { PULL_FIELDS = sizeof pull_fields / sizeof pull_fields[0] };
 
 static enum rc pull_row(struct fake_txn *t, const struct fake_parked_row *p, struct pg_rows *rows,
                         int row)
 {
-    int64_t waited_us = 0;
+    int64_t waited_us = 0, limit_us = p->limit_us, limit_id = p->limit_id;
     enum rc rc = fake_int8(t, (fake_wide)p->waited_us + t->now_us - p->parked_at, &waited_us);
+    if (rc == RC_OK && p->wait_key < 0) {
+        rc = fake_int8(t, (fake_wide)p->limit_us + t->now_us - p->parked_at, &limit_us);
+        limit_id = -p->wait_key;
+    }
     if (rc != RC_OK)
         return rc;
     fake_rows_id(rows, row, 0, &p->job_id);
@@ -156,79 +166,131 @@ static enum rc pull_row(struct fake_txn *t, const struct fake_parked_row *p, str
     fake_rows_int(rows, row, 3, p->reasks);
     fake_rows_int(rows, row, 4, p->spent_nusd);
     fake_rows_int(rows, row, 5, waited_us);
-    fake_rows_int(rows, row, 6, p->model_us);
-    fake_rows_span(rows, row, 7, p->topic);
-    fake_rows_int(rows, row, 8, p->partition);
-    fake_rows_int(rows, row, 9, p->record_offset);
-    fake_rows_int(rows, row, 10, p->record_at);
-    fake_rows_span(rows, row, 11, p->payload);
-    fake_rows_span(rows, row, 12, p->headers);
-    fake_rows_int(rows, row, 13, p->priority);
+    fake_rows_int(rows, row, 6, limit_us);
+    fake_rows_int(rows, row, 7, limit_id);
+    fake_rows_int(rows, row, 8, p->model_us);
+    fake_rows_span(rows, row, 9, p->topic);
+    fake_rows_int(rows, row, 10, p->partition);
+    fake_rows_int(rows, row, 11, p->record_offset);
+    fake_rows_int(rows, row, 12, p->record_at);
+    fake_rows_span(rows, row, 13, p->payload);
+    fake_rows_span(rows, row, 14, p->headers);
+    fake_rows_int(rows, row, 15, p->priority);
+    fake_rows_int(rows, row, 16, p->number > 1 ? fake_too_long_for(t->db, &p->job_id) : 0);
+    fake_rows_span(rows, row, 17, p->limit_waits);
     return RC_OK;
+}
+
+static const struct fake_queue *find_queue(struct fake_pg *db, int64_t key, int64_t priority,
+                                           struct span app)
+{
+    const struct fake_queues *all = fake_queues(db);
+    for (int i = 0; i < all->n; i++) {
+        const struct fake_queue *q = all->list[i];
+        if (q->wait_key == key && q->priority == priority && span_eq(q->app, app))
+            return q;
+    }
+    return NULL;
+}
+
+/* The next `rows` of what is due. Returns how many there were. */
+static int take_due(struct fake_txn *t, int64_t me, const struct fake_queue *q, int64_t rows,
+                    struct want *ret)
+{
+    int due = fake_queue_due(q, t->now_us), taken = 0;
+    for (; taken < due && taken < rows; taken++) {
+        struct fake_parked_row *row = fake_change(t->db, FAKE_PARKED, q->rows[taken]);
+        row->taken_by = me;
+        ret[taken] = (struct want){{row->next_at}, row};
+    }
+    return taken;
 }
 
 FAKE_RUN(pull)
 {
-    int wanted = 0;
-    int64_t me = fake_arg_int(s, 1, 0), key = fake_arg_int(s, 2, 0), limit = 0;
-    int64_t priority = fake_arg_int(s, 3, 0);
-    enum rc rc = fake_limit(t, fake_arg_int(s, 4, 0), &limit);
-    struct want *wants = new_wants(t->db);
-    for (int i = 0; i < fake_pg_count(t->db, FAKE_PARKED) && fake_lease(t, me); i++) {
-        const struct fake_parked_row *p = fake_pg_parked_at(t->db, i);
-        if (p->taken_by == FAKE_NULL && p->wait_key == key && p->priority == priority &&
-            p->next_at <= t->now_us)
-            wants[wanted++] = (struct want){{p->next_at}, p};
+    int taken = 0, room = 0;
+    int64_t me = fake_arg_int(s, 1, 0);
+    enum rc rc = RC_OK;
+    struct want *all = NULL;
+    for (int u = 0; u < fake_unnest(s, 4, 5) && fake_lease(t, me); u++) {
+        int64_t rows = fake_arg_int(s, 5, u); /* NULL: the least number, and none of them */
+        const struct fake_queue *q =
+            find_queue(t->db, fake_arg_int(s, 2, 0), fake_arg_int(s, 3, 0), fake_arg_span(s, 4, u));
+        if (fake_arg_null(s, 4, u) || !q)
+            continue;
+        struct want *before = all;
+        room = taken + (int)(rows < q->n ? (rows > 0 ? rows : 0) : q->n);
+        all = fake_take(&t->db->scratch, (size_t)room * sizeof *all);
+        if (taken > 0)
+            memcpy(all, before, (size_t)taken * sizeof *all);
+        taken += take_due(t, me, q, rows, all + taken);
     }
-    sort_wants(wants, wanted);
+    sort_wants(all, taken);
     *ret = fake_rows_new(pull_fields, PULL_FIELDS);
-    for (int i = 0; i < wanted && i < limit && rc == RC_OK; i++) {
-        struct fake_parked_row *taken = fake_change(t->db, FAKE_PARKED, wants[i].row);
-        taken->taken_by = me;
-        rc = pull_row(t, taken, *ret, i);
-    }
+    for (int i = 0; i < taken && rc == RC_OK; i++)
+        rc = pull_row(t, all[i].row, *ret, i);
     return rc;
+}
+
+/* Texts as the collation "C" has them. */
+static int cmp_queues(const void *a, const void *b)
+{
+    const struct fake_queue *x = *(const struct fake_queue *const *)a;
+    const struct fake_queue *y = *(const struct fake_queue *const *)b;
+    if (x->wait_key != y->wait_key)
+        return x->wait_key < y->wait_key ? -1 : 1;
+    if (x->priority != y->priority)
+        return x->priority < y->priority ? -1 : 1;
+    size_t n = x->app.n < y->app.n ? x->app.n : y->app.n;
+    int cmp = n ? memcmp(x->app.p, y->app.p, n) : 0;
+    return cmp ? cmp : (x->app.n > y->app.n) - (x->app.n < y->app.n);
+}
+
+/* $1 by the apps of the key and priority, 1 at least. */
+static int64_t most_of(int64_t limit, const struct fake_queue *const *list, int count,
+                       const struct fake_queue *q)
+{
+    int64_t apps = 1; /* its own */
+    for (int i = 0; i < count; i++)
+        apps +=
+            list[i] != q && list[i]->wait_key == q->wait_key && list[i]->priority == q->priority;
+    return limit / apps < 1 ? 1 : limit / apps; /* NULL: the least number */
 }
 
 FAKE_RUN(due)
 {
     static const struct fake_field fields[] = {
-        {"wait_key", PG_INT4}, {"priority", PG_INT2}, {"due", PG_INT8}};
-    int wanted = 0, row = -1;
-    int64_t limit = 0, due = 0;
-    struct want *wants = new_wants(t->db);
-    for (int i = 0; i < fake_pg_count(t->db, FAKE_PARKED); i++) {
-        const struct fake_parked_row *p = fake_pg_parked_at(t->db, i);
-        if (p->taken_by == FAKE_NULL)
-            wants[wanted++] = (struct want){{p->wait_key, p->priority, p->next_at}, p};
+        {"wait_key", PG_INT4}, {"priority", PG_INT2}, {"due", PG_INT8}, {"app", PG_TEXT}};
+    const struct fake_queues *all = fake_queues(t->db);
+    const struct fake_queue **list =
+        fake_take(&t->db->scratch, ((size_t)all->n + 1) * sizeof(struct fake_queue *));
+    int count = 0;
+    for (int i = 0; i < all->n; i++)
+        if (all->list[i]->n > 0)
+            list[count++] = all->list[i];
+    qsort(list, (size_t)count, sizeof(struct fake_queue *), cmp_queues);
+    *ret = fake_rows_new(fields, 4);
+    for (int i = 0; i < count; i++) {
+        int64_t most = most_of(fake_arg_int(s, 1, 0), list, count, list[i]);
+        int64_t due = fake_queue_due(list[i], t->now_us);
+        fake_rows_int(*ret, i, 0, list[i]->wait_key);
+        fake_rows_int(*ret, i, 1, list[i]->priority);
+        fake_rows_int(*ret, i, 2, due < most ? due : most);
+        fake_rows_span(*ret, i, 3, list[i]->app);
     }
-    sort_wants(wants, wanted);
-    *ret = fake_rows_new(fields, 3);
-    enum rc rc = wanted > 0 ? fake_limit(t, fake_arg_int(s, 1, 0), &limit) : RC_OK;
-    for (int i = 0; i < wanted && rc == RC_OK; i++) {
-        const struct want *w = &wants[i];
-        bool first = i == 0 || w[-1].key[0] != w->key[0] || w[-1].key[1] != w->key[1];
-        row += first;
-        due = first ? 0 : due;
-        due += w->row->next_at <= t->now_us && due < limit;
-        fake_rows_int(*ret, row, 0, w->key[0]);
-        fake_rows_int(*ret, row, 1, w->key[1]);
-        fake_rows_int(*ret, row, 2, due);
-    }
-    return rc;
+    return RC_OK;
 }
 
 FAKE_RUN(parked_count)
 {
     static const struct fake_field field = {"count", PG_INT8};
     int64_t limit = 0, count = 0;
+    const struct fake_queues *all = fake_queues(t->db);
     enum rc rc = fake_limit(t, fake_arg_int(s, 2, 0), &limit);
-    for (int i = 0; i < fake_pg_count(t->db, FAKE_PARKED) && rc == RC_OK; i++) {
-        const struct fake_parked_row *p = fake_pg_parked_at(t->db, i);
-        count += p->taken_by == FAKE_NULL && p->wait_key == fake_arg_int(s, 1, 0) && count < limit;
-    }
+    for (int i = 0; i < all->n; i++)
+        count += all->list[i]->wait_key == fake_arg_int(s, 1, 0) ? all->list[i]->n : 0;
     *ret = fake_rows_new(&field, 1);
-    fake_rows_int(*ret, 0, 0, count);
+    fake_rows_int(*ret, 0, 0, count < limit ? count : limit);
     return rc;
 }
 
@@ -237,8 +299,9 @@ FAKE_RUN(wake_expired)
     (void)ret;
     int wanted = 0;
     int64_t limit = 0;
-    struct want *wants = new_wants(t->db);
-    for (int i = 0; i < fake_pg_count(t->db, FAKE_PARKED); i++) {
+    int rows = t->db->queues.deadlines ? fake_pg_count(t->db, FAKE_PARKED) : 0;
+    struct want *wants = rows ? new_wants(t->db) : NULL;
+    for (int i = 0; i < rows; i++) {
         const struct fake_parked_row *p = fake_pg_parked_at(t->db, i);
         if (p->taken_by == FAKE_NULL && p->deadline_at != FAKE_NULL &&
             p->deadline_at <= t->now_us && (p->wait_key != 0 || p->next_at > t->now_us))

@@ -144,6 +144,9 @@ static const struct fake_column result_columns[] = {
     R(PG_TEXT, context_version, false),
     R(PG_TEXT, trace_id, false),
     R(PG_BYTEA, body, false),
+    R(PG_INT8, limit_us, false),
+    R(PG_INT4, limit_id, false),
+    R(PG_TEXT, limit_waits, false),
 };
 
 #define C(type, field, not_null) AT(fake_call_row, type, field, not_null)
@@ -211,6 +214,10 @@ static const struct fake_column parked_columns[] = {
     P(PG_TIMESTAMPTZ, record_at, false),
     P(PG_BYTEA, payload, true),
     P(PG_BYTEA, headers, false),
+    P(PG_INT8, limit_us, true),
+    P(PG_INT4, limit_id, true),
+    P(PG_TEXT, app, true),
+    P(PG_TEXT, limit_waits, false),
 };
 
 #define L(type, field, not_null) AT(fake_letter_row, type, field, not_null)
@@ -246,6 +253,52 @@ static const struct fake_column span_columns[] = {
     S(PG_TEXT, suffix),
 };
 
+#define M(type, field, not_null) AT(fake_limit_row, type, field, not_null)
+static const struct fake_column limit_columns[] = {
+    M(PG_INT4, limit_id, true),
+    M(PG_INT2, scope, true),
+    M(PG_TEXT, key, true),
+    M(PG_INT2, dimension, true),
+    M(PG_INT8, of_catalogue, false),
+    M(PG_INT8, of_operator, false),
+    M(PG_TIMESTAMPTZ, changed_at, true),
+    M(PG_TEXT, changed_by, true),
+};
+
+#define H(type, field) AT(fake_share_row, type, field, true)
+static const struct fake_column share_columns[] = {
+    H(PG_INT4, limit_id), H(PG_INT8, worker_id), H(PG_INT8, asks),
+    H(PG_INT8, want),     H(PG_INT8, need),      H(PG_INT8, in_use),
+    H(PG_INT8, share),    H(PG_INT8, seen),      H(PG_BYTEA, wants),
+};
+
+#define D(type, field) AT(fake_day_row, type, field, true)
+static const struct fake_column day_columns[] = {
+    D(PG_INT4, limit_id), D(PG_INT4, day), D(PG_INT8, used), D(PG_INT8, taken), D(PG_INT8, amount),
+};
+
+#define E(type, field, not_null) AT(fake_learned_row, type, field, not_null)
+static const struct fake_column learned_columns[] = {
+    E(PG_TEXT, endpoint, true),
+    E(PG_INT2, multiplier, true),
+    E(PG_INT2, ceiling, true),
+    E(PG_TIMESTAMPTZ, lowered_at, false),
+    E(PG_TIMESTAMPTZ, throttled_at, false),
+    E(PG_INT4, concurrency, false),
+    E(PG_TIMESTAMPTZ, paused_until, false),
+    E(PG_INT2, paused_for, false),
+    E(PG_INT2, faults, true),
+    E(PG_BOOL, probing, true),
+    E(PG_INT8, probe_worker, false),
+    E(PG_TIMESTAMPTZ, probe_until, false),
+    E(PG_TIMESTAMPTZ, changed_at, true),
+};
+
+#define O(type, field) AT(fake_cost_row, type, field, true)
+static const struct fake_column cost_columns[] = {O(PG_TEXT, route), O(PG_INT4, day),
+                                                  O(PG_INT8, used_nusd), O(PG_INT8, taken_nusd),
+                                                  O(PG_INT8, amount_nusd)};
+
 #define NO_KEY SIZE_MAX
 
 static const struct {
@@ -268,6 +321,11 @@ static const struct {
     [FAKE_PARKED] = INFO("parked", parked, offsetof(struct fake_parked_row, job_id)),
     [FAKE_LETTER] = INFO("dead_letter", letter, offsetof(struct fake_letter_row, source)),
     [FAKE_SPAN] = INFO("partition_span", span, NO_KEY),
+    [FAKE_LIMIT] = INFO("limit_rule", limit, NO_KEY), /* few */
+    [FAKE_SHARE] = INFO("limit_share", share, offsetof(struct fake_share_row, at)),
+    [FAKE_DAY] = INFO("limit_day", day, offsetof(struct fake_day_row, at)),
+    [FAKE_LEARNED] = INFO("limit_learned", learned, NO_KEY),
+    [FAKE_COST] = INFO("retry_cost", cost, NO_KEY),
 };
 
 const struct fake_column *fake_pg_columns(enum fake_table table, int *ret_n)
@@ -444,6 +502,8 @@ static void put_row(struct fake_pg *db, enum fake_table table, void *row, int at
     store->n++;
     head_of(row)->at = at;
     index_row(db, table, row);
+    if (table == FAKE_PARKED)
+        fake_queue_note(db, row);
 }
 
 static void take_row(struct fake_pg *db, enum fake_table table, void *row)
@@ -451,6 +511,8 @@ static void take_row(struct fake_pg *db, enum fake_table table, void *row)
     struct fake_store *store = &db->tables[table];
     int at = head_of(row)->at;
     unindex_row(db, table, row);
+    if (table == FAKE_PARKED)
+        fake_queue_gone(row);
     void *last = store->rows[--store->n];
     store->rows[at] = last;
     head_of(last)->at = at;
@@ -481,6 +543,7 @@ static void *copy_before(struct fake_pg *db, enum fake_table table, const void *
 void fake_begin(struct fake_pg *db)
 {
     db->change_count = 0;
+    db->told = false;
     fake_arena_reset(&db->scratch);
 }
 
@@ -495,6 +558,8 @@ void fake_undo(struct fake_pg *db)
             put_row(db, change->table, row, head_of(row)->at);
         else
             memcpy(row, change->before, infos[change->table].row_bytes);
+        if (change->table == FAKE_PARKED && change->before)
+            fake_queue_note(db, row);
     }
 }
 
@@ -530,6 +595,8 @@ void *fake_change(struct fake_pg *db, enum fake_table table, const void *row)
 {
     void *mine = own(db, table, row);
     record(db, table, mine, true, copy_before(db, table, row));
+    if (table == FAKE_PARKED)
+        fake_queue_note(db, mine);
     return mine;
 }
 
@@ -577,6 +644,7 @@ void fake_pg_free(struct fake_pg *db)
     }
     free(db->changes);
     free(db->changed);
+    fake_queues_done(db);
     fake_arena_done(&db->scratch);
     fake_arena_done(&db->kept);
     free(db);
@@ -635,6 +703,31 @@ const struct fake_span_row *fake_pg_span_at(const struct fake_pg *db, int index)
     return row_at(db, FAKE_SPAN, index);
 }
 
+const struct fake_limit_row *fake_pg_limit_at(const struct fake_pg *db, int index)
+{
+    return row_at(db, FAKE_LIMIT, index);
+}
+
+const struct fake_share_row *fake_pg_share_at(const struct fake_pg *db, int index)
+{
+    return row_at(db, FAKE_SHARE, index);
+}
+
+const struct fake_day_row *fake_pg_day_at(const struct fake_pg *db, int index)
+{
+    return row_at(db, FAKE_DAY, index);
+}
+
+const struct fake_cost_row *fake_pg_cost_at(const struct fake_pg *db, int index)
+{
+    return row_at(db, FAKE_COST, index);
+}
+
+const struct fake_learned_row *fake_pg_learned_at(const struct fake_pg *db, int index)
+{
+    return row_at(db, FAKE_LEARNED, index);
+}
+
 static struct span id_key(const struct jobid *id)
 {
     return (struct span){(const char *)id->b, ID_BYTES};
@@ -667,6 +760,26 @@ const struct fake_call_row *fake_pg_call(const struct fake_pg *db, const struct 
     while (call && call->number < number)
         call = call->next;
     return call && call->number == number ? call : NULL;
+}
+
+struct jobid fake_key(int64_t limit_id, int64_t second)
+{
+    struct jobid key;
+    memcpy(key.b, &limit_id, sizeof limit_id);
+    memcpy(key.b + sizeof limit_id, &second, sizeof second);
+    return key;
+}
+
+const void *fake_by_key(const struct fake_pg *db, enum fake_table table, const struct jobid *key)
+{
+    return hash_find(db, table, id_key(key));
+}
+
+const struct fake_share_row *fake_pg_share(const struct fake_pg *db, int64_t limit_id,
+                                           int64_t worker_id)
+{
+    struct jobid key = fake_key(limit_id, worker_id);
+    return fake_by_key(db, FAKE_SHARE, &key);
 }
 
 const struct fake_letter_row *fake_letter_by_source(const struct fake_pg *db, struct span source)

@@ -283,13 +283,15 @@ static void set_null(struct pg_rows *rows, int row, int col)
     must(PQsetvalue(rows->res, row, col, NULL, -1));
 }
 
+/* PQsetvalue wants what it may write to, and writes nothing. */
 static void set(struct pg_rows *rows, int row, int col, const void *bytes, size_t n)
 {
-    char *copy = malloc(n + 1); /* PQsetvalue wants what it may write to, and writes nothing */
+    char few[64], *copy = n <= sizeof few ? few : malloc(n);
     must(copy != NULL);
     memcpy(copy, bytes, n);
     must(PQsetvalue(rows->res, row, col, copy, (int)n));
-    free(copy);
+    if (copy != few)
+        free(copy);
 }
 
 static size_t width(const struct pg_rows *rows, int col)

@@ -173,7 +173,7 @@ static void of_worker(struct sim *s, struct sim_worker *w, struct plan_fault *f)
 
 static void start_one(struct sim *s)
 {
-    for (int i = s->plan->workers; i < PLAN_SLOTS; i++)
+    for (int i = s->plan->workers; i < s->plan->slots; i++)
         if (s->workers[i].phase == SIM_DOWN) {
             sim_worker_again(s, i, 0);
             return;
@@ -295,7 +295,7 @@ static void calm_down(struct sim *s, struct sim_worker *nobody, void *arg)
         s->faults[i].off = true;
     for (int i = 0; i < s->plan->job_count; i++)
         stuck = stuck || (!s->plan->jobs[i].off && s->plan->jobs[i].poison >= POISON_PARK);
-    for (int i = 0; i < PLAN_SLOTS; i++) {
+    for (int i = 0; i < s->plan->slots; i++) {
         if (stuck) /* its record stands above the watermark until somebody fetches it again */
             sim_worker_crash(&s->workers[i]);
         for (int again = 1; i < s->plan->workers && again <= 61; again += 30)

@@ -14,16 +14,16 @@ enum { CREATED_BEFORE_MS = 60 * 1000, MAX_TOKENS = 50 };
 
 static void remember(struct sim *s, int job)
 {
-    size_t at = jobid_hash(&s->jobs[job].id) % SIM_BY_ID;
+    size_t at = jobid_hash(&s->jobs[job].id) & s->by_id_mask;
     while (s->by_id[at])
-        at = (at + 1) % SIM_BY_ID;
-    s->by_id[at] = (int16_t)(job + 1);
+        at = (at + 1) & s->by_id_mask;
+    s->by_id[at] = (int32_t)job + 1;
 }
 
 int sim_job_of(const struct sim *s, const struct jobid *id)
 {
-    size_t at = jobid_hash(id) % SIM_BY_ID;
-    for (; s->by_id[at]; at = (at + 1) % SIM_BY_ID)
+    size_t at = jobid_hash(id) & s->by_id_mask;
+    for (; s->by_id[at]; at = (at + 1) & s->by_id_mask)
         if (jobid_eq(&s->jobs[s->by_id[at] - 1].id, id))
             return s->by_id[at] - 1;
     return -1;
@@ -135,12 +135,26 @@ bool sim_is_job(const struct sim *s, int job)
 
 void sim_jobs_make(struct sim *s)
 {
+    size_t count = (size_t)s->plan->job_count, size = 64;
+    while (size < 2 * count)
+        size *= 2;
+    s->jobs = sim_alloc(s, (count + 1) * sizeof *s->jobs);
+    s->by_id = sim_alloc(s, size * sizeof *s->by_id);
+    s->by_id_mask = size - 1;
     for (int i = 0; i < s->plan->job_count; i++) {
         make_job_record(s, i);
         remember(s, i);
     }
     if (s->plan->signatures)
         sign_records(s);
+}
+
+void sim_usage(const struct sim *s, int job, int64_t *ret_input, int64_t *ret_output)
+{
+    uint64_t draw = draw_mix(s->plan->seed, 0x746f6b656e, (uint64_t)job, 0);
+    *ret_input = sim_range(draw, 5, 30);
+    *ret_output =
+        s->plan->jobs[job].sort == SORT_EMBEDDING ? 0 : sim_range(draw >> 16, 1, MAX_TOKENS);
 }
 
 /* ---- the catalogue ---------------------------------------------------------------------- */
@@ -175,6 +189,7 @@ static void make_model(struct sim *s, int i, bool retired)
         .owner = empty,
         .prices = price,
         .price_count = 1,
+        .larger = !retired && s->plan->larger[i] ? i + 2 : 0,
     };
     s->catalogue.models[i] = (struct cat_model){name, i};
 }
@@ -202,7 +217,8 @@ static void make_moved(struct sim *s)
         s->moved.models[i].current = endpoints + 1 + i;
 }
 
-static void make_route(struct catalogue *cat, const struct plan_route *plan, char *app, int model)
+static void make_route(struct sim *s, struct catalogue *cat, const struct plan_route *plan,
+                       char *app, int model)
 {
     static char any[] = "*";
     static const enum ambiguous says[] = {[UNKNOWN_RETRY] = AMBIGUOUS_RETRY,
@@ -214,6 +230,9 @@ static void make_route(struct catalogue *cat, const struct plan_route *plan, cha
     *route = (struct cat_route){app, any, model, CATALOGUE_RETRY_DEFAULT};
     route->retry.ambiguous = says[plan->unknown];
     route->retry.max_attempts = plan->max_attempts;
+    route->retry.budget_permille = plan->budget_permille;
+    route->retry.ambiguous_nusd_per_day = plan->nusd_per_day;
+    route->retry.route = name_of(s, "route", model);
 }
 
 static void make_routes(struct sim *s)
@@ -222,8 +241,14 @@ static void make_routes(struct sim *s)
     struct catalogue *cat = &s->catalogue;
     cat->routes = sim_alloc(s, (PLAN_ENDPOINTS + 1) * sizeof *cat->routes);
     for (int i = 0; i < s->plan->endpoints; i++)
-        make_route(cat, &s->plan->of_model[i], any, i);
-    make_route(cat, &s->plan->of_app2, app2, -1);
+        make_route(s, cat, &s->plan->of_model[i], any, i);
+    make_route(s, cat, &s->plan->of_app2, app2, -1);
+}
+
+struct span sim_endpoint_key(int endpoint)
+{
+    static const char *const keys[PLAN_ENDPOINTS] = {"e0@1", "e1@1", "e2@1"};
+    return span_of(keys[endpoint]);
 }
 
 void sim_catalogue_make(struct sim *s)

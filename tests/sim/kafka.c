@@ -25,12 +25,12 @@ struct commit {
     int slot, generation, count;
     uint32_t life;
     int64_t seq;
-    struct sim_held of[PLAN_LANES * PLAN_PARTITIONS];
+    struct sim_held of[];
 };
 
 struct deal {
     int generation, count;
-    struct sim_held of[PLAN_LANES * PLAN_PARTITIONS];
+    struct sim_held of[];
 };
 
 static bool is_down(const struct sim *s)
@@ -84,7 +84,7 @@ static void kick(struct sim_worker *w)
 
 static void kick_all(struct sim *s)
 {
-    for (int i = 0; i < PLAN_SLOTS; i++)
+    for (int i = 0; i < s->plan->slots; i++)
         kick(&s->workers[i]);
 }
 
@@ -113,6 +113,16 @@ static void deliver(struct sim *s, struct sim_worker *w, void *arg)
     kick(w);
 }
 
+static void make_room(struct sim_partition *p)
+{
+    if (p->count < p->room)
+        return;
+    p->room = p->room ? 2 * p->room : 64;
+    p->records = realloc(p->records, (size_t)p->room * sizeof *p->records);
+    if (!p->records)
+        exit(3);
+}
+
 static void append(struct sim *s, struct sim_worker *nobody, void *arg)
 {
     const struct plan_record *r = arg;
@@ -121,6 +131,7 @@ static void append(struct sim *s, struct sim_worker *nobody, void *arg)
     (void)nobody;
     uint64_t draw = draw_mix(s->plan->seed, 0x686f6c65, (uint64_t)p->end, (uint64_t)r->lane);
     p->end += draw % 20 == 0 ? sim_range(draw >> 8, 1, 3) : 0; /* control records leave holes */
+    make_room(p);
     p->records[p->count++] =
         (struct sim_record){r->job, p->end++, sim_wall_us(s) / 1000, job->value};
     job->accepted = sim_is_job(s, r->job);
@@ -164,35 +175,37 @@ static void commit_arrives(struct sim *s, struct sim_worker *nobody, void *arg)
     take_commit(s, arg);
 }
 
-/* What is new; false: nothing is. */
-static bool write_commit(struct sim_worker *w, struct commit *ret)
+/* What is new; NULL: nothing is. */
+static struct commit *write_commit(struct sim_worker *w)
 {
     struct sim_consumer *c = &w->consumer;
     bool any = false;
-    *ret = (struct commit){
-        .slot = w->slot, .generation = c->generation, .life = w->life, .seq = ++c->commit_seq};
-    for (int i = 0; i < c->held_count; i++) {
-        const struct sim_held *h = &c->held[i];
-        any = any || h->done > h->stored;
-        if (h->done >= 0)
-            ret->of[ret->count++] = *h;
-    }
-    return any;
+    c->commit_seq++;
+    for (int i = 0; i < c->held_count; i++)
+        any = any || c->held[i].done > c->held[i].stored;
+    if (!any)
+        return NULL;
+    struct commit *commit =
+        sim_alloc(w->sim, sizeof *commit + (size_t)c->held_count * sizeof *commit->of);
+    *commit = (struct commit){
+        .slot = w->slot, .generation = c->generation, .life = w->life, .seq = c->commit_seq};
+    for (int i = 0; i < c->held_count; i++)
+        if (c->held[i].done >= 0)
+            commit->of[commit->count++] = c->held[i];
+    return commit;
 }
 
 static void auto_commit(struct sim *s, struct sim_worker *w, void *arg)
 {
-    struct commit commit;
     (void)arg;
     sim_after_for(w, COMMIT_US, auto_commit, NULL);
-    if (w->consumer.revoking || !write_commit(w, &commit))
+    struct commit *sent = w->consumer.revoking ? NULL : write_commit(w);
+    if (!sent)
         return;
     if (w->lose_commit) {
         w->lose_commit = false;
         return;
     }
-    struct commit *sent = sim_alloc(s, sizeof *sent);
-    *sent = commit;
     sim_after(s, sim_range(sim_draw(w), 500, 50000), commit_arrives, sent);
 }
 
@@ -239,9 +252,9 @@ static void give_back(struct sim_worker *w)
 {
     struct sim *s = w->sim;
     struct sim_consumer *c = &w->consumer;
-    struct commit commit;
-    if (!c->lost && write_commit(w, &commit))
-        take_commit(s, &commit);
+    const struct commit *commit = c->lost ? NULL : write_commit(w);
+    if (commit)
+        take_commit(s, commit);
     c->revoking = c->lost = false;
     c->held_count = 0;
     c->epoch++;
@@ -293,7 +306,7 @@ static void hear_loss(struct sim *s, struct sim_worker *w, void *arg)
 static void rebalance(struct sim *s)
 {
     s->kafka.rebalancing = true;
-    for (int i = 0; i < PLAN_SLOTS; i++) {
+    for (int i = 0; i < s->plan->slots; i++) {
         struct sim_member *m = &s->kafka.members[i];
         if (!m->in)
             continue;
@@ -312,6 +325,7 @@ static void take_deal(struct sim *s, struct sim_worker *w, void *arg)
         return; /* it was overtaken by the next */
     c->generation = deal->generation;
     c->epoch++;
+    c->held = sim_alloc(s, (size_t)(deal->count + 1) * sizeof *c->held);
     c->held_count = deal->count;
     c->turn = 0;
     for (int i = 0; i < deal->count; i++) {
@@ -329,11 +343,25 @@ static void take_deal(struct sim *s, struct sim_worker *w, void *arg)
     kick(w);
 }
 
+/* Round robin; who comes first changes from one to the next. */
+static struct deal *deal_out(struct sim *s, int member, int members, int all)
+{
+    struct deal *deal = sim_alloc(s, sizeof *deal + (size_t)(all / members + 1) * sizeof *deal->of);
+    int generation = deal->generation = s->kafka.generation;
+    int first = (member - generation % members + members) % members;
+    for (int n = first; n < all; n += members)
+        deal->of[deal->count++] = (struct sim_held){.lane = n / s->plan->partitions,
+                                                    .partition = n % s->plan->partitions,
+                                                    .done = -1,
+                                                    .stored = -1};
+    return deal;
+}
+
 static void try_complete(struct sim *s)
 {
-    struct deal *deals[PLAN_SLOTS];
-    int slots[PLAN_SLOTS], count = 0;
-    for (int i = 0; i < PLAN_SLOTS; i++) {
+    int count = 0, all = s->plan->lanes * s->plan->partitions;
+    int *slots = sim_alloc(s, (size_t)s->plan->slots * sizeof *slots);
+    for (int i = 0; i < s->plan->slots; i++) {
         const struct sim_member *m = &s->kafka.members[i];
         if (m->in && !m->joined)
             return;
@@ -343,18 +371,9 @@ static void try_complete(struct sim *s)
     s->kafka.rebalancing = false;
     s->kafka.generation++;
     for (int i = 0; i < count; i++) {
-        deals[i] = sim_alloc(s, sizeof *deals[i]);
-        deals[i]->generation = s->kafka.generation;
-    }
-    for (int lane = 0, n = 0; lane < s->plan->lanes && count; lane++)
-        for (int i = 0; i < s->plan->partitions; i++, n++) {
-            struct deal *deal = deals[(n + s->kafka.generation) % count];
-            deal->of[deal->count++] =
-                (struct sim_held){.lane = lane, .partition = i, .done = -1, .stored = -1};
-        }
-    for (int i = 0; i < count; i++) {
         struct sim_worker *w = &s->workers[slots[i]];
-        sim_after_for(w, sim_range(sim_draw(w), 1000, 50000), take_deal, deals[i]);
+        struct deal *deal = deal_out(s, i, count, all);
+        sim_after_for(w, sim_range(sim_draw(w), 1000, 50000), take_deal, deal);
     }
 }
 
@@ -365,11 +384,11 @@ static void tick(struct sim *s, struct sim_worker *nobody, void *arg)
     (void)nobody, (void)arg;
     sim_after(s, TICK_US, tick, NULL);
     if (is_down(s)) {
-        for (int i = 0; i < PLAN_SLOTS; i++)
+        for (int i = 0; i < s->plan->slots; i++)
             s->kafka.members[i].heard_us = s->now_us;
         return;
     }
-    for (int i = 0; i < PLAN_SLOTS; i++) {
+    for (int i = 0; i < s->plan->slots; i++) {
         struct sim_member *m = &s->kafka.members[i];
         struct sim_worker *w = &s->workers[i];
         if (m->in && w->life == m->life && runs(s, w))
@@ -401,6 +420,10 @@ void kafka_move(struct sim *s)
 
 void kafka_begin(struct sim *s)
 {
+    s->kafka.members = sim_alloc(s, (size_t)s->plan->slots * sizeof *s->kafka.members);
+    for (int lane = 0; lane < s->plan->lanes; lane++)
+        s->kafka.of[lane] =
+            sim_alloc(s, (size_t)s->plan->partitions * sizeof(struct sim_partition));
     for (int i = 0; i < s->plan->record_count; i++) {
         const struct plan_record *r = &s->plan->records[i];
         if (r->off || s->plan->jobs[r->job].off)
@@ -445,15 +468,22 @@ void kafka_stop(struct sim_worker *w)
 void kafka_leave(struct sim_worker *w)
 {
     struct sim *s = w->sim;
-    struct commit commit;
     struct sim_member *m = &s->kafka.members[w->slot];
-    if (!w->consumer.lost && write_commit(w, &commit))
-        take_commit(s, &commit);
+    const struct commit *commit = w->consumer.lost ? NULL : write_commit(w);
+    if (commit)
+        take_commit(s, commit);
     if (!m->in || m->life != w->life || is_down(s))
         return; /* else the session's time will tell */
     m->in = false;
     rebalance(s);
     try_complete(s);
+}
+
+void kafka_done(struct sim *s)
+{
+    for (int lane = 0; s->plan && lane < s->plan->lanes; lane++)
+        for (int i = 0; s->kafka.of[lane] && i < s->plan->partitions; i++)
+            free(s->kafka.of[lane][i].records);
 }
 
 bool kafka_settled(const struct sim *s)

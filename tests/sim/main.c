@@ -15,6 +15,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "tests/sim/scenario.h"
 #include "tests/sim/shrink.h"
 #include "worker/path_internal.h"
 
@@ -25,21 +26,25 @@ struct options {
     int jobs;
     double minutes;
     bool tell, whole, keep_going, coverage, hash;
+    const char *scenario, *curve;
 };
 
 static const char usage[] =
     "sim [--from N] [--seeds N] [--minutes M] [--jobs N] [--keep-going] [--coverage] [--hash]\n"
-    "sim --story SEED [--jobs N] [--whole]\n";
+    "sim --story SEED [--jobs N] [--whole]\n"
+    "sim --scenario NAME|all|list [--from SEED] [--seeds N] [--curve FILE]\n";
 
 /* ---- what was played -------------------------------------------------------------------- */
 
 static void print_counts(const struct sim_counts *c, uint64_t from, double seconds)
 {
-    printf("seeds %lld from %llu, jobs %lld, calls %lld, extra calls %lld, crashes %lld, rows "
-           "refused %lld, rows crossed %lld, events %lld, faults %lld (",
+    printf("seeds %lld from %llu, jobs %lld, calls %lld, extra calls %lld, probes %lld, crashes "
+           "%lld, rows "
+           "refused %lld, rows crossed %lld, over_limit %lld, events %lld, faults %lld (",
            (long long)c->seeds, (unsigned long long)from, (long long)c->jobs, (long long)c->calls,
-           (long long)c->extra, (long long)c->crashes, (long long)c->refused, (long long)c->crossed,
-           (long long)c->events, (long long)c->faults);
+           (long long)c->extra, (long long)c->probes, (long long)c->crashes, (long long)c->refused,
+           (long long)c->crossed, (long long)c->over_limit, (long long)c->events,
+           (long long)c->faults);
     for (int i = 0, n = 0; i < FAULT_KINDS; i++)
         if (c->fault[i])
             printf("%s%s %lld", n++ ? ", " : "", fault_name((enum fault_kind)i),
@@ -190,6 +195,34 @@ static int play_seeds(struct sim *s, struct options *o)
     return all_held && !missing ? 0 : EXIT_BROKEN_G;
 }
 
+/* ---- scenarios --------------------------------------------------------------------------- */
+
+static bool play_scenario(struct sim *s, const struct options *o, const char *name, uint64_t seed)
+{
+    char why[600];
+    FILE *curve = o->curve ? fopen(o->curve, "w") : NULL;
+    bool held = scenario_play(s, name, seed, curve, why, sizeof why);
+    if (!held)
+        printf("%s, seed %llu: %s\n", name, (unsigned long long)seed, why);
+    if (curve && fclose(curve) != 0)
+        held = false;
+    return held;
+}
+
+static int play_scenarios(struct sim *s, const struct options *o)
+{
+    bool all = strcmp(o->scenario, "all") == 0, held = true;
+    for (int i = 0; strcmp(o->scenario, "list") == 0; i++) {
+        if (!scenario_name(i))
+            return 0;
+        puts(scenario_name(i));
+    }
+    for (uint64_t seed = o->from; seed < o->from + o->seeds; seed++)
+        for (int i = 0; all ? scenario_name(i) != NULL : i == 0; i++)
+            held = play_scenario(s, o, all ? scenario_name(i) : o->scenario, seed) && held;
+    return held ? 0 : EXIT_BROKEN_G;
+}
+
 /* ---- the command line ------------------------------------------------------------------- */
 
 static bool take_number(int argc, char **argv, int *i, double *ret)
@@ -218,12 +251,20 @@ static bool take_flag(const char *word, struct options *o)
 
 static bool parse(int argc, char **argv, struct options *o)
 {
-    *o = (struct options){.from = 1, .seeds = 1000};
+    *o = (struct options){.from = 1, .seeds = 0};
     for (int i = 1; i < argc; i++) {
         const char *word = argv[i];
         double n = 0;
         if (take_flag(word, o))
             continue;
+        if (i + 1 < argc && strcmp(word, "--scenario") == 0) {
+            o->scenario = argv[++i];
+            continue;
+        }
+        if (i + 1 < argc && strcmp(word, "--curve") == 0) {
+            o->curve = argv[++i];
+            continue;
+        }
         if (!take_number(argc, argv, &i, &n))
             return false;
         if (strcmp(word, "--from") == 0)
@@ -239,6 +280,8 @@ static bool parse(int argc, char **argv, struct options *o)
         else
             return false;
     }
+    if (!o->seeds)
+        o->seeds = o->scenario ? 1 : 1000;
     return true;
 }
 
@@ -253,7 +296,9 @@ int main(int argc, char **argv)
     (void)setvbuf(stdout, NULL, _IOLBF, 0);
     if (!s)
         return 3;
-    int exit_code = options.tell ? tell_story(s, &options) : play_seeds(s, &options);
+    int exit_code = options.scenario ? play_scenarios(s, &options)
+                    : options.tell   ? tell_story(s, &options)
+                                     : play_seeds(s, &options);
     free(s);
     return exit_code;
 }

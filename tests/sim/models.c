@@ -15,12 +15,15 @@
 #include "tests/sim/sim.h"
 #include "worker/job.h"
 
+enum { SLOWER = 10 };
+
 struct sim_call {
     struct sim_call *next;
     struct sim_worker *w;
     struct job *job;
     int index, number; /* index: of the job; copied, as the job moves on */
     int seen;          /* index in sim->seen; -1: no byte left */
+    struct sim_load *load;
     bool over, aborted;
 };
 
@@ -84,8 +87,10 @@ static bool by_temper(const struct sim *s, const struct plan_job *job, enum repl
     return true;
 }
 
-/* By the endpoint that is called: which one serves a model, the worker's catalogue says. */
-static enum reply_kind reply_of(const struct sim *s, int endpoint, int index, int number)
+/* By the endpoint that is called: which one serves a model, the worker's catalogue says. `version`:
+ * its row. */
+static enum reply_kind reply_of(const struct sim *s, int endpoint, int64_t version, int index,
+                                int number)
 {
     static const enum reply_kind troubles[] = {
         REPLY_BAD_OUTPUT, REPLY_GARBLED,   REPLY_OTHER_MODEL, REPLY_401,     REPLY_404,
@@ -94,10 +99,21 @@ static enum reply_kind reply_of(const struct sim *s, int endpoint, int index, in
         REPLY_403,        REPLY_OVERSIZED, REPLY_400,         REPLY_REFUSED,
     };
     const struct plan_job *job = &s->plan->jobs[index];
+    const struct plan_scene *scene = s->plan->scene;
     enum reply_kind kind = REPLY_GOOD;
     uint64_t draw = chance_of(s, index, number, 0);
-    if (by_fault(s, endpoint, &kind) || by_temper(s, job, &kind))
+    if (by_fault(s, endpoint, &kind))
         return kind;
+    if (s->now_us >= s->plan->conflict_from_us && s->now_us < s->plan->conflict_until_us)
+        return REPLY_409;
+    if (sim_model_of(s, version) - job->endpoint < job->too_long)
+        return REPLY_TOO_LONG;
+    if (by_temper(s, job, &kind))
+        return kind;
+    if (scene && scene->bears && s->tally.at_models >= scene->bears)
+        return REPLY_503;
+    if (scene && scene->per_minute && limits_calls(s) >= scene->per_minute)
+        return REPLY_429;
     if (s->calm || (int)(draw % 1000) >= s->plan->trouble_permille)
         return REPLY_GOOD;
     kind = troubles[(draw >> 16) % (sizeof troubles / sizeof troubles[0])];
@@ -107,8 +123,13 @@ static enum reply_kind reply_of(const struct sim *s, int endpoint, int index, in
 static int64_t latency_us(const struct sim *s, int index, int number, enum reply_kind kind)
 {
     uint64_t draw = chance_of(s, index, number, 1);
+    const struct plan_scene *scene = s->plan->scene;
     if (kind == REPLY_TIMEOUT)
         return s->plan->timeout_us;
+    if (scene && kind != REPLY_GOOD)
+        return sim_range(draw, 1000, 20000);
+    if (scene)
+        return sim_range(draw, scene->least_us, scene->most_us);
     int64_t us =
         draw % 3 == 0 ? sim_range(draw >> 8, 100, 5000) : sim_range(draw >> 8, 20000, 2000000);
     if (s->plan->jobs[index].temper == TEMPER_SLOW && !s->calm)
@@ -125,16 +146,22 @@ static const char *content_of(const struct plan_job *job, enum reply_kind kind)
     return job->sort == SORT_LABEL ? "spam" : "a summary of it";
 }
 
-static void write_body(const struct plan_job *job, enum reply_kind kind, struct buf *out)
+static void write_body(const struct sim *s, int index, enum reply_kind kind, struct buf *out)
 {
+    const struct plan_job *job = &s->plan->jobs[index];
+    int64_t input, output;
+    sim_usage(s, index, &input, &output);
     const char *model = kind == REPLY_OTHER_MODEL ? "somebody-else" : "upstream";
-    static const char usage[] = "\"usage\":{\"prompt_tokens\":12,\"completion_tokens\":5,"
-                                "\"total_tokens\":17}";
+    char usage[96];
+    (void)snprintf(usage, sizeof usage,
+                   "\"usage\":{\"prompt_tokens\":%lld,\"completion_tokens\":%lld}",
+                   (long long)input, (long long)output);
     if (kind == REPLY_GARBLED) {
         buf_add_text(out, "{\"choices\":[{\"ind");
     } else if (job->sort == SORT_EMBEDDING) {
-        buf_addf(out, "{\"model\":\"%s\",\"data\":[%s],\"usage\":{\"prompt_tokens\":12}}", model,
-                 kind == REPLY_BAD_OUTPUT ? "" : "{\"index\":0,\"embedding\":[0.5,1]}");
+        buf_addf(out, "{\"model\":\"%s\",\"data\":[%s],\"usage\":{\"prompt_tokens\":%lld}}", model,
+                 kind == REPLY_BAD_OUTPUT ? "" : "{\"index\":0,\"embedding\":[0.5,1]}",
+                 (long long)input);
     } else if (kind == REPLY_REFUSED) {
         buf_addf(out,
                  "{\"model\":\"%s\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\","
@@ -151,8 +178,9 @@ static void write_body(const struct plan_job *job, enum reply_kind kind, struct 
 static int status_of(enum reply_kind kind)
 {
     static const int statuses[REPLY_KINDS] = {
-        [REPLY_400] = 400, [REPLY_401] = 401, [REPLY_403] = 403, [REPLY_404] = 404,
-        [REPLY_429] = 429, [REPLY_500] = 500, [REPLY_503] = 503, [REPLY_502] = 502,
+        [REPLY_400] = 400,      [REPLY_401] = 401, [REPLY_403] = 403, [REPLY_404] = 404,
+        [REPLY_429] = 429,      [REPLY_500] = 500, [REPLY_503] = 503, [REPLY_502] = 502,
+        [REPLY_TOO_LONG] = 400, [REPLY_409] = 409,
     };
     return statuses[kind] ? statuses[kind] : 200;
 }
@@ -168,9 +196,10 @@ static void fill_in(const struct sim *s, const struct sim_call *c, enum reply_ki
                                                     : HTTP_FAULT_OVERSIZED;
         call->facts.status = kind == REPLY_TIMEOUT || draw % 2 ? 0 : 200;
     } else if (call->facts.status == 200) {
-        write_body(&s->plan->jobs[c->index], kind, &call->reply);
+        write_body(s, c->index, kind, &call->reply);
     } else {
-        buf_addf(&call->reply, "{\"error\":{\"message\":\"status %d\"}}", call->facts.status);
+        buf_addf(&call->reply, "{\"error\":{\"message\":\"status %d%s\"}}", call->facts.status,
+                 kind == REPLY_TOO_LONG ? ": maximum context length" : "");
         if (kind == REPLY_429 && draw % 3)
             (void)snprintf(call->facts.retry_after, sizeof call->facts.retry_after, "%d",
                            (int)(draw >> 8) % 8);
@@ -189,20 +218,32 @@ static void unlink_call(struct sim_call *c)
     c->over = true;
 }
 
+static void count_end(struct sim *s, const struct http_call *call, int seen)
+{
+    s->tally.unsent += seen < 0;
+    s->tally.refused += call->facts.status == 429;
+    s->tally.overloaded += call->facts.status == 503;
+    s->tally.answered += call->facts.status == 200;
+}
+
 static void finish(struct sim *s, struct sim_call *c, enum http_fault fault)
 {
     struct http_call *call = &c->job->call->http;
     unlink_call(c);
-    if (c->seen >= 0)
+    if (c->seen >= 0) {
         s->seen[c->seen].open = false;
+        limits_end(s, c->load);
+    }
     if (fault != HTTP_FAULT_NONE) {
         call->facts = (struct http_facts){.fault = fault};
     } else {
         s->seen[c->seen].given = true;
         fill_in(s, c, s->seen[c->seen].kind);
     }
+    count_end(s, call, c->seen);
     call->done_us = sim_worker_mono(c->w);
-    check_call_ended(s, c->w, c->job->endpoint, &call->facts);
+    check_call_ended(s, c->w, c->job, &call->facts);
+    check_retry_ended(s, c->w, c->job, fault == HTTP_FAULT_NONE ? (int)s->seen[c->seen].kind : -1);
     path_called(c->w->path, c->job);
 }
 
@@ -222,6 +263,13 @@ static void abort_comes(struct sim *s, struct sim_worker *w, void *arg)
         finish(s, c, HTTP_FAULT_ABORTED);
 }
 
+/* Its sender hears of it a little later, or much later if it is frozen. */
+static void model_ends(struct sim *s, struct sim_worker *nobody, void *arg)
+{
+    (void)nobody;
+    limits_end(s, ((struct sim_call *)arg)->load);
+}
+
 /* An earlier answer is among the messages, and so what was wrong with it. */
 static bool complains(struct span request)
 {
@@ -238,7 +286,7 @@ static void write_down(struct sim *s, struct sim_call *c)
             exit(3);
         s->seen = grown;
     }
-    enum reply_kind kind = reply_of(s, c->job->endpoint, c->index, c->number);
+    enum reply_kind kind = reply_of(s, c->job->endpoint, c->job->mv->db_id, c->index, c->number);
     c->seen = (int)s->seen_count++;
     s->seen[c->seen] = (struct sim_seen){
         .job = c->index,
@@ -250,7 +298,9 @@ static void write_down(struct sim *s, struct sim_call *c)
         .kind = kind,
         .complains = complains(c->job->call->http.request),
         .open = true,
+        .earlier = s->jobs[c->index].seen,
     };
+    s->jobs[c->index].seen = c->seen + 1;
     s->jobs[c->index].calls++;
     s->counts->calls++;
     s->counts->reply[kind]++;
@@ -268,7 +318,7 @@ static void connected(struct sim *s, struct sim_worker *w, void *arg)
         finish(s, c, HTTP_FAULT_UNSENT);
         return;
     }
-    if (!store_may_send(w->store, c->job->claimed_by)) {
+    if (!store_may_send(w->store, c->job->claimed_by) || !path_may_leave(w->path, c->job)) {
         TELL(s, w, "may not send: job %d, call %d", c->index, c->number);
         finish(s, c, HTTP_FAULT_GATE);
         return;
@@ -276,14 +326,20 @@ static void connected(struct sim *s, struct sim_worker *w, void *arg)
     c->job->call->http.first_byte_us = sim_worker_mono(w);
     write_down(s, c);
     enum reply_kind kind = s->seen[c->seen].kind;
-    sim_after_for(w, latency_us(s, c->index, c->number, kind), reply_comes, c);
+    c->load = limits_leave(w, c->job, c->index, kind != REPLY_429 && kind != REPLY_503);
+    int64_t us = latency_us(s, c->index, c->number, kind);
+    if (endpoint_has(s, c->job->endpoint, FAULT_ENDPOINT_SLOW))
+        us *= SLOWER;
+    us = c->load->way_us + us < s->plan->timeout_us ? c->load->way_us + us : s->plan->timeout_us;
+    sim_after(s, us, model_ends, c);
+    sim_after_for(w, us, reply_comes, c);
 }
 
 /* Most connections stand already; some are made, and a few take as long as a worker would wait:
  * between the grant and the first byte a lease can end. */
-static int64_t connects_in_us(uint64_t draw)
+static int64_t connects_in_us(const struct sim *s, uint64_t draw)
 {
-    if (draw % 8)
+    if (s->plan->scene || draw % 8)
         return sim_range(draw >> 8, 100, 4000);
     return draw % 32 ? sim_range(draw >> 8, 1000, 900000) : sim_range(draw >> 8, 1000000, 30000000);
 }
@@ -292,7 +348,7 @@ enum rc models_call(struct sim_worker *w, struct job *job, struct err *err)
 {
     struct sim *s = w->sim;
     uint64_t draw = sim_draw(w);
-    if (!s->calm && draw % 500 == 0)
+    if (!s->calm && !s->plan->scene && draw % 500 == 0)
         return err_set(err, RC_NOMEM, "no memory for a request");
     struct sim_call *c = sim_alloc(s, sizeof *c);
     *c = (struct sim_call){.w = w,
@@ -302,6 +358,8 @@ enum rc models_call(struct sim_worker *w, struct job *job, struct err *err)
                            .seen = -1,
                            .next = w->calls};
     w->calls = c;
+    s->tally.begun++;
+    s->tally.first += job->number == 1;
     struct http_call *http = &job->call->http;
     buf_done(&http->reply);
     buf_init(&http->reply, http->reply_max_bytes);
@@ -309,7 +367,8 @@ enum rc models_call(struct sim_worker *w, struct job *job, struct err *err)
     http->started_us = sim_worker_mono(w);
     http->first_byte_us = http->done_us = 0;
     check_call_begun(s, w, job->endpoint, job);
-    sim_after_for(w, connects_in_us(draw), connected, c);
+    check_retry_begun(s, w, job);
+    sim_after_for(w, connects_in_us(s, draw), connected, c);
     return RC_OK;
 }
 
@@ -322,12 +381,23 @@ void models_abort(struct sim_worker *w, struct job *job)
     sim_after_for(w, 0, abort_comes, c);
 }
 
+int models_waited_for(const struct sim *s, int64_t worker_id)
+{
+    for (int i = 0; i < s->plan->slots; i++)
+        for (const struct sim_call *c = s->workers[i].calls; c; c = c->next)
+            if (c->seen >= 0 && !c->aborted && s->seen[c->seen].worker_id == worker_id)
+                return c->index;
+    return -1;
+}
+
 void models_forget(struct sim_worker *w)
 {
     for (struct sim_call *c = w->calls; c; c = c->next) {
         c->over = true;
-        if (c->seen >= 0)
+        if (c->seen >= 0) {
             w->sim->seen[c->seen].open = false;
+            limits_end(w->sim, c->load);
+        }
     }
     w->calls = NULL;
 }

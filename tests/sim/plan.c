@@ -6,10 +6,13 @@
 
 #include <string.h>
 
+#include "common/limits.h"
 #include "worker/job.h"
 
 #define MS INT64_C(1000)
 #define SECOND INT64_C(1000000)
+
+enum { SLOTS = 5, PARTITIONS = 3 /* of a lane, at most */ };
 
 static const char *const fault_names[FAULT_KINDS] = {
     [FAULT_CRASH] = "crash",
@@ -42,6 +45,7 @@ static const char *const fault_names[FAULT_KINDS] = {
     [FAULT_ENDPOINT_HANGS] = "endpoint_hangs",
     [FAULT_ENDPOINT_CUTS] = "endpoint_cuts",
     [FAULT_ENDPOINT_HELD] = "endpoint_held",
+    [FAULT_ENDPOINT_SLOW] = "endpoint_slow",
 };
 
 static const char *const sort_names[SORT_COUNT] = {
@@ -131,7 +135,8 @@ static void draw_lanes(struct plan *p)
 static void draw_settings(struct plan *p, struct dice *d)
 {
     p->workers = (int)ONE_OF(d, 1, 1, 2, 2, 2, 3, 4);
-    p->partitions = (int)range(d, 1, PLAN_PARTITIONS);
+    p->slots = SLOTS;
+    p->partitions = (int)range(d, 1, PARTITIONS);
     p->endpoints = (int)range(d, 1, PLAN_ENDPOINTS);
     p->batches = (int)range(d, 1, PLAN_BATCHES);
     p->calm_us = range(d, 5, 60) * SECOND;
@@ -286,10 +291,109 @@ static void draw_routes(struct plan *p, struct dice *d)
         draw_route(&p->of_app2, d);
 }
 
+/* Most are such that all calls of a world are made within minutes; some are smaller than one. */
+static int64_t draw_amount(const struct plan *p, struct dice *d, int dimension)
+{
+    enum { CALL_TOKENS = 90 };
+    int64_t jobs = p->job_count;
+    int64_t calls = ONE_OF(d, jobs / 8 + 1, jobs / 4 + 2, jobs / 2 + 3, 2 * jobs + 5, 1000);
+    switch (dimension) {
+    case LIMIT_IN_FLIGHT:
+        return ONE_OF(d, 1, 1, 2, 3, 5, 10);
+    case LIMIT_REQUESTS_PER_MINUTE:
+        return calls;
+    case LIMIT_TOKENS_PER_DAY:
+        return chance(d, 100) ? 3 /* for none */
+                              : (jobs * range(d, 1, 4) + 60) * CALL_TOKENS;
+    default:
+        return chance(d, 100) ? range(d, 1, CALL_TOKENS) : calls * ONE_OF(d, 30, 60, 90);
+    }
+}
+
+static void draw_says(struct plan *p, struct dice *d, struct plan_limit *l)
+{
+    int64_t at = chance(d, 700) ? 0 : range(d, 0, p->calm_us);
+    l->says_count = (int)ONE_OF(d, 1, 1, 1, 2, 3, 4);
+    for (int i = 0; i < l->says_count; i++) {
+        bool none = i > 0 && chance(d, 250);
+        l->says[i] = (struct plan_says){at, none ? 0 : draw_amount(p, d, l->dimension)};
+        at += range(d, 0, p->calm_us);
+    }
+}
+
+static bool is_there(const struct plan *p, const struct plan_limit *limit)
+{
+    for (const struct plan_limit *l = p->limits; l < limit; l++)
+        if (l->scope == limit->scope && l->of == limit->of && l->dimension == limit->dimension)
+            return true;
+    return false;
+}
+
+/* In half of the worlds, of dice of their own. */
+static void draw_limits(struct plan *p)
+{
+    struct dice d = {draw_mix(p->seed, 0x6c696d6974, 0, 0), 0};
+    if (chance(&d, 500))
+        return;
+    p->limit_count = (int)ONE_OF(&d, 1, 1, 2, 3, PLAN_LIMITS);
+    for (int i = 0; i < p->limit_count; i++) {
+        struct plan_limit *l = &p->limits[i];
+        l->scope = (int)range(&d, LIMIT_ENDPOINT, LIMIT_APP);
+        l->dimension = (int)range(&d, LIMIT_REQUESTS_PER_MINUTE, LIMIT_IN_FLIGHT);
+        l->of = (int)range(&d, 0, l->scope == LIMIT_APP ? 1 : p->endpoints - 1);
+        if (l->scope == LIMIT_MODEL && chance(&d, 200))
+            l->of += p->endpoints + 1; /* the version that another catalogue has serve */
+        draw_says(p, &d, l);
+        l->off = is_there(p, l);
+    }
+}
+
+int64_t plan_amount(const struct plan_limit *l, int64_t at_us)
+{
+    int64_t amount = 0;
+    for (int i = 0; i < l->says_count && l->says[i].at_us <= at_us; i++)
+        amount = l->says[i].amount;
+    return l->off ? 0 : amount;
+}
+
+/* A call costs some 45,000 at most: some days have not enough for one, some for all. */
+static void draw_money(struct plan_route *route, uint64_t draw)
+{
+    static const int64_t amounts[] = {0, 1, 60000, 200000, 1000000, 1000000000};
+    route->nusd_per_day = route->unknown != UNKNOWN_RETRY || draw % 2 ? -1 : amounts[draw / 2 % 6];
+}
+
+/* Without the dice, as lanes are. */
+static void draw_contexts(struct plan *p)
+{
+    static const int shares[] = {0, 10, 50, 200, 200, 1000};
+    uint64_t draw = draw_mix(p->seed, 0x6c6f6e67, 0, 0);
+    if (draw >> 56 < 40) {
+        p->conflict_from_us = (int64_t)(draw >> 8 & 7) * SECOND;
+        p->conflict_until_us = p->calm_us;
+    }
+    uint64_t long_permille = draw % 3 ? 0 : 50 + draw / 4 % 400;
+    for (int i = 0; i + 1 < p->endpoints; i++)
+        p->larger[i] = draw >> (20 + i) & 1;
+    for (int i = 0; i < p->job_count; i++) {
+        uint64_t of_job = draw_mix(p->seed, 0x6c6f6e67, 1, (uint64_t)i);
+        if (of_job % 1000 < long_permille)
+            p->jobs[i].too_long = 1 + (int)(of_job / 1000 % PLAN_ENDPOINTS);
+    }
+    for (int i = 0; i < PLAN_ENDPOINTS; i++)
+        p->of_model[i].budget_permille = shares[(draw >> (30 + 4 * i)) % 6];
+    p->of_app2.budget_permille = shares[(draw >> 50) % 6];
+    for (int i = 0; i <= PLAN_ENDPOINTS; i++)
+        draw_money(i < PLAN_ENDPOINTS ? &p->of_model[i] : &p->of_app2,
+                   draw_mix(p->seed, 0x6d6f6e6579, (uint64_t)i, 0));
+}
+
 void plan_draw(struct plan *p, uint64_t seed, int jobs)
 {
     struct dice d = {seed, 0};
     memset(p, 0, sizeof *p);
+    p->jobs = p->own_jobs;
+    p->records = p->own_records;
     p->seed = seed;
     draw_lanes(p);
     draw_settings(p, &d);
@@ -297,7 +401,18 @@ void plan_draw(struct plan *p, uint64_t seed, int jobs)
     draw_records(p, &d);
     draw_faults(p, &d);
     draw_routes(p, &d);
+    draw_contexts(p);
     p->parked_max = ONE_OF(&d, 1, 3, 10, 1000000, 1000000, 1000000);
+    draw_limits(p);
+}
+
+void plan_copy(struct plan *to, const struct plan *from)
+{
+    *to = *from;
+    if (from->jobs == from->own_jobs)
+        to->jobs = to->own_jobs;
+    if (from->records == from->own_records)
+        to->records = to->own_records;
 }
 
 int plan_jobs_on(const struct plan *p)

@@ -13,14 +13,14 @@
 #include <stdint.h>
 
 enum {
-    PLAN_SLOTS = 5,      /* workers at once, at most */
-    PLAN_LANES = 5,      /* at most */
-    PLAN_PARTITIONS = 3, /* of a lane, at most */
+    PLAN_LANES = 5, /* at most */
     PLAN_ENDPOINTS = 3,
     PLAN_BATCHES = 3,
-    PLAN_JOBS = 120,
+    PLAN_JOBS = 120, /* of a plan that is drawn */
     PLAN_RECORDS = 2 * PLAN_JOBS,
     PLAN_FAULTS = 48,
+    PLAN_LIMITS = 6,
+    PLAN_SAYS = 4, /* amounts of one limit, one after the other */
 };
 
 /* What a record holds. */
@@ -68,6 +68,7 @@ struct plan_job {
     enum job_poison poison;
     int batch, endpoint;
     int max_attempts;    /* 0: the worker's */
+    int too_long;        /* for so many models, from its own on; the next takes it */
     int64_t deadline_us; /* on the virtual clock; 0: none */
 };
 
@@ -109,6 +110,7 @@ enum fault_kind {
     FAULT_ENDPOINT_HANGS,
     FAULT_ENDPOINT_CUTS,
     FAULT_ENDPOINT_HELD, /* an operator pauses it */
+    FAULT_ENDPOINT_SLOW, /* it takes ten times as long */
     FAULT_KINDS,
 };
 
@@ -120,16 +122,39 @@ struct plan_fault {
     int from, to, nth; /* CRASH_ARROW; CRASH_SEND: nth */
 };
 
+/* A shared limit (common/limits.h), from the first of its times on. */
+struct plan_limit {
+    bool off;
+    int scope, dimension; /* enum limit_scope, enum limit_dimension */
+    int of;               /* which endpoint, model version (both by index) or app (0, 1) */
+    int says_count;
+    struct plan_says {
+        int64_t at_us, amount; /* 0: none from then on */
+    } says[PLAN_SAYS];
+};
+
 /* What a route says; `is` false: there is no such route. */
 struct plan_route {
     bool is;
     enum plan_unknown { UNKNOWN_RETRY, UNKNOWN_HOLD, UNKNOWN_GIVE_UP } unknown;
     int max_attempts; /* 0: not said */
+    int budget_permille;
+    int64_t nusd_per_day; /* for calls again after an unknown outcome; -1: not bounded */
+};
+
+/* What a scenario (scenario.h) has its models be like; nothing else goes wrong there than what its
+ * plan says. */
+struct plan_scene {
+    int64_t least_us, most_us; /* a reply takes */
+    int bears;                 /* calls at once; above, 503. 0: any number */
+    int64_t per_minute;        /* calls; above, 429. 0: any number */
 };
 
 struct plan {
     uint64_t seed;
-    int workers, partitions, endpoints, batches;
+    const struct plan_scene *scene; /* NULL: the plan is drawn */
+    int workers, slots;             /* slots: with those for workers that start later */
+    int partitions, endpoints, batches;
     int64_t calm_us; /* faults are over; then everything must come to rest */
     /* settings of the workers */
     int max_in_flight, endpoint_in_flight, max_attempts, lane_jobs;
@@ -138,15 +163,25 @@ struct plan {
     int64_t reply_max_bytes, memory_bytes, parked_max;
     bool signatures;                                     /* are asked for */
     struct plan_route of_model[PLAN_ENDPOINTS], of_app2; /* the app's goes before the model's */
+    int limit_count;
+    struct plan_limit limits[PLAN_LIMITS];
+    bool larger[PLAN_ENDPOINTS]; /* the model names the next one for what is too long */
+    /* Endpoints answer 409 meanwhile: no pause keeps retries from storming them. */
+    int64_t conflict_from_us, conflict_until_us;
     int trouble_permille; /* calls that go wrong for no planned reason, while faults last */
     int job_count, record_count, fault_count;
-    struct plan_job jobs[PLAN_JOBS];
-    struct plan_record records[PLAN_RECORDS];
+    struct plan_job *jobs;       /* own_jobs; of a scenario the caller's */
+    struct plan_record *records; /* likewise */
+    struct plan_job own_jobs[PLAN_JOBS];
+    struct plan_record own_records[PLAN_RECORDS];
     struct plan_fault faults[PLAN_FAULTS];
 };
 
 /* `jobs`: so many; 0: drawn as well. */
 void plan_draw(struct plan *p, uint64_t seed, int jobs);
+void plan_copy(struct plan *to, const struct plan *from);
+/* What the limit allows at that time; 0: there is none. */
+int64_t plan_amount(const struct plan_limit *l, int64_t at_us);
 int plan_jobs_on(const struct plan *p);
 int plan_faults_on(const struct plan *p);
 

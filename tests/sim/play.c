@@ -14,16 +14,18 @@ static void begin(struct sim *s, const struct plan *plan, struct sim_counts *cou
     s->telling = telling;
     s->hash = plan->seed;
     sim_here = s;
+    s->workers = sim_alloc(s, (size_t)plan->slots * sizeof *s->workers);
     sim_pg_begin(s);
     sim_catalogue_make(s);
     sim_jobs_make(s);
-    for (int i = 0; i < PLAN_SLOTS; i++) {
+    for (int i = 0; i < s->plan->slots; i++) {
         s->workers[i].sim = s;
         s->workers[i].slot = i;
         s->workers[i].life = 1;
     }
     kafka_begin(s);
     faults_begin(s);
+    limits_begin(s);
     for (int i = 0; i < plan->workers; i++)
         sim_worker_again(s, i, sim_range(draw_mix(plan->seed, 1, (uint64_t)i, 0), 0, 2 * SECOND));
 }
@@ -31,7 +33,7 @@ static void begin(struct sim *s, const struct plan *plan, struct sim_counts *cou
 static void end(struct sim *s)
 {
     int64_t crashes = s->counts->crashes;
-    for (int i = 0; i < PLAN_SLOTS; i++)
+    for (int i = 0; i < s->plan->slots; i++)
         sim_worker_crash(&s->workers[i]);
     s->counts->crashes = crashes; /* these were none */
     for (int i = 0; i < s->plan->job_count; i++)
@@ -43,8 +45,11 @@ static void play(struct sim *s)
 {
     const struct plan *plan = s->plan;
     sim_run(s, plan->calm_us);
-    int64_t until = plan->calm_us + REST_S * SECOND;
-    while (!s->broken[0] && s->now_us < until && !(s->calm && check_at_rest(s)))
+    if (plan->scene)
+        return; /* its work has no end */
+    int64_t from = plan->calm_us + REST_S * SECOND;
+    while (!s->broken[0] && s->now_us < from + limits_longest_us(s) &&
+           !(s->calm && check_at_rest(s)))
         sim_run(s, s->now_us + SECOND);
     if (!s->broken[0])
         check_end(s);

@@ -29,22 +29,28 @@ static bool keep_if_breaks(struct search *x, const struct plan *tried)
 {
     if (!still_breaks(x, tried))
         return false;
-    *x->plan = *tried;
+    plan_copy(x->plan, tried);
     return true;
 }
 
 /* ---- lists of things, switched off in blocks -------------------------------------------- */
 
-enum list { FAULTS, JOBS, RECORDS };
+enum list { FAULTS, JOBS, RECORDS, LIMITS };
 
 static int length(const struct plan *p, enum list list)
 {
-    return list == FAULTS ? p->fault_count : list == JOBS ? p->job_count : p->record_count;
+    return list == FAULTS    ? p->fault_count
+           : list == JOBS    ? p->job_count
+           : list == RECORDS ? p->record_count
+                             : p->limit_count;
 }
 
 static bool *off(struct plan *p, enum list list, int i)
 {
-    return list == FAULTS ? &p->faults[i].off : list == JOBS ? &p->jobs[i].off : &p->records[i].off;
+    return list == FAULTS    ? &p->faults[i].off
+           : list == JOBS    ? &p->jobs[i].off
+           : list == RECORDS ? &p->records[i].off
+                             : &p->limits[i].off;
 }
 
 static void thin(struct search *x, enum list list)
@@ -52,7 +58,8 @@ static void thin(struct search *x, enum list list)
     int n = length(x->plan, list);
     for (int block = n; block > 0; block /= 2)
         for (int from = 0; from < n && x->left > 0; from += block) {
-            struct plan tried = *x->plan;
+            struct plan tried;
+            plan_copy(&tried, x->plan);
             bool any = false;
             for (int i = from; i < from + block && i < n; i++) {
                 any = any || !*off(&tried, list, i);
@@ -68,7 +75,8 @@ static void thin(struct search *x, enum list list)
 static void fewer_workers(struct search *x)
 {
     for (int n = 1; n < x->plan->workers; n++) {
-        struct plan tried = *x->plan;
+        struct plan tried;
+        plan_copy(&tried, x->plan);
         tried.workers = n;
         if (keep_if_breaks(x, &tried))
             return;
@@ -78,7 +86,8 @@ static void fewer_workers(struct search *x)
 static void simpler_jobs(struct search *x)
 {
     for (int i = 0; i < x->plan->job_count; i++) {
-        struct plan tried = *x->plan;
+        struct plan tried;
+        plan_copy(&tried, x->plan);
         struct plan_job *job = &tried.jobs[i];
         if (job->off)
             continue;
@@ -89,11 +98,12 @@ static void simpler_jobs(struct search *x)
 
 static void simpler_world(struct search *x)
 {
-    struct plan tried = *x->plan;
+    struct plan tried;
+    plan_copy(&tried, x->plan);
     tried.trouble_permille = 0;
     keep_if_breaks(x, &tried);
     for (int i = 0; i < x->plan->fault_count; i++) {
-        tried = *x->plan;
+        plan_copy(&tried, x->plan);
         if (tried.faults[i].off || tried.faults[i].for_us < 2000000)
             continue;
         tried.faults[i].for_us /= 4;
@@ -110,6 +120,7 @@ void shrink(struct sim *s, struct plan *plan, const char *guarantee, int runs)
         thin(&x, FAULTS);
         thin(&x, JOBS);
         thin(&x, RECORDS);
+        thin(&x, LIMITS);
         fewer_workers(&x);
         simpler_world(&x);
         simpler_jobs(&x);

@@ -23,11 +23,13 @@
 #include "worker/path.h"
 #include "worker/store.h"
 
-#define SIM_WALL_US INT64_C(1790000000000000) /* Unix time at the world's beginning */
+/* Unix time at the world's beginning: ten minutes before a midnight. */
+#define SIM_WALL_US INT64_C(1790034600000000)
 
 enum {
     SIM_MODELS = PLAN_ENDPOINTS + 1, /* the last is retired */
-    SIM_BY_ID = 512,
+    SIM_VERSIONS = 2 * SIM_MODELS,
+    SIM_ROUTES = PLAN_ENDPOINTS + 1 + SIM_VERSIONS, /* of models, of app2; then each version's */
 };
 
 struct sim;
@@ -55,8 +57,8 @@ struct sim_record {
 };
 
 struct sim_partition {
-    struct sim_record records[PLAN_RECORDS];
-    int count;
+    struct sim_record *records; /* owned */
+    int count, room;
     int64_t end;       /* offset of the next record */
     int64_t committed; /* by the group; 0 at first */
 };
@@ -74,7 +76,7 @@ struct sim_consumer {
     int generation;
     uint32_t epoch;
     bool lane_paused[PLAN_LANES];
-    struct sim_held held[PLAN_LANES * PLAN_PARTITIONS];
+    struct sim_held *held;
     int held_count, turn;
     int64_t commit_seq;
 };
@@ -87,8 +89,8 @@ struct sim_member {
 };
 
 struct sim_kafka {
-    struct sim_partition of[PLAN_LANES][PLAN_PARTITIONS];
-    struct sim_member members[PLAN_SLOTS];
+    struct sim_partition *of[PLAN_LANES]; /* the plan's number of partitions each */
+    struct sim_member *members;           /* by slot */
     int generation;
     bool rebalancing;
     int64_t down_until_us;
@@ -113,6 +115,8 @@ enum reply_kind {
     REPLY_CUT,
     REPLY_TIMEOUT,
     REPLY_OVERSIZED,
+    REPLY_409,
+    REPLY_TOO_LONG, /* 400: more than its context takes */
     REPLY_KINDS,
 };
 
@@ -125,19 +129,65 @@ struct sim_seen {
     bool complains; /* it says what was wrong with an earlier answer */
     bool open;      /* its sender still waits for the reply */
     bool given;     /* it got the reply (or its end) as the model meant it */
+    int earlier;    /* the job's one before, index + 1; 0: none */
 };
 
 struct sim_call;
 
+/* ---- limits (limits.c) ------------------------------------------------------------------ */
+
+/* One call as limits see it, from its first byte on. */
+struct sim_load {
+    struct sim_load *next; /* of those that have not ended at the model */
+    int endpoint, version, app, lane;
+    int64_t worker_id, left_us, way_us;
+    int64_t input, output; /* what it is known to take, or is reckoned at */
+    bool arrived, ended;
+    unsigned let_go; /* bit k: of its kth limit; its worker counts as dead, and others go on */
+};
+
+struct sim_arrival {
+    int64_t at_us, units;
+};
+
+/* What the models see of a limit. */
+struct sim_limit {
+    int32_t limit_id;
+    struct sim_arrival *arrivals; /* owned */
+    size_t first, count, room;
+    int64_t sum;       /* of the last 60 s */
+    int64_t in_flight; /* at the models, of workers that are not taken for dead */
+    int64_t day, day_sum;
+    int64_t largest; /* units of a call */
+    int64_t fullest; /* the most that was seen, by what was allowed then, in permille */
+};
+
 /* ---- workers (sim_worker.c) ------------------------------------------------------------- */
 
 enum sim_phase { SIM_DOWN, SIM_RUNNING, SIM_DRAINING, SIM_ABORTING, SIM_STOPPING };
+
+/* What one worker knows of one endpoint: it is paused for the fleet, or to be probed. */
+struct sim_known {
+    bool closed;
+    int64_t since_us; /* on the worker's clock */
+    int64_t alive_us; /* a call of its own showed last that it works */
+};
 
 /* Calls of one worker to one endpoint since that refused to serve. */
 struct sim_ramp {
     bool down;
     int64_t since_us; /* on the worker's clock */
     int begun, ended;
+};
+
+/* What a worker has called by one route within the last minute or so; for its retry budget. */
+struct sim_retries {
+    struct sim_retry {
+        int64_t at_us; /* on the worker's clock */
+        enum sim_retry_kind { RETRY_FIRST, RETRY_CALL, RETRY_ANSWERED } kind;
+    } log[512];
+    int count;
+    int64_t dropped_us; /* of the newest that had no place any more */
 };
 
 struct sim_worker {
@@ -148,6 +198,7 @@ struct sim_worker {
     struct path *path;
     const struct catalogue *catalogue; /* in force */
     struct store *store;
+    struct admission *admission;
     struct sim_consumer consumer;
     struct sim_call *calls;
     struct pg *conns[3];
@@ -167,6 +218,8 @@ struct sim_worker {
     int64_t clock_base_us, slept_us, wall_off_us;
     int ppm;
     struct sim_ramp ramp[PLAN_ENDPOINTS];
+    struct sim_retries *retries[SIM_ROUTES]; /* made when needed */
+    struct sim_known known[PLAN_ENDPOINTS];
     /* the store edge's timer */
     uv_timer_t *timer;
     uv_timer_cb timer_fn;
@@ -184,19 +237,32 @@ struct sim_job {
     struct span value; /* the record's bytes */
     struct span signature;
     bool accepted;  /* its record is in Kafka, and it is a job */
-    bool corrected; /* a call of it was lost, and its owner came back */
+    bool corrected; /* an owner that was fenced told of its call after all: it may be lost by then,
+                       or others may have read that it will be */
     int calls;      /* seen by models */
+    int seen;       /* the last of these, index + 1 */
+    int asked_by;   /* slot of the worker that claimed for it last, + 1 */
+    int asked_for;  /* that call's number, as it knew it */
 };
 
 struct sim_counts {
-    int64_t seeds, jobs, calls, crashes, faults, extra, events;
+    int64_t seeds, jobs, calls, crashes, faults, extra, events, probes;
     int64_t fault[FAULT_KINDS];
     int64_t arrow[JOB_STATE_COUNT][JOB_STATE_COUNT];
     int64_t reply[REPLY_KINDS];
+    int64_t over_limit;                       /* verdicts */
     int64_t crossed;                          /* rows parked beside their result's commit */
     int64_t refused;                          /* rows */
     int64_t lost, doubled, unrecorded, other; /* seeds that broke a guarantee, by the promise */
     int64_t ended[8];
+};
+
+/* What happened so far, for curves. */
+struct sim_tally {
+    int64_t begun, first; /* calls; of these each job's first */
+    int64_t unsent, refused, overloaded, answered;
+    int64_t at_models;                                          /* now, or on their way there */
+    int64_t units[PLAN_LIMITS], by_app[2], by_lane[PLAN_LANES]; /* that arrived */
 };
 
 struct sim {
@@ -215,21 +281,28 @@ struct sim {
     int64_t sessions; /* given so far */
     void *late;       /* transactions that run though nobody waits for them any more */
     int64_t pg_down_until_us, pg_slow_until_us, pg_error_until_us;
-    struct sim_worker workers[PLAN_SLOTS];
+    struct sim_worker *workers;            /* by slot */
     struct plan_fault faults[PLAN_FAULTS]; /* the plan's, with what is left of them */
 
     struct catalogue catalogue;
     struct catalogue moved; /* the same entries; other versions serve, at the next endpoint */
     struct sign_ring *ring; /* NULL: signatures are not asked for */
-    struct sim_job jobs[PLAN_JOBS];
-    int16_t by_id[SIM_BY_ID]; /* open addressing by job id: index + 1 */
+    struct sim_job *jobs;
+    int32_t *by_id; /* open addressing by job id: index + 1 */
+    size_t by_id_mask;
     struct sim_seen *seen;
     size_t seen_count, seen_cap;
+    struct sim_limit limits[PLAN_LIMITS], all; /* all: every call */
+    struct sim_load *loads;
+    struct sim_tally tally;
     int64_t endpoint_until_us[PLAN_ENDPOINTS];
     int64_t held_until_us[PLAN_ENDPOINTS]; /* by an operator */
     enum fault_kind endpoint_fault[PLAN_ENDPOINTS];
-    bool calm;    /* faults are over */
-    bool crossed; /* a row was parked beside its result's commit */
+    bool calm; /* faults are over */
+    struct sim_paid {
+        int64_t day, of_day_nusd, nusd;
+    } paid[PLAN_ENDPOINTS + 1]; /* by route: what calls again after unknown ones cost, at most */
+    bool crossed;               /* a row was parked beside its result's commit */
     int64_t results, letters, buried, by_status[8]; /* as check.c counted them */
 
     /* what broke first */
@@ -277,6 +350,7 @@ bool sim_is_job(const struct sim *s, int job); /* its record makes a job, and no
 
 void sim_jobs_make(struct sim *s);
 void sim_catalogue_make(struct sim *s);
+struct span sim_endpoint_key(int endpoint); /* in limit_learned */
 
 void kafka_begin(struct sim *s);
 void kafka_join(struct sim_worker *w);
@@ -287,10 +361,39 @@ void kafka_stop(struct sim_worker *w);
 void kafka_leave(struct sim_worker *w); /* cleanly */
 void kafka_move(struct sim *s);         /* a rebalance */
 bool kafka_settled(const struct sim *s);
+void kafka_done(struct sim *s);
 
 enum rc models_call(struct sim_worker *w, struct job *job, struct err *err);
 void models_abort(struct sim_worker *w, struct job *job);
 void models_forget(struct sim_worker *w); /* it died: its connections are closed */
+/* A job whose call a living process waits for, as this worker id; -1: none. */
+int models_waited_for(const struct sim *s, int64_t worker_id);
+
+/* What the model reports that a call took, and it is so. */
+void sim_usage(const struct sim *s, int job, int64_t *ret_input, int64_t *ret_output);
+
+void limits_begin(struct sim *s);
+void limits_done(struct sim *s);
+/* A first byte leaves: it arrives a little later, and is accepted or turned away. */
+struct sim_load *limits_leave(struct sim_worker *w, const struct job *job, int index,
+                              bool accepted);
+int64_t limits_calls(const struct sim *s); /* of the last 60 s that were accepted, at all models */
+int64_t limits_minute(const struct sim *s, int limit); /* its units of the last 60 s */
+/* The model has ended it, or its sender hung up; again: nothing. */
+void limits_end(struct sim *s, struct sim_load *load);
+/* This worker's row of the limit was deleted. */
+void limits_let_go(struct sim *s, int64_t limit_id, int64_t worker_id);
+struct fake_share_row;
+/* A share moves; NULL: there was, or is, no row. */
+void limits_share(struct sim *s, const struct fake_share_row *row,
+                  const struct fake_share_row *before);
+/* Who holds what, for the story. */
+void limits_tell(struct sim *s);
+/* A job of this worker ends as over_limit; one that runs is claimed. */
+void limits_refused(struct sim_worker *w, const struct job *job);
+void limits_asked(struct sim_worker *w, const struct job *job);
+/* How long all calls of this world may take within the limits, roughly and at most. */
+int64_t limits_longest_us(const struct sim *s);
 
 void sim_pg_begin(struct sim *s);
 void sim_pg_done(struct sim *s);
@@ -324,9 +427,20 @@ void check_txn(struct sim *s, struct sim_worker *w);
 void check_committed(struct sim *s, int lane, int partition, int64_t from, int64_t to);
 void check_first_byte(struct sim *s, struct sim_worker *w, const struct job *job, int index);
 /* A call leaves for the HTTP edge; what came of it. */
+/* It hears from Postgres whether the fleet has closed the endpoint; it asked at `sent_us`. */
+void check_learned(struct sim_worker *w, int endpoint, bool closed, int64_t sent_us);
+void check_lives(struct sim_worker *w, int endpoint, const struct http_facts *facts);
+void check_dispatched(struct sim *s, struct sim_worker *w, const struct job *job);
 void check_call_begun(struct sim *s, struct sim_worker *w, int endpoint, const struct job *job);
-void check_call_ended(struct sim *s, struct sim_worker *w, int endpoint,
+void check_call_ended(struct sim *s, struct sim_worker *w, const struct job *job,
                       const struct http_facts *facts);
+/* A claim leaves for the store edge; a call for the HTTP edge; what the model said (-1: nothing).
+ */
+void check_claimed(struct sim *s, struct sim_worker *w, const struct job *job);
+void check_retry_begun(struct sim *s, struct sim_worker *w, const struct job *job);
+void check_retry_ended(struct sim *s, struct sim_worker *w, const struct job *job, int kind);
+/* The model that a version is of, by its row: its number; the retired one has none of ours. */
+int sim_model_of(const struct sim *s, int64_t model_version_id);
 void check_worker(struct sim *s, const struct sim_worker *w);
 bool check_at_rest(struct sim *s);
 void check_end(struct sim *s);

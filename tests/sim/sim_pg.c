@@ -19,7 +19,7 @@
 #include "worker/store_internal.h"
 
 enum {
-    STEPS = 4,
+    STEPS = 8,
     WATCHDOG_US = 35 * 1000 * 1000,
     BACKOFF_MIN_US = 100 * 1000,
     BACKOFF_MAX_US = 5 * 1000 * 1000,
@@ -193,6 +193,8 @@ static bool is_poisoned(const struct sim *s, const struct txn *t)
            (refuses(s, &store->parks, POISON_PARK) || refuses(s, &store->parks, POISON_ROW));
 }
 
+static void notify(struct sim *s, const char *channel);
+
 static void run_on_server(struct sim *s, struct txn *t)
 {
     t->ran = true;
@@ -219,6 +221,8 @@ static void run_on_server(struct sim *s, struct txn *t)
         return;
     }
     check_txn(s, t->pg->w);
+    if (fake_pg_told(s->db))
+        notify(s, "inferq_learned");
 }
 
 static void watchdog(struct sim *s, struct sim_worker *w, void *arg)
@@ -500,7 +504,7 @@ void sim_pg_restart(struct sim *s, int64_t down_us)
     s->pg_down_until_us = s->now_us + down_us;
     for (struct txn *t = s->late; t; t = t->next_late)
         t->ran = true;
-    for (int i = 0; i < PLAN_SLOTS; i++) {
+    for (int i = 0; i < s->plan->slots; i++) {
         struct sim_worker *w = &s->workers[i];
         for (int c = 0; w->phase != SIM_DOWN && c < w->conn_count; c++) {
             struct pg *pg = w->conns[c];
@@ -523,22 +527,36 @@ void sim_pg_freeze(struct sim_worker *w)
             run_the_rest(w->sim, w->conns[c]);
 }
 
+struct hint {
+    struct pg *pg;
+    const char *channel;
+};
+
 static void hears_notify(struct sim *s, struct sim_worker *w, void *arg)
 {
-    struct pg *pg = arg;
+    const struct hint *hint = arg;
     (void)s, (void)w;
-    if (pg->up)
-        pg->conf.on_notify(pg->conf.arg, "inferq_cancel", "");
+    if (hint->pg->up)
+        hint->pg->conf.on_notify(hint->pg->conf.arg, hint->channel, "");
+}
+
+static void notify(struct sim *s, const char *channel)
+{
+    for (int i = 0; i < s->plan->slots; i++) {
+        struct sim_worker *w = &s->workers[i];
+        for (int c = 0; w->phase != SIM_DOWN && c < w->conn_count; c++) {
+            if (!w->conns[c]->up || !w->conns[c]->conf.on_notify)
+                continue;
+            struct hint *hint = sim_alloc(s, sizeof *hint);
+            *hint = (struct hint){w->conns[c], channel};
+            sim_after_for(w, sim_range(sim_draw(w), 100, 20000), hears_notify, hint);
+        }
+    }
 }
 
 void sim_pg_notify(struct sim *s)
 {
-    for (int i = 0; i < PLAN_SLOTS; i++) {
-        struct sim_worker *w = &s->workers[i];
-        for (int c = 0; w->phase != SIM_DOWN && c < w->conn_count; c++)
-            if (w->conns[c]->up && w->conns[c]->conf.on_notify)
-                sim_after_for(w, sim_range(sim_draw(w), 100, 20000), hears_notify, w->conns[c]);
-    }
+    notify(s, "inferq_cancel");
 }
 
 void sim_pg_run(struct sim *s, const char *statement)

@@ -15,6 +15,7 @@
 #include <uv.h>
 
 #include "tests/sim/sim.h"
+#include "worker/admission.h"
 #include "worker/job.h"
 #include "worker/path_internal.h"
 
@@ -47,6 +48,8 @@ static void end_life(struct sim_worker *w)
     w->sim->running = w;
     store_free(w->store);
     path_free(w->path);
+    admission_free(w->admission);
+    w->admission = NULL;
     w->sim->running = NULL;
     w->store = NULL;
     w->path = NULL;
@@ -56,6 +59,14 @@ static void end_life(struct sim_worker *w)
     w->watching_count = 0;
     w->timer = NULL;
     w->life++;
+}
+
+/* The real one's patience, or in every other life a tenth of it: what hangs longer than that, and
+ * would be rare, is under way then as the worker leaves. */
+static int64_t abort_wait_us(const struct sim_worker *w)
+{
+    uint64_t draw = draw_mix(w->sim->plan->seed, 0x61626f7274, (uint64_t)w->slot, w->life);
+    return draw % 2 ? ABORT_WAIT_US : ABORT_WAIT_US / 10;
 }
 
 static void store_stopped(void *arg)
@@ -69,7 +80,7 @@ static void step_shutdown(struct sim_worker *w, int64_t now)
 {
     if (w->phase == SIM_DRAINING && now >= w->drain_until_us) {
         w->phase = SIM_ABORTING;
-        w->drain_until_us = now + ABORT_WAIT_US;
+        w->drain_until_us = now + abort_wait_us(w);
         path_abort_calls(w->path);
     }
     bool over = path_idle(w->path) || (w->phase == SIM_ABORTING && now >= w->drain_until_us);
@@ -151,6 +162,10 @@ static void edge_claim(void *arg, struct job *job)
     if (held_us && job->dispatched_us >= held_us)
         sim_break(w->sim, "HD", "worker %s begins a call at endpoint %d, which it knows paused",
                   w->name, job->endpoint_id - 1);
+    check_claimed(w->sim, w, job);
+    check_dispatched(w->sim, w, job);
+    if (job->begun)
+        limits_asked(w, job);
     if (job->in_table)
         store_batch_seen(w->store, &job->msg, job->lane);
     store_claim(w->store, job);
@@ -159,6 +174,8 @@ static void edge_claim(void *arg, struct job *job)
 static void edge_store(void *arg, struct job *job)
 {
     struct sim_worker *w = arg;
+    if (job->status == STATUS_DEAD && job->class == CLASS_OVER_LIMIT)
+        limits_refused(w, job);
     store_batch_seen(w->store, &job->msg, job->lane);
     store_end(w->store, job);
 }
@@ -173,9 +190,14 @@ static void edge_bury(void *arg, struct job *job)
     store_bury(((struct sim_worker *)arg)->store, job);
 }
 
-static void edge_pull(void *arg, int32_t wait_key, int lane, int max_rows)
+static void edge_pay(void *arg, struct job *job)
 {
-    store_pull(((struct sim_worker *)arg)->store, wait_key, lane, max_rows);
+    store_pay(((struct sim_worker *)arg)->store, job);
+}
+
+static void edge_pull(void *arg, int32_t wait_key, int lane, const struct pull_app *apps, int count)
+{
+    store_pull(((struct sim_worker *)arg)->store, wait_key, lane, apps, count);
 }
 
 static void edge_count_parked(void *arg, int32_t wait_key, int64_t most)
@@ -186,6 +208,11 @@ static void edge_count_parked(void *arg, int32_t wait_key, int64_t most)
 static void edge_others_wait(void *arg, int lane, const struct job *job)
 {
     store_others_wait(((struct sim_worker *)arg)->store, lane, job);
+}
+
+static bool edge_ask_known(void *arg, struct job *const *jobs, int n)
+{
+    return store_ask_known(((struct sim_worker *)arg)->store, jobs, n);
 }
 
 static void edge_ask_skips(void *arg)
@@ -221,6 +248,11 @@ static uint64_t edge_random(void *arg)
 static int64_t edge_mono_us(void *arg)
 {
     return sim_worker_mono(arg);
+}
+
+static int64_t edge_boot_us(void *arg)
+{
+    return sim_worker_boot(arg);
 }
 
 static int64_t edge_wall_ms(void *arg)
@@ -267,6 +299,11 @@ static void on_buried(void *arg, struct job *job)
     path_buried(((struct sim_worker *)arg)->path, job);
 }
 
+static void on_paid(void *arg, struct job *job)
+{
+    path_paid(((struct sim_worker *)arg)->path, job);
+}
+
 static void on_gone(void *arg, struct job *job)
 {
     path_gone(((struct sim_worker *)arg)->path, job);
@@ -279,9 +316,9 @@ static void on_pulled(void *arg, const struct parked_row *row)
     path_pulled(w->path, row);
 }
 
-static void on_due(void *arg, int32_t wait_key, int lane, int64_t rows)
+static void on_due(void *arg, int32_t wait_key, int lane, const struct pull_app *apps, int count)
 {
-    path_due(((struct sim_worker *)arg)->path, wait_key, lane, rows);
+    path_due(((struct sim_worker *)arg)->path, wait_key, lane, apps, count);
 }
 
 static bool on_cancelled(void *arg, const struct jobid *batch_id)
@@ -297,6 +334,11 @@ static void on_parked_count(void *arg, int32_t wait_key, int64_t rows)
 static void on_others_wait(void *arg, int lane)
 {
     path_others_wait(((struct sim_worker *)arg)->path, lane);
+}
+
+static void on_known(void *arg, const struct jobid *id)
+{
+    path_known(((struct sim_worker *)arg)->path, id);
 }
 
 static void on_skips(void *arg, const struct skip *list, int count)
@@ -317,6 +359,11 @@ static void on_held(void *arg, const int32_t *endpoint_ids, int count)
             w->told_held_us[i] = sim_worker_mono(w) + 1;
     }
     path_held(w->path, endpoint_ids, count);
+}
+
+static void on_limits_moved(void *arg)
+{
+    path_limits_moved(((struct sim_worker *)arg)->path);
 }
 
 static void on_drain(void *arg)
@@ -361,6 +408,7 @@ static void settings(const struct sim_worker *w, struct path_conf *conf)
         .reply_max_bytes = plan->reply_max_bytes,
         .short_wait_us = plan->short_wait_us,
         .takeover_us = plan->lease_us * 3 / 2,
+        .fleet_lease_us = plan->lease_us,
         .parked_max = plan->parked_max,
         .offset_span = plan->offset_span,
     };
@@ -380,6 +428,8 @@ static enum rc make_path(struct sim_worker *w, struct err *err)
     struct path_conf conf;
     settings(w, &conf);
     w->catalogue = conf.catalogue;
+    w->admission = conf.admission = admission_new(NULL, 0);
+    assert(w->admission);
     struct path_edges edges = {
         .arg = w,
         .pause_lane = edge_pause_lane,
@@ -390,9 +440,11 @@ static enum rc make_path(struct sim_worker *w, struct err *err)
         .store = edge_store,
         .park = edge_park,
         .bury = edge_bury,
+        .pay = edge_pay,
         .pull = edge_pull,
         .others_wait = edge_others_wait,
         .count_parked = edge_count_parked,
+        .ask_known = edge_ask_known,
         .ask_skips = edge_ask_skips,
         .call = edge_call,
         .abort = edge_abort,
@@ -400,6 +452,7 @@ static enum rc make_path(struct sim_worker *w, struct err *err)
         .unused = edge_unused,
         .random = edge_random,
         .mono_us = edge_mono_us,
+        .boot_us = edge_boot_us,
         .wall_ms = edge_wall_ms,
         .seen = edge_seen,
     };
@@ -422,7 +475,11 @@ static enum rc make_store(struct sim_worker *w, struct err *err)
         .lease_margin_us = plan->lease_us / 5,
         .fence_after_us = plan->lease_us / 3,
         .unbroken_us = plan->lease_us * 4 / 3,
+        .admission = w->admission,
+        .lanes = path_lanes(w->path),
         .arg = w,
+        .limits_moved = on_limits_moved,
+        .learns = w->path,
         .claimed = on_claimed,
         .stored = on_stored,
         .refused = on_refused,
@@ -430,12 +487,14 @@ static enum rc make_store(struct sim_worker *w, struct err *err)
         .gone = on_gone,
         .parked = on_parked,
         .buried = on_buried,
+        .paid = on_paid,
         .pulled = on_pulled,
         .due = on_due,
         .cancelled = on_cancelled,
         .skips = on_skips,
         .held = on_held,
         .others_wait = on_others_wait,
+        .known = on_known,
         .parked_count = on_parked_count,
         .drain = on_drain,
         .oldest_live = on_oldest_live,
@@ -476,6 +535,8 @@ void sim_worker_start(struct sim_worker *w)
     w->slept_us = 0;
     memset(w->told_held_us, 0, sizeof w->told_held_us);
     memset(w->ramp, 0, sizeof w->ramp);
+    memset(w->retries, 0, sizeof w->retries);
+    memset(w->known, 0, sizeof w->known);
     w->turn_us = (draw >> 12) % 4 ? TURN_US : NAP_US; /* as if it had thousands of long calls */
     (void)snprintf(w->name, sizeof w->name, "worker %d.%u", w->slot, (unsigned)w->life);
     TELL(s, w, "starts");
@@ -563,6 +624,10 @@ int __wrap_uv_timer_start(uv_timer_t *timer, uv_timer_cb fn, uint64_t first_ms, 
 void __wrap_uv_close(uv_handle_t *handle, uv_close_cb closed);
 void __wrap_path_move(struct path *p, struct job *job, enum job_state next);
 void __real_path_move(struct path *p, struct job *job, enum job_state next);
+void __wrap_path_learned_heard(struct path *p, const struct learned_row *rows, int n,
+                               int64_t sent_us);
+void __real_path_learned_heard(struct path *p, const struct learned_row *rows, int n,
+                               int64_t sent_us);
 
 int __wrap_uv_timer_init(uv_loop_t *loop, uv_timer_t *timer)
 {
@@ -594,6 +659,19 @@ void __wrap_uv_close(uv_handle_t *handle, uv_close_cb closed)
     struct sim_worker *w = (struct sim_worker *)(void *)handle->loop;
     w->timer = NULL;
     closed(handle);
+}
+
+void __wrap_path_learned_heard(struct path *p, const struct learned_row *rows, int n,
+                               int64_t sent_us)
+{
+    struct sim_worker *w = sim_here->running;
+    for (int i = 0; i < PLAN_ENDPOINTS; i++) {
+        bool closed = false;
+        for (int k = 0; k < n; k++)
+            closed |= rows[k].probing && span_eq(rows[k].endpoint, sim_endpoint_key(i));
+        check_learned(w, i, closed, sent_us);
+    }
+    __real_path_learned_heard(p, rows, n, sent_us);
 }
 
 void __wrap_path_move(struct path *p, struct job *job, enum job_state next)

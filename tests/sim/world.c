@@ -18,15 +18,14 @@
 
 struct sim *sim_here;
 
-/* ---- memory that lives as long as the world ----------------------------------------------------
- */
+/* ---- memory that lives as long as the world -------------------------------------------------- */
 
 enum { CHUNK_BYTES = 256 << 10 };
 
 struct chunk {
     struct chunk *next;
-    size_t used;
-    _Alignas(16) char bytes[CHUNK_BYTES];
+    size_t used, size;
+    _Alignas(16) char bytes[];
 };
 
 static void no_memory(void)
@@ -39,14 +38,14 @@ void *sim_alloc(struct sim *s, size_t n)
 {
     struct chunk *chunk = s->arena;
     n = (n + 15) & ~(size_t)15;
-    if (n > CHUNK_BYTES)
-        no_memory();
-    if (!chunk || chunk->used + n > CHUNK_BYTES) {
-        chunk = malloc(sizeof *chunk);
+    if (!chunk || chunk->used + n > chunk->size) {
+        size_t size = n > CHUNK_BYTES ? n : CHUNK_BYTES;
+        chunk = malloc(sizeof *chunk + size);
         if (!chunk)
             no_memory();
         chunk->next = s->arena;
         chunk->used = 0;
+        chunk->size = size;
         s->arena = chunk;
     }
     void *p = chunk->bytes + chunk->used;
@@ -58,6 +57,8 @@ void sim_world_done(struct sim *s)
 {
     struct chunk *chunk = s->arena;
     sim_pg_done(s);
+    kafka_done(s);
+    limits_done(s);
     while (chunk) {
         struct chunk *next = chunk->next;
         free(chunk);
@@ -70,8 +71,7 @@ void sim_world_done(struct sim *s)
     memset(s, 0, sizeof *s);
 }
 
-/* ---- events: a binary heap by time, then by the order in which they were made -------------------
- */
+/* ---- events: a binary heap by time, then by the order in which they were made ---------------- */
 
 static bool before(const struct sim_event *a, const struct sim_event *b)
 {
@@ -169,8 +169,7 @@ void sim_run(struct sim *s, int64_t until_us)
         s->now_us = until_us;
 }
 
-/* ---- chance, the record of what happened, the story ---------------------------------------------
- */
+/* ---- chance, the record of what happened, the story ------------------------------------------ */
 
 uint64_t sim_draw(struct sim_worker *w)
 {
@@ -213,8 +212,7 @@ void sim_break(struct sim *s, const char *guarantee, const char *fmt, ...)
     TELL(s, NULL, "%s IS BROKEN: %s", s->broken, s->why);
 }
 
-/* ---- replaced at link time ----------------------------------------------------------------------
- */
+/* ---- replaced at link time ------------------------------------------------------------------- */
 
 noreturn void __wrap___assert_fail(const char *what, const char *file, unsigned line,
                                    const char *function);

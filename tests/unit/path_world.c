@@ -14,12 +14,27 @@
 
 /* ---- edges -------------------------------------------------------------------------------- */
 
+enum { REFUSED = -1 /* ends_at_us of a call that its gate did not let go */ };
+
 static void count_parked(void *arg, int32_t wait_key, int64_t most)
 {
     struct world *w = arg;
     (void)most;
     w->counts_asked++;
     w->count_key = wait_key;
+}
+
+static bool ask_known(void *arg, struct job *const *jobs, int n)
+{
+    struct world *w = arg;
+    if (w->no_asks)
+        return false;
+    w->times_asked++;
+    for (int i = 0; i < n; i++) {
+        w->asked_offsets[w->asked_count] = (int)jobs[i]->offset;
+        w->asked[w->asked_count++] = jobs[i]->msg.job_id;
+    }
+    return true;
 }
 
 static void ask_skips(void *arg)
@@ -57,8 +72,8 @@ static void nothing(void *arg)
 
 static bool may_claim(void *arg)
 {
-    (void)arg;
-    return true;
+    const struct world *w = arg;
+    return !w->cut_off;
 }
 
 static void claim(void *arg, struct job *job)
@@ -90,10 +105,30 @@ static void bury(void *arg, struct job *job)
     w->buries[w->bury_count++] = job;
 }
 
-static void pull(void *arg, int32_t wait_key, int lane, int max_rows)
+static void pay(void *arg, struct job *job)
 {
-    (void)wait_key, (void)lane;
-    ((struct world *)arg)->pulled_rows += max_rows;
+    struct world *w = arg;
+    assert_int_equal(w->pay_count, 0);
+    w->pays[w->pay_count++] = job;
+}
+
+static void pull(void *arg, int32_t wait_key, int lane, const struct pull_app *apps, int count)
+{
+    struct world *w = arg;
+    (void)lane;
+    assert_true(count > 0);
+    for (int i = 0; i < count; i++) {
+        assert_true(apps[i].rows > 0);
+        w->pulled_rows += (int)apps[i].rows;
+        w->pulled_of_others += span_is(apps[i].app, "app") ? 0 : (int)apps[i].rows;
+    }
+    w->pull_key = wait_key;
+}
+
+void world_due(struct world *w, int32_t wait_key, int64_t rows)
+{
+    struct pull_app app = {.app = SPAN_LIT("app"), .rows = rows};
+    path_due(w->path, wait_key, 0, &app, 1);
 }
 
 static enum rc call(void *arg, struct job *job, struct err *err)
@@ -101,7 +136,7 @@ static enum rc call(void *arg, struct job *job, struct err *err)
     struct world *w = arg;
     (void)err;
     assert_true(w->call_count < AT_ONCE * ENDPOINTS);
-    w->ends_at_us[w->call_count] = w->now_us + w->call_us;
+    w->ends_at_us[w->call_count] = path_may_leave(w->path, job) ? w->now_us + w->call_us : REFUSED;
     w->calls[w->call_count++] = job;
     return RC_OK;
 }
@@ -147,6 +182,8 @@ static void seen(void *arg, enum path_sight what, const struct job *job)
     }
     w->ended += what == SIGHT_ENDED;
     w->parked += what == SIGHT_PARKED;
+    if (what == SIGHT_PARKED)
+        w->park_key = job->park_key;
     w->buried += what == SIGHT_BURIED;
     if (what == SIGHT_ENDED || what == SIGHT_PARKED || what == SIGHT_BURIED)
         w->is_over[job->offset] = true;
@@ -192,6 +229,7 @@ enum rc world_make_path(struct world *w, struct err *err)
 {
     struct path_conf conf = {.lane_count = 1,
                              .catalogue = &w->catalogue,
+                             .admission = w->admission,
                              .max_in_flight = AT_ONCE * ENDPOINTS,
                              .max_attempts = 3,
                              .memory_bytes = INT64_C(1) << 30,
@@ -211,9 +249,11 @@ enum rc world_make_path(struct world *w, struct err *err)
                                .store = store,
                                .park = park,
                                .bury = bury,
+                               .pay = pay,
                                .pull = pull,
                                .others_wait = others_wait,
                                .count_parked = count_parked,
+                               .ask_known = ask_known,
                                .ask_skips = ask_skips,
                                .call = call,
                                .abort = give_up,
@@ -221,6 +261,7 @@ enum rc world_make_path(struct world *w, struct err *err)
                                .unused = unused,
                                .random = no_chance,
                                .mono_us = mono_us,
+                               .boot_us = mono_us,
                                .wall_ms = wall_ms,
                                .seen = seen};
     return path_new(&conf, &edges, &w->path, err);
@@ -232,7 +273,15 @@ struct world *world_new(void)
     assert_non_null(w);
     make_catalogue(w);
     w->now_us = SECOND_US;
+    w->admission = admission_new(NULL, 0);
+    assert_non_null(w->admission);
     return w;
+}
+
+void world_free(struct world *w)
+{
+    admission_free(w->admission);
+    free(w);
 }
 
 int world_setup(void **state)
@@ -251,7 +300,7 @@ int world_teardown(void **state)
 {
     struct world *w = *state;
     path_free(w->path);
-    free(w);
+    world_free(w);
     return 0;
 }
 
@@ -303,6 +352,24 @@ void world_add_record(struct world *w, int endpoint)
     world_add_job(w, endpoint, (struct span){NULL, 0});
 }
 
+static struct job *take_call(struct world *w, int i)
+{
+    struct job *job = w->calls[i];
+    w->call_count--;
+    w->calls[i] = w->calls[w->call_count];
+    w->ends_at_us[i] = w->ends_at_us[w->call_count];
+    return job;
+}
+
+static void refuse_call(struct world *w, int i)
+{
+    struct job *job = take_call(w, i);
+    job->call->http.facts = (struct http_facts){.fault = HTTP_FAULT_GATE};
+    job->call->http.done_us = w->now_us;
+    w->refused++;
+    path_called(w->path, job);
+}
+
 void world_end_call(struct world *w, int i, int status, const char *content)
 {
     char reply[256];
@@ -312,10 +379,7 @@ void world_end_call(struct world *w, int i, int status, const char *content)
         "\"content\":\"%s\"},\"finish_reason\":\"stop\"}],"
         "\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1,\"total_tokens\":2}}",
         content);
-    struct job *job = w->calls[i];
-    w->call_count--;
-    w->calls[i] = w->calls[w->call_count];
-    w->ends_at_us[i] = w->ends_at_us[w->call_count];
+    struct job *job = take_call(w, i);
     struct http_call *http = &job->call->http;
     buf_done(&http->reply);
     buf_init(&http->reply, sizeof reply);
@@ -328,6 +392,15 @@ void world_end_call(struct world *w, int i, int status, const char *content)
 static void answer_call(struct world *w, int i)
 {
     world_end_call(w, i, 200, "y");
+}
+
+void world_tell_known(struct world *w)
+{
+    int asked = w->asked_count;
+    w->asked_count = 0;
+    for (int i = 0; i < asked; i++)
+        if (w->is_over[w->asked_offsets[i]])
+            path_known(w->path, &w->asked[i]);
 }
 
 void world_turn(struct world *w)
@@ -349,13 +422,17 @@ void world_turn(struct world *w)
         stored[i]->stored = true;
         path_stored(w->path, stored[i]);
     }
+    world_tell_known(w);
     for (int i = 0; i < parks; i++)
         path_parked(w->path, parked[i]);
     for (int i = 0; i < buries; i++)
         path_buried(w->path, buried[i]);
-    for (int i = w->call_count; i-- > 0;)
-        if (w->call_us && w->ends_at_us[i] <= w->now_us)
+    for (int i = w->call_count; i-- > 0;) {
+        if (w->ends_at_us[i] == REFUSED)
+            refuse_call(w, i);
+        else if (w->call_us && w->ends_at_us[i] <= w->now_us)
             answer_call(w, i);
+    }
     (void)path_tick(w->path);
 }
 

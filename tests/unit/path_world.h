@@ -25,6 +25,7 @@ enum {
 
 struct world {
     struct path *path;
+    struct admission *admission;
     struct catalogue catalogue;
     struct cat_endpoint endpoints[ENDPOINTS];
     struct cat_model_version versions[ENDPOINTS];
@@ -35,25 +36,36 @@ struct world {
     struct job *calls[AT_ONCE * ENDPOINTS];
     int64_t ends_at_us[AT_ONCE * ENDPOINTS];
     int claim_count, store_count, park_count, bury_count, call_count;
+    struct job *pays[1]; /* for the test to answer */
+    int pay_count;
     int ended, parked, buried, pulled_rows, offset;
-    bool is_over[JOBS_MAX];     /* by offset: a result, a parked row or a letter stands */
-    int64_t watermark;          /* offsets below it will not be delivered again */
-    struct parked_row row;      /* what the first record's job had counted when it was parked */
-    enum validation validation; /* of the last to end */
-    enum class class;           /* so */
-    char reason[128];           /* so; cut */
-    int counts_asked;           /* how often rows of `parked` were to be counted */
-    int32_t count_key;          /* the last time for this key */
-    int skips_asked;            /* which records are left out: for the test to answer */
-    int others_asked;           /* whether other apps' jobs wait behind the lane's */
-    bool others_wait;           /* the answer, at once */
+    int pulled_of_others;         /* of pulled_rows, those of other apps than "app" */
+    bool is_over[JOBS_MAX];       /* by offset: a result, a parked row or a letter stands */
+    int64_t watermark;            /* offsets below it will not be delivered again */
+    struct parked_row row;        /* what the first record's job had counted when it was parked */
+    enum validation validation;   /* of the last to end */
+    enum class class;             /* so */
+    char reason[128];             /* so; cut */
+    int refused;                  /* calls that their gate did not let go */
+    int32_t park_key, pull_key;   /* of the last */
+    int counts_asked;             /* how often rows of `parked` were to be counted */
+    int32_t count_key;            /* the last time for this key */
+    struct jobid asked[JOBS_MAX]; /* does Postgres know these already? ... */
+    int asked_offsets[JOBS_MAX];
+    int asked_count, times_asked;
+    bool no_asks;     /* ... not to be asked now */
+    int skips_asked;  /* which records are left out: for the test to answer */
+    int others_asked; /* whether other apps' jobs wait behind the lane's */
+    bool others_wait; /* the answer, at once */
+    bool cut_off;     /* from Postgres: nothing may be claimed */
 };
 
 /* Around a test; its state is the world, with a path that holds partition 0 of the one lane. */
 int world_setup(void **state);
 int world_teardown(void **state);
 
-struct world *world_new(void); /* without a path; freed by the caller */
+struct world *world_new(void);    /* without a path; world_free is for the caller */
+void world_free(struct world *w); /* its path must be gone */
 enum rc world_make_path(struct world *w, struct err *err);
 
 /* The record of job `number` for this endpoint, into `value` (owned by the caller); with labels (a
@@ -64,8 +76,13 @@ void world_deliver(struct world *w, int64_t offset, uint32_t epoch, struct span 
 void world_add_job(struct world *w, int endpoint, struct span labels);
 void world_add_record(struct world *w, int endpoint);
 
+/* So many rows of "app" are due. */
+void world_due(struct world *w, int32_t wait_key, int64_t rows);
+
 /* The i-th call that is out is answered with this text. */
 void world_end_call(struct world *w, int i, int status, const char *content);
+/* Of what was asked for, what is over is told. */
+void world_tell_known(struct world *w);
 /* One turn of the loop: every edge answers what it was given before. */
 void world_turn(struct world *w);
 /* A turn of a worker whose partitions never run dry. */

@@ -15,6 +15,7 @@
 #include "admin/doctor.h"
 #include "admin/topic_sizes.h"
 #include "common/catalogue.h"
+#include "common/limits.h"
 
 enum {
     TOPICS = 4,
@@ -324,6 +325,21 @@ static const struct {
     {"fleet.parked", "for a time", "", 3, 9 * MINUTE_MS, DOCTOR_OK, "", NULL},
     {"fleet.parked", "for a time", "", 3, 11 * MINUTE_MS, DOCTOR_WARNING, "3 parked jobs",
      "start or restart workers"},
+    {"limit.unknown", "endpoint:eu@1", "the catalogue has no such endpoint", 0, 0, DOCTOR_WARNING,
+     "a limit is set for endpoint:eu@1, and the catalogue has no such endpoint",
+     "inferq limit clear endpoint:eu@1"},
+    {"limit.keeper", "", "", 0, 3, DOCTOR_OK, "no limit is in force", NULL},
+    {"limit.keeper", "", "", 2, 0, DOCTOR_OK, "no worker is alive", NULL},
+    {"limit.keeper", "held", "", 2, 3, DOCTOR_OK, "", NULL},
+    {"limit.keeper", "", "", 2, 3, DOCTOR_WARNING, "none of 3 workers shares them out",
+     "look again in ten seconds"},
+    {"limit.learned", "endpoint:eu@1", "", 345, 0, DOCTOR_WARNING,
+     "throttling has brought the limits of endpoint:eu@1 down to 34.5 %", "ask who runs it"},
+    {"limit.holds", "app:pipe", "app:pipe tokens_per_day 9: all taken", LIMIT_TOKENS_PER_DAY, 0,
+     DOCTOR_NOTE, "app:pipe tokens_per_day 9: all taken",
+     "wait until then, or allow more: inferq limit set app:pipe tokens_per_day N"},
+    {"limit.holds", "app:pipe", "app:pipe in_flight 9: 9 in flight", LIMIT_IN_FLIGHT, 0,
+     DOCTOR_NOTE, "9 in flight", "none is needed; to allow more: inferq limit set app:pipe in_fl"},
 };
 
 static void test_rows(void **state)

@@ -203,8 +203,7 @@ static void test_a_file_that_cannot_be_made_is_refused(void **state)
     assert_false(failpoint_armed);
 }
 
-/* ---- the worker's table -----------------------------------------------------------------------
- */
+/* ---- the worker's table ---------------------------------------------------------------------- */
 
 static const struct failpoint_place *find(const char *name)
 {

@@ -39,9 +39,11 @@ static void set(struct job *job, const char *app, int endpoint, int64_t deadline
 /* The next one leaves; NULL: none. */
 static struct job *take(struct flows *t, const uint64_t *endpoints)
 {
-    struct job *job = flows_next(t, endpoints);
-    if (job)
+    struct job *job = flows_next(t, endpoints, NULL);
+    if (job) {
+        flows_turn(t, job);
         flows_remove(t, job);
+    }
     return job;
 }
 
@@ -136,15 +138,97 @@ static void test_blocked_endpoints(void **state)
     set(&jobs[3], "b", 66, 0, 3);
     for (int i = 0; i < 4; i++)
         flows_push(t, &jobs[i]);
-    assert_null(flows_next(t, none));
+    assert_null(flows_next(t, none, NULL));
     assert_ptr_equal(take(t, only_1), &jobs[2]);
-    assert_null(flows_next(t, only_1));
-    assert_ptr_equal(flows_next(t, only_66), &jobs[1]); /* it had no turn yet ... */
-    assert_ptr_equal(flows_next(t, only_66), &jobs[3]); /* ... and now had one */
+    assert_null(flows_next(t, only_1, NULL));
+    assert_ptr_equal(flows_next(t, only_66, NULL), &jobs[1]); /* it had no turn yet ... */
+    flows_turn(t, &jobs[1]);
+    assert_ptr_equal(flows_next(t, only_66, NULL), &jobs[3]); /* ... and now had one */
+    flows_turn(t, &jobs[3]);
     assert_ptr_equal(take(t, all), &jobs[0]);
     assert_ptr_equal(take(t, all), &jobs[3]);
     assert_ptr_equal(take(t, all), &jobs[1]);
-    assert_null(flows_next(t, all));
+    assert_null(flows_next(t, all, NULL));
+    flows_free(t);
+}
+
+/* ---- limits hold some back ------------------------------------------------------------------- */
+
+struct gates {
+    int64_t free_at[8];
+    int asked;
+};
+
+static int64_t free_at(void *arg, struct job *job)
+{
+    struct gates *g = arg;
+    g->asked++;
+    return g->free_at[job->gate];
+}
+
+static struct job *next_at(struct flows *t, struct gates *g, int64_t now, int64_t *ret_next)
+{
+    struct flow_ask ask = {free_at, g, now, INT64_MAX};
+    struct job *job = flows_next(t, all, &ask);
+    if (job)
+        flows_turn(t, job);
+    *ret_next = ask.next_us;
+    return job;
+}
+
+static void test_gates_hold_back_their_own_jobs_alone(void **state)
+{
+    (void)state;
+    struct flows *t = make();
+    struct job jobs[5];
+    static const int gates[] = {1, 1, 2, 3, 3};
+    static const char *const apps[] = {"a", "a", "a", "b", "b"};
+    for (int i = 0; i < 5; i++) {
+        set(&jobs[i], apps[i], 0, 0, i);
+        jobs[i].gate = gates[i];
+        flows_push(t, &jobs[i]);
+    }
+    struct gates g = {.free_at = {0, 100, 0, INT64_MAX}};
+    int64_t next;
+    size_t held;
+    assert_ptr_equal(next_at(t, &g, 10, &next), &jobs[2]); /* the older ones of its app wait */
+    assert_ptr_equal(next_at(t, &g, 10, &next), &jobs[2]); /* b has nothing that may go */
+    flows_remove(t, &jobs[2]);
+    assert_null(next_at(t, &g, 10, &next));
+    assert_int_equal(next, 100); /* then it is worth asking again, */
+    int asked = g.asked;
+    assert_null(next_at(t, &g, 99, &next));
+    assert_int_equal(g.asked, asked); /* and not before */
+    assert_ptr_equal(flows_blocked(t, false, &held), &jobs[3]);
+    assert_ptr_equal(flows_blocked(t, true, &held), &jobs[4]);
+    assert_int_equal(held, 4);
+    assert_int_equal(flows_ready(t, 0), 0);
+    g.free_at[1] = 100;
+    assert_ptr_equal(next_at(t, &g, 100, &next), &jobs[0]);
+    assert_int_equal(flows_ready(t, 0), 2);
+    flows_remove(t, &jobs[0]);
+    g.free_at[1] = 500;
+    assert_null(next_at(t, &g, 100, &next));
+    g.free_at[1] = g.free_at[3] = 0;
+    flows_wake(t, false); /* what waits for no time: b */
+    assert_ptr_equal(next_at(t, &g, 101, &next), &jobs[3]);
+    flows_remove(t, &jobs[3]);
+    g.free_at[3] = 700;
+    assert_null(next_at(t, &g, 101, &next));
+    assert_int_equal(next, 500);
+    flows_wake(t, true);
+    assert_ptr_equal(next_at(t, &g, 102, &next), &jobs[1]);
+    flows_remove(t, &jobs[1]);
+    struct job early;
+    set(&early, "b", 0, 5, 9); /* before the one that waits until 700: another call to ask for */
+    early.gate = 3;
+    flows_push(t, &early);
+    g.free_at[3] = 0;
+    assert_ptr_equal(next_at(t, &g, 102, &next), &early);
+    flows_remove(t, &early);
+    flows_remove(t, &jobs[4]);
+    assert_null(flows_blocked(t, true, &held));
+    assert_int_equal(held, 0);
     flows_free(t);
 }
 
@@ -243,9 +327,13 @@ static void test_leaving_at_random(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_apps_take_turns),      cmocka_unit_test(test_many_do_not_delay_few),
-        cmocka_unit_test(test_deadlines_come_first), cmocka_unit_test(test_blocked_endpoints),
-        cmocka_unit_test(test_further_apps),         cmocka_unit_test(test_a_crowd),
+        cmocka_unit_test(test_apps_take_turns),
+        cmocka_unit_test(test_many_do_not_delay_few),
+        cmocka_unit_test(test_deadlines_come_first),
+        cmocka_unit_test(test_blocked_endpoints),
+        cmocka_unit_test(test_gates_hold_back_their_own_jobs_alone),
+        cmocka_unit_test(test_further_apps),
+        cmocka_unit_test(test_a_crowd),
         cmocka_unit_test(test_leaving_at_random),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -56,10 +56,15 @@ static void push(struct lanes *l, struct job *job, int lane, int endpoint, int64
     lanes_push(l, job);
 }
 
+static struct job *next_job(struct lanes *l, struct blocked *b)
+{
+    return lanes_next(l, can_run, &(struct flow_ask){.arg = b});
+}
+
 /* One dispatch; -1: nothing could run. The job goes back behind the others of its lane. */
 static int turn(struct lanes *l, struct blocked *b)
 {
-    struct job *job = lanes_next(l, can_run, b, 0);
+    struct job *job = next_job(l, b);
     if (!job)
         return -1;
     lanes_remove(l, job);
@@ -216,6 +221,133 @@ static void test_idling_earns_nothing(void **state)
     done(l);
 }
 
+/* ---- limits ---------------------------------------------------------------------------------- */
+
+struct limited {
+    struct blocked endpoints; /* none */
+    int64_t free_at[3];       /* by gate */
+};
+
+static int64_t free_at(void *arg, struct job *job)
+{
+    return ((struct limited *)arg)->free_at[job->gate];
+}
+
+static struct job *next_limited(struct lanes *l, struct limited *m, int64_t now, int64_t *ret_next)
+{
+    struct flow_ask ask = {.free_at = free_at, .arg = m, .now_us = now};
+    struct job *job = lanes_next(l, can_run, &ask);
+    *ret_next = ask.next_us;
+    return job;
+}
+
+static void put(struct lanes *l, struct job *job, int lane, int gate)
+{
+    push(l, job, lane, 0, gate);
+    lanes_remove(l, job);
+    job->gate = gate;
+    lanes_push(l, job);
+}
+
+/* A lane that its limit holds back leaves its turns to others, and has none to make good. */
+static void test_a_limit_holds_back_a_lane(void **state)
+{
+    (void)state;
+    struct lanes *l = make(three, 3, 1);
+    static struct job jobs[30];
+    for (int i = 0; i < 30; i++)
+        put(l, &jobs[i], i % 3, i % 3);
+    struct limited m = {.free_at = {50, 0, 0}};
+    int turns[3] = {0};
+    int64_t next;
+    for (int i = 0; i < 400; i++)
+        turns[next_limited(l, &m, 10, &next)->lane]++;
+    assert_int_equal(turns[0], 0);
+    assert_in_range(turns[1], 298, 302); /* 3 to 1 */
+    size_t held;
+    assert_non_null(lanes_blocked(l, 0, true, &held));
+    assert_int_equal(held, 10);
+    assert_null(lanes_blocked(l, 1, true, &held));
+    assert_int_equal(lanes_ready(l, 0), 20);
+    m.free_at[0] = 0;
+    memset(turns, 0, sizeof turns);
+    for (int i = 0; i < 1000; i++)
+        turns[next_limited(l, &m, 50, &next)->lane]++;
+    assert_in_range(turns[0], 594, 606);
+    m = (struct limited){.free_at = {90, 80, INT64_MAX}};
+    assert_null(next_limited(l, &m, 60, &next));
+    assert_int_equal(next, 80);
+    m.free_at[2] = 0;
+    lanes_wake(l, false);
+    assert_int_equal(next_limited(l, &m, 60, &next)->lane, 2);
+    done(l);
+}
+
+/* All lanes wait for one limit that lets one call go at a time: it goes by weight. */
+static void test_lanes_share_a_limit(void **state)
+{
+    (void)state;
+    struct lanes *l = make(three, 3, 1);
+    static struct job jobs[3];
+    for (int i = 0; i < 3; i++)
+        put(l, &jobs[i], i, 0);
+    struct limited m = {0};
+    int turns[3] = {0};
+    int64_t next;
+    for (int64_t now = 0; now < 1000; now++) {
+        m.free_at[0] = 0;
+        turns[next_limited(l, &m, now, &next)->lane]++;
+        m.free_at[0] = now + 1;
+        assert_null(next_limited(l, &m, now, &next));
+        assert_int_equal(next, now + 1);
+    }
+    assert_in_range(turns[0], 594, 606);
+    assert_in_range(turns[2], 96, 104);
+    done(l);
+}
+
+/* One lane, and in it one app, have far more to do elsewhere. That is no reason to have less of a
+ * limit that others wait for as well. */
+static void test_who_is_busy_elsewhere_has_a_part_of_a_limit(void **state)
+{
+    (void)state;
+    struct lanes *l = make(three, 3, 2);
+    static struct job jobs[5];
+    static const struct {
+        int lane, endpoint; /* which is the gate as well */
+        const char *app;
+    } rows[] = {{1, 0, "app"}, {0, 1, "app"}, {1, 1, "app"}, {2, 1, "app"}, {1, 1, "few"}};
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        jobs[i] = (struct job){.lane = rows[i].lane,
+                               .endpoint = rows[i].endpoint,
+                               .gate = rows[i].endpoint,
+                               .payload_bytes = 10,
+                               .msg.app = span_of(rows[i].app),
+                               .heap_index = -1};
+        lanes_push(l, &jobs[i]);
+    }
+    struct limited m = {0};
+    int turns[COUNT(rows)] = {0};
+    for (int64_t now = 0; now < 20000; now++) {
+        int64_t next;
+        m.free_at[0] = now;
+        m.free_at[1] = now % 20 ? now + 1 : now;
+        struct job *job = next_limited(l, &m, now, &next);
+        assert_non_null(job);
+        if (job->endpoint == 1)
+            m.free_at[1] = now + 1;
+        turns[job - jobs]++;
+        lanes_remove(l, job);
+        lanes_push(l, job);
+    }
+    assert_in_range(turns[1], 590, 610); /* of the thousand that the limit let go: 60, 30 and 10 */
+    assert_in_range(turns[2] + turns[4], 290, 310);
+    assert_in_range(turns[3], 90, 110);
+    assert_in_range(turns[4], 140, 160); /* and of the lane's, each app as much */
+    assert_in_range(turns[0], 18900, 19100);
+    done(l);
+}
+
 static void test_blocked_endpoint(void **state)
 {
     (void)state;
@@ -226,15 +358,15 @@ static void test_blocked_endpoint(void **state)
         push(l, &jobs[i], 0, 0, i); /* an endpoint that is down, ahead of all */
     push(l, &jobs[1000], 0, 129, 5000);
     push(l, &jobs[1001], 0, 64, 6000);
-    struct job *first = lanes_next(l, can_run, &b, 0);
+    struct job *first = next_job(l, &b);
     assert_ptr_equal(first, &jobs[1000]); /* the longest waiting of those that can run */
     assert_int_equal(b.asked, 3);         /* once per endpoint with jobs */
     lanes_remove(l, first);
-    assert_ptr_equal(lanes_next(l, can_run, &b, 0), &jobs[1001]);
+    assert_ptr_equal(next_job(l, &b), &jobs[1001]);
     lanes_remove(l, &jobs[1001]);
-    assert_null(lanes_next(l, can_run, &b, 0));
+    assert_null(next_job(l, &b));
     b.on[0] = false;
-    assert_ptr_equal(lanes_next(l, can_run, &b, 0), &jobs[0]);
+    assert_ptr_equal(next_job(l, &b), &jobs[0]);
     assert_int_equal(lanes_jobs(l, 0), 1000); /* it stays until it is removed */
     done(l);
 }
@@ -354,6 +486,9 @@ int main(void)
         cmocka_unit_test(test_age_boosts),
         cmocka_unit_test(test_no_starving),
         cmocka_unit_test(test_idling_earns_nothing),
+        cmocka_unit_test(test_a_limit_holds_back_a_lane),
+        cmocka_unit_test(test_lanes_share_a_limit),
+        cmocka_unit_test(test_who_is_busy_elsewhere_has_a_part_of_a_limit),
         cmocka_unit_test(test_blocked_endpoint),
         cmocka_unit_test(test_busy_endpoint_keeps_shares),
         cmocka_unit_test(test_looking),

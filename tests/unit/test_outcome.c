@@ -27,8 +27,7 @@ static struct outcome classify(int status, const char *body)
     return o;
 }
 
-/* ---- classes ------------------------------------------------------------------------------------
- */
+/* ---- classes --------------------------------------------------------------------------------- */
 
 static void test_faults(void **state)
 {
@@ -250,8 +249,7 @@ static void test_hint_is_kept(void **state)
     outcome_done(&o);
 }
 
-/* ---- costs --------------------------------------------------------------------------------------
- */
+/* ---- costs ----------------------------------------------------------------------------------- */
 
 static void test_price(void **state)
 {
@@ -301,8 +299,7 @@ static void test_price(void **state)
     }
 }
 
-/* ---- decisions ----------------------------------------------------------------------------------
- */
+/* ---- decisions ------------------------------------------------------------------------------- */
 
 static const struct cat_retry as_ever = CATALOGUE_RETRY_DEFAULT;
 static const struct job_facts first_call = {
@@ -350,7 +347,7 @@ static void test_decide(void **state)
         {CLASS_SERVER_ERROR, true, ACTION_RETRY, ACTION_DEAD, ACTION_DEAD, 0, false},
         {CLASS_UNKNOWN_STATUS, true, ACTION_RETRY, ACTION_DEAD, ACTION_DEAD, 0, false},
         {CLASS_INVALID, true, ACTION_DEAD, ACTION_DEAD, ACTION_DEAD, 0, false},
-        {CLASS_CONTEXT_TOO_LONG, true, ACTION_DEAD, ACTION_DEAD, ACTION_DEAD, 0, false},
+        {CLASS_CONTEXT_TOO_LONG, false, ACTION_DEAD, ACTION_DEAD, ACTION_DEAD, 0, false},
         {CLASS_REFUSED, true, ACTION_DEAD, ACTION_DEAD, ACTION_DEAD, 0, false},
         {CLASS_BAD_OUTPUT, true, ACTION_REASK, ACTION_REASK, ACTION_DEAD, 0, false},
         {CLASS_BAD_REPLY, true, ACTION_REASK, ACTION_REASK, ACTION_DEAD, 0, false},
@@ -369,6 +366,29 @@ static void test_decide(void **state)
         assert_int_equal(decide(rows[i].class, -1, &f).action, rows[i].last);
         assert_int_equal(outcome_counts(rows[i].class), rows[i].counts);
     }
+}
+
+/* To the version with the larger context, whatever its attempts; only that class does. */
+static void test_decide_larger(void **state)
+{
+    const char *name;
+    int code;
+    (void)state;
+    for (int i = 0; codes_entry("class", i, &code, &name); i++) {
+        struct job_facts f = first_call;
+        f.has_larger = true;
+        struct decision d = decide((enum class)code, -1, &f);
+        if ((d.action == ACTION_LARGER) != (code == CLASS_CONTEXT_TOO_LONG))
+            fail_msg("%s", name);
+    }
+    struct job_facts f = first_call;
+    f.has_larger = true;
+    f.attempts = f.max_attempts + 1;
+    f.calls = OUTCOME_CALLS_MAX - 1;
+    assert_int_equal(decide(CLASS_CONTEXT_TOO_LONG, -1, &f).action, ACTION_LARGER);
+    f.calls = OUTCOME_CALLS_MAX;
+    assert_int_equal(decide(CLASS_CONTEXT_TOO_LONG, -1, &f).action, ACTION_DEAD);
+    assert_int_equal(decide(CLASS_CONTEXT_TOO_LONG, -1, &f).why, CLASS_CONTEXT_TOO_LONG);
 }
 
 /* By its route: where nobody knows what came of a call, whatever else the class says. */
@@ -574,8 +594,7 @@ static void test_deadline(void **state)
     }
 }
 
-/* ---- backoff ------------------------------------------------------------------------------------
- */
+/* ---- backoff --------------------------------------------------------------------------------- */
 
 /* Uniform over [0, min(cap, base * 2^n)): within the bound, and each tenth of it gets its share. */
 static void test_backoff(void **state)
@@ -608,8 +627,7 @@ static void test_backoff(void **state)
     assert_int_equal(backoff_us(3, 1000, 60000, 42), backoff_us(3, 1000, 60000, 42));
 }
 
-/* ---- what people read ---------------------------------------------------------------------------
- */
+/* ---- what people read ------------------------------------------------------------------------ */
 
 /* Every row of the first table in schemas/errors.md, in order, is the row that the code has. */
 static void test_document(void **state)
@@ -642,25 +660,16 @@ static void test_document(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_faults),
-        cmocka_unit_test(test_statuses),
-        cmocka_unit_test(test_bodies),
-        cmocka_unit_test(test_quoted_words),
-        cmocka_unit_test(test_error_text),
-        cmocka_unit_test(test_hint_is_kept),
-        cmocka_unit_test(test_price),
-        cmocka_unit_test(test_decide),
-        cmocka_unit_test(test_decide_500),
-        cmocka_unit_test(test_decide_by_route),
-        cmocka_unit_test(test_delays_of_a_route),
-        cmocka_unit_test(test_decide_calls),
-        cmocka_unit_test(test_decide_reask),
-        cmocka_unit_test(test_decide_ours),
-        cmocka_unit_test(test_delays),
-        cmocka_unit_test(test_pauses),
-        cmocka_unit_test(test_deadline),
-        cmocka_unit_test(test_backoff),
-        cmocka_unit_test(test_document),
+        cmocka_unit_test(test_faults),          cmocka_unit_test(test_statuses),
+        cmocka_unit_test(test_bodies),          cmocka_unit_test(test_quoted_words),
+        cmocka_unit_test(test_error_text),      cmocka_unit_test(test_hint_is_kept),
+        cmocka_unit_test(test_price),           cmocka_unit_test(test_decide),
+        cmocka_unit_test(test_decide_500),      cmocka_unit_test(test_decide_larger),
+        cmocka_unit_test(test_decide_by_route), cmocka_unit_test(test_delays_of_a_route),
+        cmocka_unit_test(test_decide_calls),    cmocka_unit_test(test_decide_reask),
+        cmocka_unit_test(test_decide_ours),     cmocka_unit_test(test_delays),
+        cmocka_unit_test(test_pauses),          cmocka_unit_test(test_deadline),
+        cmocka_unit_test(test_backoff),         cmocka_unit_test(test_document),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

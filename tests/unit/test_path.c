@@ -17,8 +17,7 @@
 #include "tests/unit/no_memory.h"
 #include "tests/unit/path_world.h"
 
-/* ---- what is parked, and what is pulled -------------------------------------------------------
- */
+/* ---- what is parked, and what is pulled ------------------------------------------------------ */
 
 /* A lane full of one endpoint's jobs, that it works through in ten seconds. */
 static void test_a_busy_endpoint_keeps_its_jobs(void **state)
@@ -77,7 +76,7 @@ static void test_a_crowd_makes_room_for_others(void **state)
 static void test_pulls_ahead_of_a_busy_endpoint(void **state)
 {
     struct world *w = *state;
-    path_due(w->path, 1, 0, 1000);
+    world_due(w, 1, 1000);
     assert_int_equal(w->pulled_rows, 2 * AT_ONCE);
     for (int i = 0; i < AT_ONCE + 1; i++)
         world_add_record(w, 0);
@@ -85,10 +84,52 @@ static void test_pulls_ahead_of_a_busy_endpoint(void **state)
     world_turn(w);
     assert_int_equal(w->call_count, AT_ONCE);
     w->pulled_rows = 0;
-    path_due(w->path, 1, 0, 1000);
+    world_due(w, 1, 1000);
     assert_int_equal(w->pulled_rows, AT_ONCE - 1); /* one waits already */
-    path_due(w->path, 77, 0, 10); /* an endpoint of another catalogue: routing decides anew */
+    world_due(w, 77, 10); /* an endpoint of another catalogue: routing decides anew */
     assert_int_equal(w->pulled_rows, AT_ONCE - 1 + 10);
+}
+
+/* One app's jobs fill the lane, and its rows would go on: another's few come all the same, as many
+ * as are its part of what the lane pulls, or of what the endpoint can take. */
+static void test_pulls_leave_each_app_its_part(void **state)
+{
+    static const struct pull_app due[] = {{.app = {"app", 3}, .rows = 1000},
+                                          {.app = {"few", 3}, .rows = 10},
+                                          {.app = {"many", 4}, .rows = 1000}};
+    struct world *w = *state;
+    path_due(w->path, 77, 0, due, 2);
+    assert_int_equal(w->pulled_rows, LANE_JOBS / 2);
+    assert_int_equal(w->pulled_of_others, 10);
+    w->call_us = 100 * SECOND_US;
+    world_fill_lane(w);
+    world_turn(w);
+    w->pulled_rows = w->pulled_of_others = 0;
+    path_due(w->path, 77, 0, due, 1);
+    assert_int_equal(w->pulled_rows, 0);
+    path_due(w->path, 77, 0, due, 2);
+    assert_int_equal(w->pulled_rows, 10);
+    path_due(w->path, 77, 0, due + 2, 1);
+    assert_int_equal(w->pulled_rows, 10 + LANE_JOBS / 4);
+    w->pulled_rows = 0;
+    path_due(w->path, 1, 0, due, 3); /* all at its endpoint: AT_ONCE may stand ready */
+    assert_in_range(w->pulled_rows, AT_ONCE - AT_ONCE / 3 - 1, AT_ONCE - AT_ONCE / 3);
+    assert_int_equal(w->pulled_of_others, 10 + LANE_JOBS / 4 + w->pulled_rows);
+}
+
+/* Rows that do not say whose they are take what room is left, and no more. */
+static void test_rows_of_no_app_come_last(void **state)
+{
+    static const struct pull_app due[] = {{.app = {"", 0}, .rows = 1000}};
+    struct world *w = *state;
+    w->call_us = 100 * SECOND_US;
+    path_due(w->path, 77, 0, due, 1);
+    assert_int_equal(w->pulled_rows, LANE_JOBS / 2);
+    world_fill_lane(w);
+    world_turn(w);
+    w->pulled_rows = 0;
+    path_due(w->path, 77, 0, due, 1);
+    assert_int_equal(w->pulled_rows, 0);
 }
 
 /* An operator pauses an endpoint: its calls end, its other jobs leave for `parked`, and the other
@@ -110,10 +151,10 @@ static void test_a_held_endpoint_is_left_alone(void **state)
     assert_int_equal(w->ended, 1);
     assert_int_equal(w->parked, 1);
     w->pulled_rows = 0;
-    path_due(w->path, 1, 0, 10);
+    world_due(w, 1, 10);
     assert_int_equal(w->pulled_rows, 0);
     path_held(w->path, NULL, 0);
-    path_due(w->path, 1, 0, 10);
+    world_due(w, 1, 10);
     assert_true(w->pulled_rows > 0);
     world_add_record(w, 0);
     world_turn_until_called(w, 2);
@@ -137,8 +178,8 @@ static void test_parking_is_full(void **state)
     assert_int_equal(w->count_key, 1);
     assert_true(path_parked_count(w->path, 1, PARKED_JOBS)); /* others had parked, too */
     assert_false(path_parked_count(w->path, 1, PARKED_JOBS));
-    assert_true(path_parking_full(w->path, 0));
-    assert_false(path_parking_full(w->path, 1));
+    assert_true(path_parking_full(w->path, 1));
+    assert_false(path_parking_full(w->path, 2));
     world_fill_lane(w);
     world_turn(w);
     assert_int_equal(w->parked, 5);
@@ -147,7 +188,7 @@ static void test_parking_is_full(void **state)
     for (int i = 0; i < 3; i++)
         world_turn(w);
     assert_int_equal(w->parked, 5 + 3); /* what there was room for */
-    assert_true(path_parking_full(w->path, 0));
+    assert_true(path_parking_full(w->path, 1));
     assert_int_equal(path_lane_jobs(w->path, 0), LANE_JOBS - 3);
 }
 
@@ -397,8 +438,7 @@ static void test_jobs_of_a_dropped_span_are_not_called(void **state)
     assert_int_equal(w->ended, AT_ONCE);
 }
 
-/* ---- parked while it runs ---------------------------------------------------------------------
- */
+/* ---- parked while it runs -------------------------------------------------------------------- */
 
 /* A job is called, and delivered once more: its payload goes to `parked` while it runs. Returns it,
  * with the row on its way. */
@@ -582,8 +622,40 @@ static void test_what_comes_at_the_end_is_not_begun(void **state)
     assert_int_equal(w->watermark, 1);
 }
 
-/* ---- memory runs out ---------------------------------------------------------------------------
- */
+static void grant(struct world *w, int i)
+{
+    w->claims[i]->claim_answer = CLAIM_GRANTED;
+    path_claimed(w->path, w->claims[i]);
+}
+
+/* Its calls in flight were given up; a claim that is answered after that begins no other: it would
+ * be open when the worker says good-bye, and somebody else would call beside it. */
+static void test_no_call_is_begun_once_calls_were_given_up(void **state)
+{
+    struct world *w = *state;
+    world_add_record(w, 0);
+    world_add_record(w, 1);
+    (void)path_tick(w->path);
+    assert_int_equal(w->claim_count, 2);
+    path_drain(w->path);
+    grant(w, 0);
+    assert_int_equal(w->call_count, 1); /* a drain lets go of nothing that is claimed */
+    path_abort_calls(w->path);
+    grant(w, 1);
+    assert_int_equal(w->call_count, 1);
+    assert_int_equal(w->store_count, 1); /* the ledger's row is closed: it was not sent */
+    assert_int_equal(w->stores[0]->call->outcome.class, CLASS_UNSENT);
+    assert_true(w->stores[0]->call->outcome.ours);
+    assert_int_equal(w->stores[0]->attempts, 0);
+    w->claim_count = 0;
+    world_end_call(w, 0, 200, "y");
+    world_turn(w);
+    assert_true(path_idle(w->path));
+    assert_int_equal(w->ended, 1);
+    assert_int_equal(path_memory_used(w->path), 0);
+}
+
+/* ---- memory runs out ------------------------------------------------------------------------- */
 
 /* A turn in which the first answer to each job is bad, its second call fails, and the third is
  * good; a job without labels succeeds at once. */
@@ -635,7 +707,7 @@ static void test_memory_runs_out(void **state)
             assert_int_equal(rc, RC_NOMEM);
             assert_null(w->path);
         }
-        free(w);
+        world_free(w);
     }
     assert_true(n > 50);
     for (int i = 0; i < COUNT; i++)
@@ -652,6 +724,8 @@ int main(void)
         TEST(test_a_slow_endpoint_gives_way_later),
         TEST(test_a_crowd_makes_room_for_others),
         TEST(test_pulls_ahead_of_a_busy_endpoint),
+        TEST(test_pulls_leave_each_app_its_part),
+        TEST(test_rows_of_no_app_come_last),
         TEST(test_a_held_endpoint_is_left_alone),
         TEST(test_parking_is_full),
         TEST(test_a_cancelled_batch_ends_in_a_lane_that_stands_still),
@@ -671,6 +745,7 @@ int main(void)
         TEST(test_a_job_that_waits_as_it_is_parked),
         TEST(test_a_job_let_go_as_it_is_parked),
         TEST(test_what_comes_at_the_end_is_not_begun),
+        TEST(test_no_call_is_begun_once_calls_were_given_up),
         cmocka_unit_test(test_memory_runs_out),
         TEST(test_an_answer_waits_once_for_its_store),
         TEST(test_an_answer_to_be_repeated_is_of_the_budget),

@@ -162,7 +162,7 @@ static void test_a_model_that_left(void **state)
     world_turn(w);
     assert_int_equal(w->ended, 4 - AT_ONCE);
     assert_int_equal(w->class, CLASS_NO_MODEL);
-    path_due(w->path, w->endpoints[1].db_id, 0, 1000); /* nothing of it holds rows back */
+    world_due(w, w->endpoints[1].db_id, 1000); /* nothing of it holds rows back */
     assert_int_equal(w->pulled_rows, LANE_JOBS / 2);
     end_all_calls(w);
     assert_int_equal(w->class, CLASS_OK);
@@ -183,14 +183,14 @@ static void test_jobs_leave_a_dead_endpoint(void **state)
             world_end_call(w, 0, 503, "down");
     }
     w->pulled_rows = 0;
-    path_due(w->path, w->endpoints[0].db_id, 0, 1000);
+    world_due(w, w->endpoints[0].db_id, 1000);
     assert_int_equal(w->pulled_rows, 0);
     take(w, &wider.catalogue);
-    path_due(w->path, w->endpoints[0].db_id, 0, 1000);
+    world_due(w, w->endpoints[0].db_id, 1000);
     assert_in_range(w->pulled_rows, LANE_JOBS / 2 - 20, LANE_JOBS / 2);
     w->pulled_rows = 0;
     take(w, &w->catalogue); /* and back: its pause counts again */
-    path_due(w->path, w->endpoints[0].db_id, 0, 1000);
+    world_due(w, w->endpoints[0].db_id, 1000);
     assert_int_equal(w->pulled_rows, 0);
     take(w, &wider.catalogue);
     w->call_us = TURN_US;

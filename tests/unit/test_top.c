@@ -121,6 +121,42 @@ static void test_says(void **state)
     free(text);
 }
 
+/* So many limits hold the fleet; the first is of a day. */
+static void hold(int limits)
+{
+    for (int i = 0; i < limits; i++) {
+        struct held *h = &facts.limits.all[facts.limits.count++];
+        *h = (struct held){.dimension = i ? LIMIT_REQUESTS_PER_MINUTE : LIMIT_TOKENS_PER_DAY,
+                           .amount = 500,
+                           .used = 489,
+                           .wanted = 1643,
+                           .parked = HELD_COUNT_MAX,
+                           .pending = i ? 0 : 20000,
+                           .left_ms = 3601000};
+        (void)snprintf(h->limit, sizeof h->limit, "app:\x1b[2J%d", i);
+    }
+}
+
+static void test_limits(void **state)
+{
+    (void)state;
+    fill(1, 1, 1);
+    hold(2);
+    char *text = render(200, 0);
+    assert_says(text,
+                "USD/min\n\nLIMIT  app:?[2J0 tokens_per_day 500: all taken, more at 00:00 UTC "
+                "(1 h 1 min), up to 20000 jobs wait, 10000+ of them parked; "
+                "inferq limit show\nLIMIT  app:?[2J1 requests_per_minute 500: 489 in the last "
+                "minute of 1643 wanted, more within seconds, 10000+ jobs parked for it; "
+                "inferq limit show\n\nLANE");
+    free(text);
+    hold(3);
+    facts.limits.more = true;
+    text = render(200, 0);
+    assert_says(text, "\n  and 2+ more\n\nLANE");
+    free(text);
+}
+
 static void test_nothing(void **state)
 {
     (void)state;
@@ -151,6 +187,7 @@ static void test_fits(void **state)
     static const int counts[][3] = {{0, 0, 0}, {3, 3, 3}, {100, 200, 50}, {1, 200, 0}};
     for (size_t c = 0; c < sizeof counts / sizeof *counts; c++) {
         fill(counts[c][0], counts[c][1], counts[c][2]);
+        hold(c == 2 ? HELD_MAX : 0);
         for (int width = 1; width <= 130; width += 43) {
             for (int height = 1; height <= 70; height++) {
                 char *text = render(width, height);
@@ -174,9 +211,8 @@ static void test_fits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_says),
-        cmocka_unit_test(test_nothing),
-        cmocka_unit_test(test_escapes),
+        cmocka_unit_test(test_says),    cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_nothing), cmocka_unit_test(test_escapes),
         cmocka_unit_test(test_fits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
