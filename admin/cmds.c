@@ -260,6 +260,13 @@ static const struct opt drain_opts[] = {
     END_OPT,
 };
 static const struct opt pause_opts[] = {REASON_OPT, ACTOR_OPT, JSON_OPT, END_OPT};
+static const struct opt limit_opts[] = {
+    {.name = "dry-run", .type = OPT_FLAG, .help = "say what would be done, do nothing"},
+    REASON_OPT,
+    ACTOR_OPT,
+    JSON_OPT,
+    END_OPT,
+};
 static const struct opt doctor_opts[] = {
     {.name = "catalogue",
      .type = OPT_TEXT,
@@ -354,6 +361,11 @@ static const struct opt explain_opts[] = {
 };
 
 #define ENDPOINT_HELP "NAME is an endpoint's, all its versions, or NAME@VERSION."
+#define LIMIT_HELP                                                                           \
+    "LIMIT is endpoint:NAME, model:NAME (each with @VERSION where there are several) or "    \
+    "app:NAME.\n"                                                                            \
+    "DIMENSION is requests_per_minute, input_tokens_per_minute, output_tokens_per_minute,\n" \
+    "tokens_per_minute, tokens_per_day or in_flight."
 #define BATCH_HELP "BATCH is a batch id or APP/NAME."
 
 const struct cmd cmd_table[] = {
@@ -553,7 +565,9 @@ const struct cmd cmd_table[] = {
      .run = endpoint_show,
      .summary = "endpoints: paused or not, calls, what waits for them",
      .help = "WAITING are parked jobs, FOR is why most of them wait. CALLS/MIN and FAILED are of "
-             "the\nlast minute."},
+             "the\nlast minute. STATE is paused: by an operator; closed: by what calls taught, for "
+             "a while;\nprobed: that is over, and one call of one worker is to show that it works; "
+             "or open. Each limit of the fleet that holds back its jobs has a line below."},
     {.name = "endpoint pause",
      .args = "NAME",
      .args_min = 1,
@@ -570,15 +584,49 @@ const struct cmd cmd_table[] = {
      .opts = pause_opts,
      .run = endpoint_resume,
      .summary = "take a pause back",
-     .help = ENDPOINT_HELP},
+     .help = ENDPOINT_HELP " What calls taught\n"
+                           "of it is forgotten: a pause ends, and calls begin again one by one."},
+    {.name = "limit show",
+     .args = "[SCOPE[:NAME]]",
+     .args_max = 1,
+     .opts = json_opts,
+     .run = limit_show,
+     .summary = "the fleet's limits: amounts, shares held and wanted, what was used",
+     .help =
+         "SCOPE is endpoint, model or app. USABLE is AMOUNT less a headroom, and less what "
+         "throttling has\ntaught. WORKERS share HELD of it, and could use WANTED for the jobs in "
+         "their memory (tokens as\nestimated when they took them up). USED is of the last "
+         "minute; of in_flight now; of\ntokens_per_day since midnight UTC, and what workers "
+         "have taken of that beside is HELD. Tokens are\nUSED once their call has ended. WAITING "
+         "are the jobs parked for the limit, which come on top of\nWANTED. What holds jobs back "
+         "stands in `inferq top`, too."},
+    {.name = "limit set",
+     .args = "LIMIT DIMENSION N",
+     .args_min = 3,
+     .args_max = 3,
+     .opts = limit_opts,
+     .run = limit_set,
+     .summary = "set a limit of the whole fleet, in place of the catalogue's",
+     .help = LIMIT_HELP " N is as 500, 200_000, 200k or 2M.\nWorkers keep it within two seconds; "
+                        "calls in flight end by themselves."},
+    {.name = "limit clear",
+     .args = "LIMIT [DIMENSION]",
+     .args_min = 1,
+     .args_max = 2,
+     .opts = limit_opts,
+     .run = limit_clear,
+     .summary = "take back what was set: the catalogue's amount holds again",
+     .help = LIMIT_HELP " Without one: all of\nthat LIMIT's."},
     {.name = "doctor",
      .args = "",
      .opts = doctor_opts,
      .run = doctor,
      .summary = "check all that a fleet stands on, and say how to mend what is wrong",
-     .help = "Kafka, Postgres, catalogue, endpoints, workers, clocks: a line a check, ok, skipped "
-             "(with\nthe reason), warning or error, and its remedy. It changes nothing. Exits 0 "
-             "without errors,\n1 with, 3 when neither Kafka nor Postgres answers."},
+     .help =
+         "Kafka, Postgres, catalogue, endpoints, workers, clocks: a line a check, ok, skipped "
+         "(with\nthe reason), note (no fault, but jobs wait for what somebody has set), warning "
+         "or error, and\nits remedy. It changes nothing. Exits 0 without errors, 1 with, 3 when "
+         "neither Kafka nor\nPostgres answers."},
     {.name = "upkeep",
      .args = "",
      .opts = upkeep_opts,
@@ -632,6 +680,9 @@ const struct cmd cmd_table[] = {
      .run = top,
      .summary = "live view: lanes, rates, errors, cost, endpoints, workers, batches",
      .help =
+         "LIMIT names what holds jobs back: a day's tokens are used up, or more is wanted of "
+         "another\n"
+         "limit than it gives. STATE of an endpoint: who paused it, or for what calls closed it.\n"
          "Rates are over the last 10 s. LAG is the records of a lane's topic that are not done.\n"
          "PARKED jobs wait in Postgres, those DUE could run now; each is counted up to 10000 per\n"
          "endpoint. BATCH lists what has not ended of the 200 newest; LEFT is how long it takes\n"

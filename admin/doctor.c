@@ -158,6 +158,8 @@ static enum rc ask_special(struct exam *x, const char *id, struct doctor_answers
         return doctor_ask_ring(x->ctx, ret, err);
     if (strcmp(id, "catalogue.file") == 0)
         return doctor_ask_file(&x->file, ret, err);
+    if (strcmp(id, "limit.holds") == 0)
+        return doctor_ask_held(x->ctx, ret, err);
     if (strcmp(id, "catalogue.applied") == 0 && x->file.cat)
         return doctor_ask_applied(x->ctx, x->file.cat, ret, err);
     if (strcmp(id, "catalogue.applied") == 0)
@@ -174,7 +176,7 @@ static bool needs_postgres(const struct doctor_check *check)
 {
     return check->sql || strcmp(check->id, "pg.migrations") == 0 ||
            strcmp(check->id, "clock.postgres") == 0 || strcmp(check->id, "signing.ring") == 0 ||
-           strcmp(check->id, "catalogue.applied") == 0;
+           strcmp(check->id, "catalogue.applied") == 0 || strcmp(check->id, "limit.holds") == 0;
 }
 
 /* What could be asked, but means nothing without the schema. */
@@ -276,8 +278,12 @@ static void print_text(const struct doctor_says *s, struct buf *out)
         buf_add_byte(out, '\n');
     }
     int errors = doctor_count(s, DOCTOR_ERROR), warnings = doctor_count(s, DOCTOR_WARNING);
-    buf_addf(out, "%d error%s, %d warning%s, %d not looked at\n", errors, errors == 1 ? "" : "s",
-             warnings, warnings == 1 ? "" : "s", doctor_count(s, DOCTOR_SKIPPED));
+    int notes = doctor_count(s, DOCTOR_NOTE);
+    buf_addf(out, "%d error%s, %d warning%s, ", errors, errors == 1 ? "" : "s", warnings,
+             warnings == 1 ? "" : "s");
+    if (notes)
+        buf_addf(out, "%d note%s, ", notes, notes == 1 ? "" : "s");
+    buf_addf(out, "%d not looked at\n", doctor_count(s, DOCTOR_SKIPPED));
 }
 
 static void print_json(const struct doctor_says *s, struct buf *out)
@@ -288,6 +294,8 @@ static void print_json(const struct doctor_says *s, struct buf *out)
     jsonw_int(&w, doctor_count(s, DOCTOR_ERROR));
     jsonw_key(&w, "warnings");
     jsonw_int(&w, doctor_count(s, DOCTOR_WARNING));
+    jsonw_key(&w, "notes");
+    jsonw_int(&w, doctor_count(s, DOCTOR_NOTE));
     jsonw_key(&w, "skipped");
     jsonw_int(&w, doctor_count(s, DOCTOR_SKIPPED));
     jsonw_key(&w, "findings");

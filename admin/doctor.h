@@ -7,7 +7,8 @@
  * reason, never `ok`.
  *
  * An error is what loses something or stops work, now or at the next fault; a warning is what will,
- * or what makes work dearer or slower.
+ * or what makes work dearer or slower. A note is what people have said that it should be, and may
+ * have forgotten when nothing moves; it never changes the exit status.
  */
 #ifndef INFERQ_ADMIN_DOCTOR_H
 #define INFERQ_ADMIN_DOCTOR_H
@@ -19,7 +20,7 @@
 #include "common/err.h"
 #include "common/kafka_look.h"
 
-enum doctor_level { DOCTOR_OK, DOCTOR_SKIPPED, DOCTOR_WARNING, DOCTOR_ERROR };
+enum doctor_level { DOCTOR_OK, DOCTOR_SKIPPED, DOCTOR_NOTE, DOCTOR_WARNING, DOCTOR_ERROR };
 const char *doctor_level_name(enum doctor_level level); /* "ok", "skipped", ... */
 
 enum {
@@ -106,6 +107,7 @@ extern const struct doctor_check doctor_settings_checks[]; /* of the server */
 extern const struct doctor_check doctor_catalogue_checks[];
 extern const struct doctor_check doctor_endpoint_checks[];
 extern const struct doctor_check doctor_fleet_checks[];
+extern const struct doctor_check doctor_limit_checks[];
 
 /* Runs the judgement, and says ok where it said nothing. */
 void doctor_judge(const struct doctor_check *check, const struct doctor_facts *f,

@@ -48,7 +48,16 @@ static const char applied_sql[] =
     " ELSE 'has another current version there' END, 0::bigint, 0::bigint "
     " FROM unnest($23::text[], $24::text[]) u (name, label) LEFT JOIN model m USING (name) "
     " LEFT JOIN model_version v ON v.model_version_id = m.current_version_id "
-    " WHERE v.label IS DISTINCT FROM u.label) d ORDER BY refused DESC, entry LIMIT 1000";
+    " WHERE v.label IS DISTINCT FROM u.label "
+    "UNION ALL SELECT 'limit ' || inferq.code_name('limit_scope', coalesce(u.scope, r.scope)) "
+    " || ':' || coalesce(u.key, r.key) || ' ' || inferq.code_name('limit_dimension', "
+    " coalesce(u.dimension, r.dimension)), CASE WHEN r.of_catalogue IS NULL THEN " MISSING
+    " WHEN u.amount IS NULL THEN 'is not in the file any more' ELSE 'has another amount there' "
+    "END, "
+    " 0::bigint, 0::bigint FROM unnest($25::int2[], $26::text[], $27::int2[], $28::int8[]) "
+    " u (scope, key, dimension, amount) FULL JOIN limit_rule r ON r.scope = u.scope "
+    " AND r.key = u.key AND r.dimension = u.dimension "
+    " WHERE r.of_catalogue IS DISTINCT FROM u.amount) d ORDER BY refused DESC, entry LIMIT 1000";
 
 static void add_texts(struct pg_params *p, const struct catalogue *cat,
                       const char *(*text)(const struct cat_endpoint *e))
@@ -183,6 +192,7 @@ enum rc doctor_ask_applied(struct ctx *ctx, const struct catalogue *cat, struct 
     add_versions(p, cat);
     add_prices(p, cat);
     add_models(p, cat);
+    catalogue_add_limits(cat, p);
     rc = doctor_ask_rows(ctx, applied_sql, p, ret, err);
     pg_params_free(p);
     return rc;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "admin/held.h"
 #include "admin/migrations.h"
 #include "common/clock.h"
 #include "common/sign.h"
@@ -123,6 +124,27 @@ enum rc doctor_ask_fleet(struct ctx *ctx, struct doctor_facts *facts, struct err
         facts->without_deadline = pg_get_int(rows, 0, 4);
     }
     pg_rows_free(rows);
+    return rc;
+}
+
+enum rc doctor_ask_held(struct ctx *ctx, struct doctor_answers *ret, struct err *err)
+{
+    struct held_list held;
+    enum rc rc = held_ask(ctx, NULL, &held, err);
+    if (rc != RC_OK)
+        return rc;
+    ret->rows = calloc((size_t)held.count + 1, sizeof *ret->rows);
+    rc = cmd_have(ret->rows, err);
+    for (int i = 0; rc == RC_OK && i < held.count; i++) {
+        struct doctor_row *row = &ret->rows[ret->count++];
+        struct buf line;
+        buf_init(&line, DOCTOR_TEXT_BYTES);
+        held_line(&held.all[i], &line);
+        copy(row->subject, sizeof row->subject, span_of(held.all[i].limit));
+        copy(row->detail, sizeof row->detail, buf_span(&line));
+        row->a = held.all[i].dimension;
+        buf_done(&line);
+    }
     return rc;
 }
 

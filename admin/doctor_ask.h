@@ -36,6 +36,8 @@ enum rc doctor_ask_file(const struct doctor_file *file, struct doctor_answers *r
                         struct err *err) MUST_CHECK;
 enum rc doctor_ask_applied(struct ctx *ctx, const struct catalogue *cat, struct doctor_answers *ret,
                            struct err *err) MUST_CHECK;
+/* A row for each limit that holds the fleet: the limit, the line that says so; a: its dimension. */
+enum rc doctor_ask_held(struct ctx *ctx, struct doctor_answers *ret, struct err *err) MUST_CHECK;
 /* What checks of Kafka hold against Postgres. */
 enum rc doctor_ask_fleet(struct ctx *ctx, struct doctor_facts *facts, struct err *err) MUST_CHECK;
 

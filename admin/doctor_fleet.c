@@ -132,7 +132,8 @@ const struct doctor_check doctor_fleet_checks[] = {
      "SELECT coalesce('for endpoint ' || e.name, 'for a time'), '', count(*), "
      "coalesce(" AGE_MS("min(p.next_at)") ", 0) FROM parked p "
                                           "LEFT JOIN endpoint e ON e.endpoint_id = p.wait_key "
-                                          "WHERE p.taken_by IS NULL AND p.next_at < now() AND NOT "
+                                          "WHERE p.taken_by IS NULL AND p.next_at < now() "
+                                          "AND p.wait_key >= 0 AND NOT "
                                           "EXISTS (SELECT FROM endpoint_pause q "
                                           "WHERE q.name = e.name AND q.version IN (0, e.version)) "
                                           "GROUP BY 1 ORDER BY 4 DESC LIMIT 10",

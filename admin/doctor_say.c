@@ -10,7 +10,7 @@
 
 const char *doctor_level_name(enum doctor_level level)
 {
-    static const char *const names[] = {"ok", "skipped", "warning", "error"};
+    static const char *const names[] = {"ok", "skipped", "note", "warning", "error"};
     return names[level];
 }
 
@@ -18,7 +18,8 @@ const struct doctor_check *doctor_checks(int i)
 {
     static const struct doctor_check *const tables[] = {
         doctor_kafka_checks,     doctor_postgres_checks, doctor_settings_checks,
-        doctor_catalogue_checks, doctor_endpoint_checks, doctor_fleet_checks};
+        doctor_catalogue_checks, doctor_endpoint_checks, doctor_fleet_checks,
+        doctor_limit_checks};
     return i >= 0 && (size_t)i < sizeof tables / sizeof tables[0] ? tables[i] : NULL;
 }
 
@@ -52,7 +53,7 @@ void doctor_say(struct doctor_says *s, enum doctor_level level, const char *fmt,
     va_start(args, fmt);
     (void)vsnprintf(f->found, sizeof f->found, fmt, args);
     va_end(args);
-    if (level == DOCTOR_WARNING || level == DOCTOR_ERROR)
+    if (level >= DOCTOR_NOTE)
         (void)snprintf(f->remedy, sizeof f->remedy, "%s", s->check->mend);
 }
 

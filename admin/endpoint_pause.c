@@ -4,7 +4,8 @@
  *
  * One transaction: the row of endpoint_pause, which workers read when they start and every few
  * seconds, the audit row, and the notification at which they read it at once. Calls in flight end
- * by themselves; jobs wait in Postgres and spend no attempt.
+ * by themselves; jobs wait in Postgres and spend no attempt. What calls taught the fleet, a resume
+ * ends as well: the pause is over, and no probe is waited for.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -111,7 +112,38 @@ static enum rc delete (struct ctx *ctx, const struct target *t, const struct pg_
     return rc;
 }
 
-static enum rc change(struct ctx *ctx, const struct target *t, bool pause, bool *ret_changed,
+/* Workers begin anew, with a call each, and with what was parked until the pause would have been
+ * over. Whoever has the probe gives it back. */
+static enum rc forget(struct ctx *ctx, const struct pg_params *target, bool *ret_forgot,
+                      struct err *err)
+{
+    struct pg_rows *rows = NULL;
+    enum rc rc = ctx_exec(ctx,
+                          "UPDATE limit_learned l SET paused_until = NULL, paused_for = NULL, "
+                          "probing = false, faults = 0, changed_at = now() FROM endpoint e "
+                          "WHERE e.name = $1 AND $2::int4 IN (0, e.version) "
+                          "AND l.endpoint = e.name || '@' || e.version "
+                          "AND (l.probing OR l.paused_until > now()) "
+                          "RETURNING pg_notify('inferq_learned', '')::text",
+                          target, &rows, err);
+    if (rc == RC_OK)
+        *ret_forgot = pg_affected(rows) > 0;
+    pg_rows_free(rows);
+    if (rc != RC_OK || !*ret_forgot)
+        return rc;
+    return ctx_exec(ctx,
+                    "UPDATE parked p SET next_at = now() FROM endpoint e WHERE e.name = $1 "
+                    "AND $2::int4 IN (0, e.version) AND p.wait_key = e.endpoint_id "
+                    "AND p.taken_by IS NULL AND p.next_at > now()",
+                    target, NULL, err);
+}
+
+struct done {
+    bool changed; /* the operator's own pause */
+    bool forgot;  /* that of what calls taught */
+};
+
+static enum rc change(struct ctx *ctx, const struct target *t, bool pause, struct done *ret,
                       struct err *err)
 {
     struct pg_params *target = pg_params_new();
@@ -121,8 +153,11 @@ static enum rc change(struct ctx *ctx, const struct target *t, bool pause, bool 
     add_target(target, t);
     rc = find(ctx, target, t->said, err);
     if (rc == RC_OK)
-        rc = pause ? insert(ctx, t, ret_changed, err) : delete (ctx, t, target, ret_changed, err);
-    if (rc == RC_OK && *ret_changed)
+        rc = pause ? insert(ctx, t, &ret->changed, err)
+                   : delete (ctx, t, target, &ret->changed, err);
+    if (rc == RC_OK && !pause)
+        rc = forget(ctx, target, &ret->forgot, err);
+    if (rc == RC_OK && (ret->changed || ret->forgot))
         rc = audit(ctx, pause ? "endpoint pause" : "endpoint resume", t->said,
                    opts_text(&ctx->opts, "reason", ""), err);
     if (rc == RC_OK) /* also when nothing changed: a worker may have missed it */
@@ -131,7 +166,7 @@ static enum rc change(struct ctx *ctx, const struct target *t, bool pause, bool 
     return rc;
 }
 
-static enum rc say(struct ctx *ctx, const struct target *t, bool pause, bool changed,
+static enum rc say(struct ctx *ctx, const struct target *t, bool pause, const struct done *did,
                    struct err *err)
 {
     const char *done = pause ? "paused" : "resumed";
@@ -145,14 +180,18 @@ static enum rc say(struct ctx *ctx, const struct target *t, bool pause, bool cha
         jsonw_key(&w, "state");
         jsonw_text(&w, pause ? SPAN_LIT("paused") : SPAN_LIT("open"));
         jsonw_key(&w, "changed");
-        jsonw_bool(&w, changed);
+        jsonw_bool(&w, did->changed);
+        jsonw_key(&w, "forgot");
+        jsonw_bool(&w, did->forgot);
         jsonw_close(&w, '}');
         buf_add_byte(&out, '\n');
         enum rc rc = out_write(buf_span(&out), err);
         buf_done(&out);
         return rc;
     }
-    if (!changed)
+    if (did->forgot)
+        return out_writef(err, "%s: %s; what calls had taught of it is forgotten\n", t->said, done);
+    if (!did->changed)
         return out_writef(err, "%s %s; workers were told once more\n", t->said,
                           pause ? "is paused already" : "was not paused");
     return out_writef(err, "%s: %s\n", t->said, done);
@@ -161,14 +200,14 @@ static enum rc say(struct ctx *ctx, const struct target *t, bool pause, bool cha
 static enum rc run(struct ctx *ctx, bool pause, struct err *err)
 {
     struct target t;
-    bool changed = false;
+    struct done did = {0};
     enum rc rc = read_target(&ctx->opts, &t, err);
     if (rc == RC_OK)
         rc = ctx_begin(ctx, err);
     if (rc != RC_OK)
         return rc;
-    rc = ctx_end(ctx, change(ctx, &t, pause, &changed, err), err);
-    return rc == RC_OK ? say(ctx, &t, pause, changed, err) : rc;
+    rc = ctx_end(ctx, change(ctx, &t, pause, &did, err), err);
+    return rc == RC_OK ? say(ctx, &t, pause, &did, err) : rc;
 }
 
 enum rc endpoint_pause(struct ctx *ctx, struct err *err)

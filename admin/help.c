@@ -41,7 +41,7 @@ void help_group(const char *group, struct buf *out)
         if (strncmp(c->name, group, n) != 0 || c->name[n] != ' ')
             continue;
         (void)snprintf(left, sizeof left, "%s %s", c->name, c->args);
-        buf_addf(out, "  %-22s %s\n", left, c->summary);
+        buf_addf(out, "  %-30s %s\n", left, c->summary);
     }
 }
 

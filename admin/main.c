@@ -123,10 +123,19 @@ static enum rc load_config(struct ctx *ctx, const char *file, struct err *err)
 
 /* ---- running ------------------------------------------------------------------------------ */
 
+/* Of a command's arguments those that come after the first `given`, which are words each. */
+static const char *args_after(const char *args, int given)
+{
+    for (const char *blank; given > 0 && (blank = strchr(args, ' ')); given--)
+        args = blank + 1;
+    return args;
+}
+
 static enum rc check_args(const struct cmd *cmd, int count, struct err *err)
 {
     if (count < cmd->args_min)
-        return err_set(err, RC_REJECT, "%s is missing; --help says more", cmd->args);
+        return err_set(err, RC_REJECT, "%s is missing%s%s; --help says more",
+                       args_after(cmd->args, count), count ? ", of " : "", count ? cmd->args : "");
     if (cmd->args_max >= 0 && count > cmd->args_max)
         return err_set(err, RC_REJECT, "too many arguments; --help says more");
     return RC_OK;

@@ -97,11 +97,12 @@ static enum rc park(struct requeue *q, const struct letter *l, const struct job_
     pg_add_int(p, PG_INT2, requeue_lane(l->lane, msg->priority));
     pg_add_bytea(p, buf_span(&q->message));
     pg_add_bytea(p, new_headers(q, l->headers, &headers));
+    pg_add_text(p, msg->app);
     rc = ctx_exec(
         q->ctx,
         "INSERT INTO parked (job_id, batch_id, next_at, deadline_at, wait_key, priority, "
-        "number, attempts, reasks, spent_nusd, waited_us, model_us, reason, payload, headers) "
-        "SELECT $1, $2, now(), $3, 0, $4, 1, 0, 0, 0, 0, 0, 0, $5, $6 "
+        "number, attempts, reasks, spent_nusd, waited_us, model_us, reason, payload, headers, app) "
+        "SELECT $1, $2, now(), $3, 0, $4, 1, 0, 0, 0, 0, 0, 0, $5, $6, $7::text "
         "WHERE NOT EXISTS (SELECT FROM result r WHERE r.job_id = $1) "
         "ON CONFLICT (job_id) DO NOTHING",
         p, &parked, err);

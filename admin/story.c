@@ -12,13 +12,20 @@
 #include "common/codes.h"
 #include "common/job_msg.h"
 
+/* "requests_per_minute of app sales"; NULL: no such limit. */
+#define LIMIT_NAME(id)                                                          \
+    "(SELECT code_name('limit_dimension', l.dimension) || ' of ' || code_name(" \
+    "'limit_scope', l.scope) || ' ' || l.key FROM limit_rule l WHERE l.limit_id = " id ")"
+
 static const char result_sql[] =
     "SELECT r.status, r.class, r.finished_at, r.cost_nusd, r.queue_us, r.throttle_us, r.model_us, "
     "r.store_us, r.call_number, r.http_status, r.validation, r.finish_reason, mv.label, "
     "r.model_reported, r.prompt_version, r.context_version, r.trace_id, r.custom_id, r.generation, "
     "r.batch_id, r.input_tokens, r.cached_tokens, r.output_tokens, r.reasoning_tokens, r.task, "
-    "r.team, r.url "
-    "FROM result r LEFT JOIN model_version mv USING (model_version_id) WHERE r.job_id = $1";
+    "r.team, r.url, r.limit_us, " LIMIT_NAME(
+        "r.limit_id") " "
+                      "FROM result r LEFT JOIN model_version mv USING (model_version_id) WHERE "
+                      "r.job_id = $1";
 
 static const char calls_sql[] =
     "SELECT c.number, c.kind, c.worker_id, w.host, w.pid, w.build, w.lease_until, w.fenced, "
@@ -32,14 +39,47 @@ static const char calls_sql[] =
     "LEFT JOIN endpoint e ON e.endpoint_id = c.endpoint_id "
     "LEFT JOIN price p ON p.price_id = c.price_id WHERE c.job_id = $1 ORDER BY c.number";
 
-static const char parked_sql[] =
-    "SELECT p.next_at, p.parked_at, p.taken_by, w.lease_until, p.wait_key, e.name, p.number, "
-    "p.attempts, p.reason, p.waited_us, p.model_us, p.batch_id, p.topic, p.partition, "
-    "p.record_offset, p.payload, p.deadline_at, h.actor, h.reason "
-    "FROM parked p LEFT JOIN worker w ON w.worker_id = p.taken_by "
-    "LEFT JOIN endpoint e ON e.endpoint_id = p.wait_key "
-    "LEFT JOIN LATERAL (SELECT q.actor, q.reason FROM endpoint_pause q WHERE q.name = e.name "
-    "  AND q.version IN (0, e.version) ORDER BY q.version LIMIT 1) h ON true WHERE p.job_id = $1";
+/* Since it was parked; 0: a worker has it. */
+#define PARKED_US                                                                 \
+    "CASE WHEN coalesce(p.taken_by, 0) = 0 THEN greatest(0, (extract(epoch FROM " \
+    "clock_timestamp() - p.parked_at) * 1000000)::int8) ELSE 0 END"
+
+static const char parked_sql[] = "SELECT p.next_at, p.parked_at, p.taken_by, w.lease_until, "
+                                 "p.wait_key, e.name, p.number, "
+                                 "p.attempts, p.reason, p.waited_us, p.model_us, p.batch_id, "
+                                 "p.topic, p.partition, "
+                                 "p.record_offset, p.payload, p.deadline_at, h.actor, "
+                                 "h.reason, " LIMIT_NAME("-p.wait_key") ", p.limit_us, " LIMIT_NAME(
+                                     "p.limit_id") ", " PARKED_US ", p.next_at <= now() "
+                                                   "FROM parked p LEFT JOIN worker w ON "
+                                                   "w.worker_id = p.taken_by "
+                                                   "LEFT JOIN endpoint e ON e.endpoint_id = "
+                                                   "p.wait_key "
+                                                   "LEFT JOIN LATERAL (SELECT q.actor, q.reason "
+                                                   "FROM endpoint_pause q WHERE q.name = e.name "
+                                                   "  AND q.version IN (0, e.version) ORDER BY "
+                                                   "q.version LIMIT 1) h ON true WHERE p.job_id = "
+                                                   "$1";
+
+/* Of its row in `result`, or in `parked` and since then: what its list names, and the rest, which
+ * is that of others; without a list, all is that of limit_id; and the limit (above 0) or endpoint
+ * that it waits for now. */
+static const char waits_sql[] =
+    "WITH j AS (SELECT limit_waits, limit_us, limit_id, 0 AS key, 0::int8 AS us FROM result "
+    " WHERE job_id = $1 UNION ALL SELECT limit_waits, limit_us, limit_id, -wait_key, " PARKED_US
+    " FROM parked p WHERE job_id = $1 "
+    " AND NOT EXISTS (SELECT FROM result r WHERE r.job_id = p.job_id)), "
+    "l AS (SELECT t.key::int AS key, t.value::int8 AS us FROM j, "
+    " json_each_text(coalesce(limit_waits, '{}')::json) t), "
+    "w AS (SELECT key, us FROM l "
+    " UNION ALL SELECT CASE WHEN limit_waits IS NULL THEN coalesce(limit_id, 0) ELSE 0 END, "
+    "limit_us - "
+    "  (SELECT coalesce(sum(us), 0) FROM l)::int8 FROM j "
+    " UNION ALL SELECT key, us FROM j WHERE key <> 0) "
+    "SELECT coalesce(" LIMIT_NAME(
+        "w.key") ", (SELECT 'endpoint ' || e.name FROM endpoint e "
+                 " WHERE e.endpoint_id = -w.key)), sum(w.us)::int8 FROM w WHERE w.us > 0 "
+                 "GROUP BY w.key ORDER BY 2 DESC, 1";
 
 static const char letters_sql[] =
     "SELECT dead_id, created_at, class, state, reason, topic, partition, record_offset, batch_id, "
@@ -72,11 +112,8 @@ static enum rc select_all(struct ctx *ctx, struct story *s, struct err *err)
     const struct {
         const char *sql;
         struct pg_rows **rows;
-    } parts[] = {{result_sql, &s->result},
-                 {calls_sql, &s->calls},
-                 {parked_sql, &s->parked},
-                 {letters_sql, &s->letters},
-                 {events_sql, &s->events}};
+    } parts[] = {{result_sql, &s->result}, {calls_sql, &s->calls},     {parked_sql, &s->parked},
+                 {waits_sql, &s->waits},   {letters_sql, &s->letters}, {events_sql, &s->events}};
     enum rc rc = RC_OK;
     for (size_t i = 0; rc == RC_OK && i < sizeof parts / sizeof *parts; i++)
         rc = select_id(ctx, parts[i].sql, &s->job, parts[i].rows, err);
@@ -175,6 +212,7 @@ void story_done(struct story *s)
     pg_rows_free(s->result);
     pg_rows_free(s->calls);
     pg_rows_free(s->parked);
+    pg_rows_free(s->waits);
     pg_rows_free(s->letters);
     pg_rows_free(s->events);
     pg_rows_free(s->batch);
@@ -217,20 +255,32 @@ static void held(const struct pg_rows *p, struct buf *out)
     buf_addf(out, ", until `inferq endpoint resume %.*s`", (int)endpoint.n, endpoint.p);
 }
 
+/* What it waits for now. */
 static void parked(const struct story *s, struct buf *out)
 {
     const struct pg_rows *p = s->parked;
-    struct span endpoint = pg_get_span(p, 0, SP_ENDPOINT);
+    struct span endpoint = pg_get_span(p, 0, SP_ENDPOINT), limit = pg_get_span(p, 0, SP_LIMIT);
     int reason = (int)pg_get_int(p, 0, SP_REASON);
     if (!pg_null(p, 0, SP_PAUSED_BY)) {
         held(p, out);
         buf_addf(out, ". Its next call is number %d.", (int)pg_get_int(p, 0, SP_NUMBER));
         return;
     }
-    buf_add_text(out, "It is parked until ");
-    add_time(out, pg_get_time_ms(p, 0, SP_NEXT));
+    buf_add_text(out, "It is parked");
+    if (!pg_get_bool(p, 0, SP_DUE)) {
+        buf_add_text(out, " until ");
+        add_time(out, pg_get_time_ms(p, 0, SP_NEXT));
+        buf_add_text(out, endpoint.p || limit.p ? ", then" : "");
+    }
     if (endpoint.p)
-        buf_addf(out, ", then until endpoint %.*s has room", (int)endpoint.n, endpoint.p);
+        buf_addf(out, " until endpoint %.*s has room", (int)endpoint.n, endpoint.p);
+    if (limit.p) {
+        buf_add_text(out, " until the limit ");
+        table_clean(limit, 0, out);
+        buf_add_text(out, " has room (inferq limit show)");
+    }
+    if (!endpoint.p && !limit.p && pg_get_bool(p, 0, SP_DUE))
+        buf_add_text(out, ", and due: a worker with room takes it");
     if (reason)
         buf_addf(out, "; it waits because %s", why_class(reason));
     buf_addf(out, ". Its next call is number %d.", (int)pg_get_int(p, 0, SP_NUMBER));

@@ -42,8 +42,11 @@ enum story_result {
     SR_REASONING,
     SR_TASK,
     SR_TEAM,
-    SR_URL
+    SR_URL,
+    SR_LIMIT_US,
+    SR_LIMIT
 };
+enum story_wait { SW_FOR, SW_US };
 enum story_call {
     SC_NUMBER,
     SC_KIND,
@@ -99,7 +102,12 @@ enum story_parked {
     SP_PAYLOAD,
     SP_DEADLINE,
     SP_PAUSED_BY, /* an operator, its endpoint */
-    SP_PAUSED_WHY
+    SP_PAUSED_WHY,
+    SP_LIMIT,     /* that it waits for */
+    SP_LIMIT_US,  /* limits have held it back so long before it was parked, */
+    SP_HELD_BY,   /* this one of them longest */
+    SP_PARKED_US, /* since then; 0: a worker has it */
+    SP_DUE        /* it could run, but for what it waits for */
 };
 enum story_letter {
     SL_ID,
@@ -146,6 +154,8 @@ struct story {
     struct pg_rows *result;  /* 0 or 1 row; all owned */
     struct pg_rows *calls;   /* by number */
     struct pg_rows *parked;  /* 0 or 1 */
+    struct pg_rows *waits;   /* what has held it back up to now, as far as is known: limits, the
+                                endpoint that it is parked for; the longest first */
     struct pg_rows *letters; /* 0 or 1, as a rule */
     struct pg_rows *events;  /* reviews of these letters, in order */
     struct pg_rows *batch;   /* 0 or 1; NULL when has_batch is false */

@@ -88,6 +88,8 @@ static void write_result(struct jsonw *w, const struct pg_rows *r)
     col_int(w, "cost_nusd", r, 0, SR_COST);
     col_int(w, "queue_us", r, 0, SR_QUEUE_US);
     col_int(w, "throttle_us", r, 0, SR_THROTTLE_US);
+    col_int(w, "limit_us", r, 0, SR_LIMIT_US);
+    col_text(w, "limit", r, 0, SR_LIMIT);
     col_int(w, "model_us", r, 0, SR_MODEL_US);
     col_int(w, "store_us", r, 0, SR_STORE_US);
     col_int(w, "call_number", r, 0, SR_CALL);
@@ -166,6 +168,7 @@ static void write_parked(struct jsonw *w, const struct pg_rows *p)
     col_int(w, "taken_by", p, 0, SP_TAKEN_BY);
     col_time(w, "taken_lease_until", p, 0, SP_LEASE);
     col_text(w, "endpoint", p, 0, SP_ENDPOINT);
+    col_text(w, "limit", p, 0, SP_LIMIT);
     col_text(w, "endpoint_paused_by", p, 0, SP_PAUSED_BY);
     col_text(w, "endpoint_paused_reason", p, 0, SP_PAUSED_WHY);
     col_int(w, "number", p, 0, SP_NUMBER);
@@ -174,11 +177,28 @@ static void write_parked(struct jsonw *w, const struct pg_rows *p)
         w, "reason",
         span_of(pg_get_int(p, 0, SP_REASON) ? class_name((int)pg_get_int(p, 0, SP_REASON)) : NULL));
     col_int(w, "waited_us", p, 0, SP_WAITED_US);
+    col_int(w, "parked_us", p, 0, SP_PARKED_US);
+    col_int(w, "limit_us", p, 0, SP_LIMIT_US);
+    col_text(w, "limited_by", p, 0, SP_HELD_BY);
     col_int(w, "model_us", p, 0, SP_MODEL_US);
     col_text(w, "topic", p, 0, SP_TOPIC);
     col_int(w, "partition", p, 0, SP_PARTITION);
     col_int(w, "offset", p, 0, SP_OFFSET);
     jsonw_close(w, '}');
+}
+
+/* Of the result, or up to now; the longest first. */
+static void write_waits(struct jsonw *w, const struct pg_rows *r)
+{
+    jsonw_key(w, "waits");
+    jsonw_open(w, '[');
+    for (int i = 0; i < pg_row_count(r); i++) {
+        jsonw_open(w, '{');
+        col_text(w, "for", r, i, SW_FOR);
+        col_int(w, "us", r, i, SW_US);
+        jsonw_close(w, '}');
+    }
+    jsonw_close(w, ']');
 }
 
 static void write_letters(struct jsonw *w, const struct story *s)
@@ -253,6 +273,7 @@ void story_json(const struct story *s, struct buf *out)
         write_call(&w, s->calls, i);
     jsonw_close(&w, ']');
     write_parked(&w, s->parked);
+    write_waits(&w, s->waits);
     write_letters(&w, s);
     jsonw_close(&w, '}');
     buf_add_byte(out, '\n');

@@ -310,17 +310,43 @@ static void add_wait(struct buf *out, const char *name, const struct pg_rows *ro
              pg_null(rows, 0, col) ? "unknown" : fmt_duration(pg_get_int(rows, 0, col), text));
 }
 
+/* "(38 s of it for requests_per_minute of app sales, 4 s for tokens_per_day of app sales)" */
+static void add_causes(const struct story *s, struct buf *out)
+{
+    char text[FMT_BYTES];
+    for (int i = 0; i < pg_row_count(s->waits); i++) {
+        struct span what = pg_get_span(s->waits, i, SW_FOR);
+        fmt_duration(pg_get_int(s->waits, i, SW_US), text);
+        buf_addf(out, i ? ", %s for " : " (%s of it for ", text);
+        if (what.p)
+            table_clean(what, 0, out);
+        else
+            buf_add_text(out, i ? "other limits" : "a limit");
+    }
+    if (pg_row_count(s->waits))
+        buf_add_byte(out, ')');
+}
+
+/* Before it was parked, and since then. */
+static void add_parked(const struct pg_rows *p, struct buf *out)
+{
+    char text[FMT_BYTES];
+    int64_t us = pg_get_int(p, 0, SP_WAITED_US) + pg_get_int(p, 0, SP_PARKED_US);
+    buf_addf(out, "\ntime: throttled, backing off or parked %s", fmt_duration(us, text));
+}
+
 static void write_waits(const struct story *s, struct buf *out)
 {
     if (pg_row_count(s->result)) {
         add_wait(out, "in the queue", s->result, SR_QUEUE_US, "\ntime: ");
         add_wait(out, "throttled, backing off or parked", s->result, SR_THROTTLE_US, ", ");
+        add_causes(s, out);
         add_wait(out, "in the model", s->result, SR_MODEL_US, ", ");
         add_wait(out, "being stored", s->result, SR_STORE_US, ", ");
         buf_add_byte(out, '\n');
     } else if (pg_row_count(s->parked)) {
-        add_wait(out, "throttled, backing off or parked before", s->parked, SP_WAITED_US,
-                 "\ntime: ");
+        add_parked(s->parked, out);
+        add_causes(s, out);
         add_wait(out, "in the model", s->parked, SP_MODEL_US, ", ");
         buf_add_byte(out, '\n');
     }

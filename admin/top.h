@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "admin/held.h"
 #include "common/buf.h"
 #include "common/err.h"
 #include "common/lane_set.h"
@@ -40,6 +41,9 @@ struct top_class {
 struct top_endpoint {
     char name[TOP_TEXT_BYTES];
     char paused_by[TOP_TEXT_BYTES]; /* an operator; "": nobody has paused it */
+    bool probed;       /* calls taught that it is closed, and one tries it at a time; */
+    int64_t closed_ms; /* not before; 0: now */
+    int closed_for;    /* class */
     int max_in_flight;
     int64_t in_flight, calls, failed; /* the latter two within the window */
     int64_t waiting;                  /* parked */
@@ -76,6 +80,7 @@ struct top_facts {
     int worker_count;
     struct top_batch batches[TOP_BATCHES];
     int batch_count;
+    struct held_list limits;                              /* that hold the fleet */
     int64_t in_flight, calls, ended, cost_nusd, unpriced; /* the latter four within the window */
 };
 

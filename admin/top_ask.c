@@ -6,8 +6,6 @@
  * a loose walk over its keys with a bounded count of each, `batch` from its newest end, `worker` by
  * the partial index of those alive. Failure: a connection that breaks is replaced at the next look.
  */
-#include <stdio.h>
-#include <string.h>
 
 #include "admin/cmd.h"
 #include "admin/fleet.h"
@@ -48,15 +46,18 @@ static const char parked_sql[] =
     "   AND p.priority = k.priority LIMIT $1) w), (SELECT count(*) FROM ("
     "   SELECT FROM parked p WHERE p.taken_by IS NULL AND p.wait_key = k.wait_key "
     "   AND p.priority = k.priority AND p.next_at <= now() LIMIT $1) d), "
-    "EXISTS (SELECT FROM endpoint e JOIN endpoint_pause q "
+    "k.wait_key < 0 OR EXISTS (SELECT FROM endpoint e JOIN endpoint_pause q "
     "   ON q.name = e.name AND q.version IN (0, e.version) WHERE e.endpoint_id = k.wait_key) "
     "FROM k";
 
 static const char endpoints_sql[] =
     "SELECT e.endpoint_id, e.name || CASE WHEN e.version > 1 THEN '@' || e.version ELSE '' END, "
     "e.max_in_flight, (SELECT q.actor FROM endpoint_pause q "
-    " WHERE q.name = e.name AND q.version IN (0, e.version) ORDER BY q.version LIMIT 1) "
-    "FROM endpoint e ORDER BY e.name, e.version DESC LIMIT $1";
+    " WHERE q.name = e.name AND q.version IN (0, e.version) ORDER BY q.version LIMIT 1), "
+    "coalesce(l.probing, false), "
+    "greatest(0, (extract(epoch FROM l.paused_until - now()) * 1000)::int8), l.paused_for "
+    "FROM endpoint e LEFT JOIN limit_learned l ON l.endpoint = e.name || '@' || e.version "
+    "ORDER BY e.name, e.version DESC LIMIT $1";
 
 static const char workers_sql[] =
     "SELECT w.worker_id, w.host, w.build, " WORKER_STATE ", w.pid, "
@@ -98,15 +99,6 @@ static enum rc ask(struct look *look, const char *sql, int64_t number, take_rows
     return rc;
 }
 
-static void copy(const struct pg_rows *rows, int row, int col, char *out, size_t out_bytes)
-{
-    struct span text = pg_get_span(rows, row, col);
-    size_t n = text.n < out_bytes - 1 ? text.n : out_bytes - 1;
-    if (n)
-        memcpy(out, text.p, n);
-    out[n] = '\0';
-}
-
 static struct top_lane *lane_of(struct look *look, int64_t code)
 {
     for (int i = 0; i < look->facts->lane_count; i++)
@@ -136,10 +128,13 @@ static void take_endpoints(struct look *look, const struct pg_rows *rows)
     for (int i = 0; i < pg_row_count(rows) && i < TOP_ENDPOINTS; i++) {
         struct top_endpoint *e = &look->facts->endpoints[look->facts->endpoint_count];
         look->endpoint_ids[look->facts->endpoint_count++] = pg_get_int(rows, i, 0);
-        copy(rows, i, 1, e->name, sizeof e->name);
+        span_copy(pg_get_span(rows, i, 1), e->name, sizeof e->name);
         e->max_in_flight = (int)pg_get_int(rows, i, 2);
         if (!pg_null(rows, i, 3))
-            copy(rows, i, 3, e->paused_by, sizeof e->paused_by);
+            span_copy(pg_get_span(rows, i, 3), e->paused_by, sizeof e->paused_by);
+        e->probed = pg_get_bool(rows, i, 4);
+        e->closed_ms = pg_null(rows, i, 5) ? 0 : pg_get_int(rows, i, 5);
+        e->closed_for = pg_null(rows, i, 6) ? CLASS_NONE : (int)pg_get_int(rows, i, 6);
     }
 }
 
@@ -148,9 +143,9 @@ static void take_workers(struct look *look, const struct pg_rows *rows)
     for (int i = 0; i < pg_row_count(rows) && i < TOP_WORKERS; i++) {
         struct top_worker *w = &look->facts->workers[look->facts->worker_count++];
         w->id = pg_get_int(rows, i, 0);
-        copy(rows, i, 1, w->host, sizeof w->host);
-        copy(rows, i, 2, w->build, sizeof w->build);
-        copy(rows, i, 3, w->state, sizeof w->state);
+        span_copy(pg_get_span(rows, i, 1), w->host, sizeof w->host);
+        span_copy(pg_get_span(rows, i, 2), w->build, sizeof w->build);
+        span_copy(pg_get_span(rows, i, 3), w->state, sizeof w->state);
         w->pid = (int)pg_get_int(rows, i, 4);
         w->lease_left_ms = pg_get_int(rows, i, 5);
     }
@@ -161,7 +156,7 @@ static void take_batches(struct look *look, const struct pg_rows *rows)
     for (int i = 0; i < pg_row_count(rows) && i < TOP_BATCHES; i++) {
         struct top_batch *b = &look->facts->batches[look->facts->batch_count];
         look->batch_ids[look->facts->batch_count++] = pg_get_uuid(rows, i, 0);
-        copy(rows, i, 1, b->name, sizeof b->name);
+        span_copy(pg_get_span(rows, i, 1), b->name, sizeof b->name);
         b->accepted = pg_null(rows, i, 2) ? -1 : pg_get_int(rows, i, 2);
         b->ended = pg_get_int(rows, i, 3);
         b->dead = pg_get_int(rows, i, 4);
@@ -215,7 +210,7 @@ static void take_lanes(struct look *look, const struct pg_rows *rows)
     for (int i = 0; i < pg_row_count(rows); i++) {
         struct top_lane *lane = &look->facts->lanes[i];
         lane->code = (int)pg_get_int(rows, i, 0);
-        copy(rows, i, 1, lane->name, sizeof lane->name);
+        span_copy(pg_get_span(rows, i, 1), lane->name, sizeof lane->name);
     }
 }
 
@@ -248,7 +243,7 @@ static void take_parked(struct look *look, const struct pg_rows *rows)
         if (!lane)
             continue;
         lane->waiting += waiting;
-        if (!pg_get_bool(rows, i, 4)) /* an operator's pause: however due, they cannot run */
+        if (!pg_get_bool(rows, i, 4)) /* a limit, an operator's pause: due, but they cannot run */
             lane->due += pg_get_int(rows, i, 3);
     }
 }
@@ -271,6 +266,8 @@ enum rc top_look(struct ctx *ctx, struct top_facts *ret, struct err *err)
     enum rc rc = RC_OK;
     for (size_t i = 0; i < sizeof questions / sizeof *questions && rc == RC_OK; i++)
         rc = ask(&look, questions[i].sql, questions[i].number, questions[i].take);
+    if (rc == RC_OK)
+        rc = held_ask(ctx, NULL, &facts.limits, err);
     if (rc == RC_RETRY) {
         pgc_close(ctx->conn);
         ctx->conn = NULL;

@@ -1,9 +1,9 @@
 /*
  * top_render.c - what `inferq top` found, as lines of text (pure).
  *
- * Happy path: a head of two lines, then the sections: lanes, calls by outcome, endpoints, workers,
- * batches. Lists that are too long for the screen are cut evenly, the longest first. A screen that
- * holds not even the head shows as much of it as fits.
+ * Happy path: a head of two lines, the limits that hold the fleet, then the sections: lanes, calls
+ * by outcome, endpoints, workers, batches. Lists that are too long for the screen are cut evenly,
+ * the longest first. A screen that holds not even the head shows as much of it as fits.
  */
 #include <inttypes.h>
 #include <stdarg.h>
@@ -16,7 +16,13 @@
 #include "common/clock.h"
 #include "common/codes.h"
 
-enum { LINE_BYTES = 512, LISTS = 3, BAR = 16, FIXED_LINES = 7 /* beside lanes and lists */ };
+enum {
+    LINE_BYTES = 512,
+    LISTS = 3,
+    BAR = 16,
+    FIXED_LINES = 7 /* beside lanes and lists */,
+    LIMITS = 3
+};
 
 struct page {
     struct buf *out;
@@ -68,6 +74,28 @@ static void head(struct page *p, const struct top_facts *f)
     line(p, "%s", "");
 }
 
+/* Limits that hold the fleet: LIMITS of them, and how many more; then a line of its own. */
+static int limit_lines(const struct top_facts *f)
+{
+    int shown = f->limits.count < LIMITS ? f->limits.count : LIMITS;
+    return shown ? shown + (shown < f->limits.count) + 1 : 0;
+}
+
+static void limits(struct page *p, const struct top_facts *f)
+{
+    for (int i = 0; i < f->limits.count && i < LIMITS; i++) {
+        struct buf text;
+        buf_init(&text, LINE_BYTES);
+        held_line(&f->limits.all[i], &text);
+        line(p, "LIMIT  %.*s", (int)text.n, text.p);
+        buf_done(&text);
+    }
+    if (f->limits.count > LIMITS)
+        line(p, "  and %d%s more", f->limits.count - LIMITS, f->limits.more ? "+" : "");
+    if (f->limits.count)
+        line(p, "%s", "");
+}
+
 static void lanes(struct page *p, const struct top_facts *f)
 {
     char lag[FMT_BYTES], waiting[FMT_BYTES], due[FMT_BYTES];
@@ -99,8 +127,7 @@ static void classes(struct page *p, const struct top_facts *f)
     line(p, "%s", "");
 }
 
-/* ---- lists ------------------------------------------------------------------------------------
- */
+/* ---- lists ----------------------------------------------------------------------------------- */
 
 static void more(struct page *p, int shown, int count)
 {
@@ -108,18 +135,30 @@ static void more(struct page *p, int shown, int count)
         line(p, "  and %d more", count - shown);
 }
 
+static const char *state_of(const struct top_endpoint *e, char out[LINE_BYTES])
+{
+    char left[FMT_BYTES];
+    if (e->paused_by[0])
+        (void)snprintf(out, LINE_BYTES, "paused by %s", e->paused_by);
+    else if (e->closed_ms > 0)
+        (void)snprintf(out, LINE_BYTES, "closed for %s (%s)",
+                       fmt_duration(e->closed_ms * 1000, left), class_name(e->closed_for));
+    else
+        (void)snprintf(out, LINE_BYTES, "%s", e->probed ? "probed" : "open");
+    return out;
+}
+
 static void endpoints(struct page *p, const struct top_facts *f, int shown)
 {
-    char waiting[FMT_BYTES];
+    char waiting[FMT_BYTES], state[LINE_BYTES];
     line(p, "%-24s %11s %9s %9s %8s  %s", "ENDPOINT", "IN FLIGHT", "CALLS/S", "FAILED/S", "PARKED",
          "STATE");
     for (int i = 0; i < shown; i++) {
         const struct top_endpoint *e = &f->endpoints[i];
         char flight[FMT_BYTES];
         (void)snprintf(flight, sizeof flight, "%" PRId64 "/%d", e->in_flight, e->max_in_flight);
-        line(p, "%-24.24s %11s %9.1f %9.1f %8s  %s%s", e->name, flight, rate(e->calls),
-             rate(e->failed), counted(e->waiting, waiting), e->paused_by[0] ? "paused by " : "open",
-             e->paused_by);
+        line(p, "%-24.24s %11s %9.1f %9.1f %8s  %s", e->name, flight, rate(e->calls),
+             rate(e->failed), counted(e->waiting, waiting), state_of(e, state));
     }
     more(p, shown, f->endpoint_count);
     line(p, "%s", "");
@@ -168,14 +207,14 @@ static void batches(struct page *p, const struct top_facts *f, int shown)
     more(p, shown, f->batch_count);
 }
 
-/* How many of each list are shown: the longest gives up one after the other until all fit, and one
- * line more for "and N more" where some are left out. */
-static void cut(int height, int lane_count, const int *counts, int *shown)
+/* How many of each list are shown, beside so many other lines: the longest gives up one after the
+ * other until all fit, and one line more for "and N more" where some are left out. */
+static void cut(int height, int others, const int *counts, int *shown)
 {
     for (int i = 0; i < LISTS; i++)
         shown[i] = counts[i];
     for (;;) {
-        int lines = FIXED_LINES + lane_count + LISTS - 1, longest = 0;
+        int lines = FIXED_LINES + others + LISTS - 1, longest = 0;
         for (int i = 0; i < LISTS; i++) {
             lines += 1 + shown[i] + (shown[i] < counts[i]);
             longest = shown[i] > shown[longest] ? i : longest;
@@ -191,9 +230,10 @@ enum rc top_render(const struct top_facts *facts, int width, int height, struct 
 {
     struct page page = {.out = out, .width = width, .left = height > 0 ? height : -1};
     int shown[LISTS];
-    cut(height, facts->lane_count,
+    cut(height, facts->lane_count + limit_lines(facts),
         (int[LISTS]){facts->endpoint_count, facts->worker_count, facts->batch_count}, shown);
     head(&page, facts);
+    limits(&page, facts);
     lanes(&page, facts);
     classes(&page, facts);
     endpoints(&page, facts, shown[0]);

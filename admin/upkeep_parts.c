@@ -44,11 +44,6 @@ static void nap(void)
     (void)nanosleep(&t, NULL);
 }
 
-static void copy(char *out, size_t out_bytes, struct span s)
-{
-    (void)snprintf(out, out_bytes, "%.*s", (int)s.n, s.p);
-}
-
 /* A statement that may have to wait for a lock, with bounded patience. */
 static enum rc patiently(struct upkeep *u, const char *sql, struct pg_rows **ret_rows,
                          struct err *err)
@@ -179,9 +174,9 @@ static int take_spans(const struct pg_rows *rows, struct span_part *out)
     for (int i = 0; i < n; i++) {
         out[i] = (struct span_part){.lower_ms = pg_get_int(rows, i, 0),
                                     .upper_ms = pg_get_int(rows, i, 1)};
-        copy(out[i].suffix, sizeof out[i].suffix, pg_get_span(rows, i, 2));
-        copy(out[i].result, sizeof out[i].result, pg_get_span(rows, i, 3));
-        copy(out[i].call, sizeof out[i].call, pg_get_span(rows, i, 4));
+        span_copy(pg_get_span(rows, i, 2), out[i].suffix, sizeof out[i].suffix);
+        span_copy(pg_get_span(rows, i, 3), out[i].result, sizeof out[i].result);
+        span_copy(pg_get_span(rows, i, 4), out[i].call, sizeof out[i].call);
     }
     return n;
 }

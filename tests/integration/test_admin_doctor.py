@@ -83,9 +83,10 @@ class Patient:
         report = json.loads(done.stdout)
         findings = report["findings"]
         assert not done.stderr
-        wrong = [f for f in findings if f["level"] in ("warning", "error")]
+        wrong = [f for f in findings if f["level"] not in ("ok", "skipped")]
         assert all(f["remedy"] for f in wrong), wrong
-        assert report["errors"] == sum(f["level"] == "error" for f in findings)
+        for level in ("error", "warning", "note"):
+            assert report[f"{level}s"] == sum(f["level"] == level for f in findings)
         wanted = code if code is not None else 1 if report["errors"] else 0
         assert done.returncode == wanted, (done.returncode, wrong)
         return findings
@@ -93,7 +94,7 @@ class Patient:
     def only(self, check, level, *words, flags=(), remedy="", beside=(), **env):
         """The one thing that is wrong beside what is always so, and `beside`."""
         findings = self.ask(*flags, **env)
-        wrong = {(f["check"], f["level"]) for f in findings if f["level"] in ("warning", "error")}
+        wrong = {(f["check"], f["level"]) for f in findings if f["level"] not in ("ok", "skipped")}
         assert wrong == ONE_NODE | {(check, level)} | set(beside), [
             f for f in findings if f["level"] != "ok"]
         finding = next(f for f in findings if (f["check"], f["level"]) == (check, level))
@@ -565,6 +566,69 @@ def test_a_paused_endpoint(patient):
     finding = patient.only("endpoint.pause", "warning", "eu was paused", "they move")
     run(INFERQ, *finding["remedy"].partition(",")[0].split()[1:], env=patient.env)
     patient.healthy()
+
+
+# ---- limits -------------------------------------------------------------------------------------
+
+def test_limits_of_what_is_not_there(patient):
+    for scope, key, word in ((1, "uk@1", "no such endpoint"), (2, "m@9", "no such model"),
+                             (3, "nobody", "no job of that app")):
+        with patient.but("INSERT INTO limit_rule (scope, key, dimension, of_operator, changed_by) "
+                         f"VALUES ({scope}, '{key}', 6, 5, 'ann')", "DELETE FROM limit_rule"):
+            finding = patient.only("limit.unknown", "warning", key, word)
+            words = finding["remedy"].partition("inferq ")[2].partition(",")[0].split()
+            run(INFERQ, *words, env=patient.env)
+            patient.healthy()
+
+
+def test_limits_that_nobody_shares_out(patient):
+    limit = ("INSERT INTO limit_rule (scope, key, dimension, of_catalogue, changed_by) "
+             "VALUES (1, 'eu@1', 1, 500, 'file')")
+    worker = patient.db.worker()
+    with patient.but(limit, f"DELETE FROM limit_rule; DELETE FROM worker WHERE worker_id = {worker}"):
+        patient.only("limit.keeper", "warning", "1 limits are in force", remedy="restart a worker")
+        patient.db.rows("SELECT pg_advisory_lock(hashtext('inferq keeper'))")
+        try:
+            patient.healthy()
+        finally:
+            patient.db.rows("SELECT pg_advisory_unlock(hashtext('inferq keeper'))")
+
+
+def test_limits_that_throttling_has_halved(patient):
+    with patient.but("INSERT INTO limit_rule (scope, key, dimension, of_catalogue, changed_by) "
+                     "VALUES (1, 'eu@1', 1, 500, 'file'); "
+                     "INSERT INTO limit_learned (endpoint, multiplier) VALUES ('eu@1', 345)",
+                     "DELETE FROM limit_rule; DELETE FROM limit_learned"):
+        patient.only("limit.learned", "warning", "eu@1 down to 34.5 %", remedy="inferq limit set")
+
+
+def test_limits_that_hold_the_fleet(patient):
+    """They are no fault: a note, with a remedy that works, and no other exit status."""
+    with patient.but("INSERT INTO limit_rule (scope, key, dimension, of_catalogue, changed_by) "
+                     "VALUES (1, 'eu@1', 5, 1000, 'file'); INSERT INTO limit_day SELECT limit_id, "
+                     "floor(extract(epoch FROM now()) / 86400)::int, 1000, 9, 1000 FROM limit_rule",
+                     "DELETE FROM limit_day; DELETE FROM limit_rule"):
+        finding = patient.only("limit.holds", "note", "endpoint:eu@1 tokens_per_day 1000: all taken, "
+                               "more at 00:00 UTC (", remedy="or allow more: inferq limit set")
+        text = run(INFERQ, "doctor", env=patient.env).stdout
+        assert text.splitlines()[-1] == "0 errors, 2 warnings, 1 note, 4 not looked at"
+        words = finding["remedy"].partition("inferq ")[2].split()
+        run(INFERQ, *words[:-1], "2000", env=patient.env)
+        patient.healthy()
+
+
+def test_limits_of_the_catalogue_file(patient, tmp_path):
+    path = catalogue(patient, tmp_path, limits={"requests_per_minute": 500})
+    patient.only("catalogue.applied", "warning", "limit endpoint:eu@1 requests_per_minute is not applied",
+                 flags=["--catalogue", path])
+    with patient.but("INSERT INTO limit_rule (scope, key, dimension, of_catalogue, changed_by) "
+                     "VALUES (1, 'eu@1', 1, 400, 'file')", "DELETE FROM limit_rule"):
+        patient.only("catalogue.applied", "warning", "has another amount there",
+                     flags=["--catalogue", path])
+        patient.db.rows("UPDATE limit_rule SET of_catalogue = 500, of_operator = 7")
+        patient.healthy("--catalogue", path)
+        patient.only("catalogue.applied", "warning", "is not in the file any more",
+                     flags=["--catalogue", catalogue(patient, tmp_path)])
 
 
 @contextlib.contextmanager

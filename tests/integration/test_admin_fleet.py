@@ -162,7 +162,7 @@ def test_endpoint_pause_and_resume(db):
     assert db.rows("SELECT * FROM endpoint_pause") == []
     assert "was not paused" in works(db.inferq("endpoint", "resume", "eu"))
     assert asked(db, "endpoint", "resume", "eu") == {"endpoint": "eu", "state": "open",
-                                                     "changed": False}
+                                                     "changed": False, "forgot": False}
     assert audits(db) == [("ann", "endpoint pause", "eu", "their maintenance"),
                           ("ben", "endpoint resume", "eu", "")]
 

@@ -6,6 +6,7 @@ import hmac
 import io
 import json
 import os
+import re
 import threading
 import time
 
@@ -475,6 +476,53 @@ def test_explain_says_where_a_pending_job_is(db):
     db.result(done, "a")
     fails(db.inferq("explain", done.ref, "aa"), 2, "the batch has no job 'aa'")
     fails(db.inferq("explain", "pipe/none", "a"), 2, "knows no batch")
+
+
+def test_explain_says_how_long_a_job_waited_for_what(db):
+    endpoint, _, _ = db.catalogue()
+    db.rows("INSERT INTO limit_rule (scope, key, dimension, of_catalogue, changed_by) VALUES "
+            "(1, 'eu@1', 1, 500, 'file'), (1, 'eu@1', 5, 9000, 'file'), (3, 'pipe', 6, 4, 'file')")
+    requests, day, flight = [row[0] for row in db.rows("SELECT limit_id FROM limit_rule ORDER BY limit_id")]
+    b = db.batch("x", 9)
+    lists = {"one": (None, requests), "two": (f'{{"{day}":30000000,"{requests}":8000000}}', day),
+             "more": (f'{{"{day}":20000000,"{requests}":8000000}}', day), "none": (None, None)}
+    for custom_id, (waits, limit) in lists.items():
+        db.result(b, custom_id)
+        db.rows("UPDATE result SET throttle_us = 38200000, limit_us = %s, limit_id = %s, limit_waits = %s "
+                "WHERE custom_id = %s", 38_000_000 if limit else None, limit, waits, custom_id)
+    said = {"one": " (38 s of it for requests_per_minute of endpoint eu@1), in the model",
+            "two": " (30 s of it for tokens_per_day of endpoint eu@1, 8 s for requests_per_minute of "
+                   "endpoint eu@1), in the model",
+            "more": " (20 s of it for tokens_per_day of endpoint eu@1, 10 s for other limits, 8 s for "
+                    "requests_per_minute of endpoint eu@1), in the model",
+            "none": ", in the model"}
+    for custom_id, text in said.items():
+        assert f"throttled, backing off or parked 38.2 s{text}" in works(db.inferq("explain", b.ref, custom_id))
+
+    def parked(custom_id, wait_key, **more):
+        db.parked(b, custom_id, wait_key=wait_key, next_at="2026-01-01T00:00:00Z", reason=0,
+                  parked_at=db.value("SELECT now() - interval '95 seconds'"), **more)
+        return works(db.inferq("explain", b.ref, custom_id))
+    now = r"1 min 3[5-9] s"
+    for custom_id, text, told in (
+            ("first", parked("first", -day), rf"parked {now} \({now} of it for tokens_per_day of endpoint eu@1\)"),
+            ("again", parked("again", -day, limit_us=1_000_000, limit_id=requests),  # the last was not this one
+             rf"\({now} of it for tokens_per_day of endpoint eu@1, 1 s for requests_per_minute of endpoint "
+             r"eu@1\)"),
+            ("both", parked("both", -day, limit_us=61_000_000, limit_id=requests,
+                            limit_waits=f'{{"{requests}":60000000,"{day}":1000000}}'),
+             r"\(1 min (3[6-9]|4\d) s of it for tokens_per_day of endpoint eu@1, 1 min for requests_per_min"),
+            ("busy", parked("busy", endpoint), rf"\({now} of it for endpoint eu\)"),
+            ("taken", parked("taken", -flight, limit_us=2_000_000, limit_id=flight, taken_by=db.worker()),
+             r"parked 1.5 s \(2 s of it for in_flight of app pipe\)"),
+            ("due", parked("due", 0), "It is parked, and due: a worker with room takes it")):
+        assert re.search(told, text), (custom_id, text)
+    assert ("It is parked until the limit tokens_per_day of endpoint eu@1 has room (inferq limit show). Its "
+            "next call is number 2.") in works(db.inferq("explain", b.ref, "first"))
+    story = json.loads(works(db.inferq("explain", b.ref, "again", "--json")))
+    assert [wait["for"] for wait in story["waits"]] == ["tokens_per_day of endpoint eu@1",
+                                                       "requests_per_minute of endpoint eu@1"]
+    assert story["waits"][1]["us"] == 1_000_000 and story["parked"]["parked_us"] >= 95_000_000
 
 
 def test_explain_a_success_after_a_re_ask(db):

@@ -21,7 +21,8 @@ from kafka_admin import Refused, delete_topic
 
 SECRET = "Pl4nted-Passw0rd"
 ANYWHERE = str(uuid.UUID(int=7))
-ARGUMENTS = {"BATCH": ANYWHERE, "JOB": ANYWHERE, "NAME": "eu", "LANE": "low"}  # others are numbers: 1
+ARGUMENTS = {"BATCH": ANYWHERE, "JOB": ANYWHERE, "NAME": "eu", "LANE": "low", "LIMIT": "app:a",
+             "DIMENSION": "in_flight"}  # others are numbers: 1
 # What a command cannot do without, beyond its arguments.
 OPTIONS = {"batch seal": ["--total", "1"], "rewind": ["--to", "start"], "top": ["--once"],
            "skip": [ANYWHERE]}

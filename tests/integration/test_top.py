@@ -1,6 +1,7 @@
 """`inferq top`: on a terminal of its own, and as text; what it says of a fleet at work, its keys, its
 sizes, and that the terminal is as it was, however it ends."""
 import fcntl
+import json
 import os
 import pty
 import re
@@ -125,6 +126,33 @@ def test_no_color_and_small_terminals(busy):
     terminal.keys("q")
     status, last = terminal.end()
     assert status == 0 and "\x1b[1m" not in last
+
+
+def test_a_day_that_is_used_up_is_no_hang(worlds):
+    """A real worker stops at it: what `inferq` says meanwhile, and of a job that waited, afterwards."""
+    world = worlds(models=[model("daily", limits={"requests_per_minute": 1200, "tokens_per_day": 1000})])
+    world.env["INFERQ_GROUP"] = world.name
+    world.start_worker()
+    batch = world.ask(*[f"text {i}" + " and more" * 20 for i in range(90)], model="daily")
+
+    def shown():
+        return {row["dimension"]: row for row in json.loads(world.inferq("limit", "show", "--json").stdout)}
+    day = wait_for(lambda: 700 < shown()["tokens_per_day"]["used"] and shown()["tokens_per_day"],
+                   what="a day's tokens used up")  # the next call may take 200 and more
+    assert day["used"] + day["held"] == 1000 and day["wanted"] is None
+    wait_for(lambda: world.value("SELECT count(*) FROM call WHERE done_at IS NULL") == 0, what="no call")
+    for said in (world.inferq("top", "--once").stdout, world.inferq("endpoint", "show").stderr,
+                 world.inferq("doctor", ok=(0, 1)).stdout):
+        assert re.search(r"endpoint:at-daily@1 tokens_per_day 1000: all taken, more at 00:00 UTC \(.*\), "
+                         r"up to \d+ jobs wait; inferq limit show$", said, re.MULTILINE), said
+    world.inferq("limit", "set", "endpoint:at-daily", "tokens_per_day", "1M")
+    assert world.wait_ended(batch)["succeeded"] == 90
+    last, whole, by_limit = world.rows("SELECT custom_id, limit_us, limit_waits::json FROM result "
+                                       "ORDER BY finished_at DESC LIMIT 1")[0]
+    assert len(by_limit) == 2 and sum(by_limit.values()) == whole
+    story = world.inferq("explain", str(batch), last).stdout
+    for name in ("tokens_per_day", "requests_per_minute"):
+        assert re.search(rf"[(,].* for {name} of endpoint at-daily@1", story), story
 
 
 def test_without_a_terminal_it_says_what_to_do(busy):
