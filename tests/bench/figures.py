@@ -93,6 +93,8 @@ AIMS = [
         25, why=WHY_IDLE),
     Aim("jobs/s of two workers, at least one's", "workers", "2", "rate", 1, True, "1",
         why=WHY_WORKERS),
+    Aim("jobs/s with limits that do not bind, of those without", "limits", "far off", "rate", 0.92,
+        True, "none"),
     Aim("CPU us/job does not grow with rows: worker + Postgres", "rows", "loaded", "both_us", NOISE,
         beside="none"),
     Aim("... with parked jobs that are not due", "parked", "not due", "both_us", NOISE,

@@ -155,6 +155,21 @@ def fleets(bench):
     return variants
 
 
+# ---- shared limits -----------------------------------------------------------------------------
+
+
+def limits(bench):
+    """None, and limits of every kind that do not bind, over the same records."""
+    jobs, prefix, variants = bench.sizes.column_jobs, new_prefix(), {}
+    fill(prefix, jobs)
+    with modelsim(bench.directory) as model:
+        for label, some in (("none", False), ("far off", True)):
+            with database(f"limits_{int(some)}") as psql:
+                variants[label] = run_workers(bench, prefix, model, psql, jobs, limits=some)
+            report_trial(f"limits {label}", variants[label])
+    return variants
+
+
 # ---- rows that are there already ---------------------------------------------------------------
 
 
@@ -332,6 +347,7 @@ PARTS = [
     Part("idle-latency", idle_latency, "idle queue: {sizes.lone_jobs} jobs, one at a time"),
     Part("workers", fleets, "1, 2 and 4 workers, 256 in flight each, instant model,"
                             " {sizes.column_jobs:,} jobs"),
+    Part("limits", limits, "shared limits that do not bind, {sizes.column_jobs:,} jobs"),
     Part("rows", rows, "{sizes.rows:,} results and calls in the tables before,"
                        " {sizes.side_jobs:,} jobs"),
     Part("parked", parked, "{sizes.parked:,} parked jobs standing by, {sizes.side_jobs:,} jobs"),

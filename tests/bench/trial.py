@@ -29,7 +29,7 @@ endpoints:
     timeout: 2m
     connect_timeout: 30s
     send_ids: {send_ids}
-{more_endpoints}models:
+{limits}{more_endpoints}models:
   - name: small
     versions:
       - version: "1"
@@ -42,6 +42,17 @@ endpoints:
             input_per_million_usd: 0.15
             output_per_million_usd: 0.60
 {more_models}"""
+
+# Of every kind, so large that they never bind: what it costs to keep them.
+LIMITS = """\
+    limits:
+      requests_per_minute: 10_000_000
+      input_tokens_per_minute: 10_000_000_000
+      output_tokens_per_minute: 10_000_000_000
+      tokens_per_minute: 10_000_000_000
+      tokens_per_day: 10_000_000_000_000
+      in_flight: 1_000_000
+"""
 
 HELD_ENDPOINT = """\
   - name: held
@@ -207,10 +218,10 @@ def memory_figures(kib, in_flight):
 
 class Fleet:
     """Workers of one group, over one topic, into one database. `held`: their catalogue has a second
-    model, at an endpoint of its own."""
+    model, at an endpoint of its own. `limits`: their endpoint has some, which do not bind."""
 
     def __init__(self, bench, prefix, model, psql, in_flight=256, workers=1, send_ids=False,
-                 held=False):
+                 held=False, limits=False):
         self.psql = psql
         self.in_flight = in_flight
         self.workers = workers
@@ -220,6 +231,7 @@ class Fleet:
                   "url": model.url, "database": psql.name, "send_ids": str(send_ids).lower()}
         values["more_endpoints"] = HELD_ENDPOINT.format(url=model.url) if held else ""
         values["more_models"] = HELD_MODEL if held else ""
+        values["limits"] = LIMITS if limits else ""
         with open(os.environ["INFERQ_SIGNING_KEY"].removeprefix("file:"), encoding="ascii") as file:
             key = file.read().strip()
         for file_name, text in (("catalogue.yaml", CATALOGUE.format(**values)),
@@ -336,9 +348,9 @@ class Fleet:
             raise Problem(f"{succeeded:.0f} of {jobs} jobs succeeded")
 
 
-def run_workers(bench, prefix, model, psql, jobs, in_flight=256, workers=1):
+def run_workers(bench, prefix, model, psql, jobs, in_flight=256, workers=1, limits=False):
     """Figures of workers that are started on a full topic, from their start to their end."""
-    fleet = Fleet(bench, prefix, model, psql, in_flight, workers)
+    fleet = Fleet(bench, prefix, model, psql, in_flight, workers, limits=limits)
     total = fleet.stored() + jobs
     checkpoint()
     meter = Meter(psql, model)

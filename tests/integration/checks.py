@@ -20,7 +20,7 @@ from harness import Late, make_vectors, reference, wait_for
 # A call beside the one that gave the result must say why it was made or what became of it.
 EXPLAINED = {"unsent", "tls_config", "ambiguous", "credential", "no_upstream_model", "billing",
              "conflict", "throttled", "server_error", "overloaded", "bad_output", "bad_reply",
-             "unknown_status", "lost", "aborted"}
+             "unknown_status", "lost", "aborted", "context_too_long"}
 # Markers under which modelsim does not answer with the function of the request.
 OTHER_ANSWER = re.compile(r"\[\[sim:[^\]]*\b(answer|content|refusal|body|wrong|finish|size)=")
 
@@ -126,19 +126,21 @@ def calls_explained(world, crashed):
             "SELECT c.job_id, c.number, code_name('call_kind', c.kind),"
             " code_name('class', c.class), c.done_at IS NOT NULL, c.cost_nusd, r.call_number,"
             " CASE WHEN r.class = 19 THEN 'unstorable' ELSE code_name('status', r.status) END,"
-            " r.cost_nusd, w.fenced, c.claimed_at, c.done_at"
+            " r.cost_nusd, w.fenced, c.claimed_at, c.done_at, c.model_version_id"
             " FROM call c JOIN result r USING (job_id) LEFT JOIN worker w USING (worker_id)"
             " ORDER BY 1, 2"):
         by_job.setdefault(row[0], []).append(row[1:])
     for job, calls in by_job.items():
         if [c[0] for c in calls] != list(range(1, len(calls) + 1)):
             yield f"{job}: numbers of calls with holes: {[c[0] for c in calls]}"
-        for number, kind, outcome, done, _, counts, status, _, fenced, *_ in calls:
+        for number, kind, outcome, done, _, counts, status, _, fenced, *_, version in calls:
             if not done:
                 yield f"{job}: ended, and call {number} is open (owner fenced: {fenced})"
             elif number == counts:
                 if status != "unstorable" and (outcome == "ok") != (status == "succeeded"):
                     yield f"{job}: {status}, by call {number} of class {outcome}"
+            elif outcome == "context_too_long" and any(c[-1] != version for c in calls[number:]):
+                continue  # it went on to a version that takes more
             elif outcome not in EXPLAINED and not (crashed and outcome == "ok"):
                 yield f"{job}: extra call {number} of class {outcome}"
             if (number == 1) != (kind == "primary"):

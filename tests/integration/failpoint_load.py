@@ -15,14 +15,15 @@ import msgpack
 from harness import TOOLS, Message, make_vectors, model, run
 
 PARTITIONS = 20
-# An endpoint that throttles comes to rest before it is asked for the next calls to throttle: else
-# each probe would be one of these, and nothing would ever be pulled back.
+# An endpoint that throttles comes to rest before it is asked for the next call to throttle; and it
+# throttles one of many: each of them would be the fleet's probe once, and pause it again.
 TURNS = 4
 # What jobs do to their endpoint (it is paused, it is full) concerns no other.
-MODELS = [model("busy", max_in_flight=1000), model("narrow", max_in_flight=1),
+MODELS = [model("busy", max_in_flight=1000, retry={"budget": 1}), model("narrow", max_in_flight=1),
+          model("short", max_in_flight=50, version={"larger_context": "busy@1"}),
           model("doomed", max_in_flight=1), model("never", max_in_flight=50),
-          *[model(f"flaky-{i}", max_in_flight=50) for i in range(TURNS)],
-          *[model(f"later-{i}", max_in_flight=50) for i in range(TURNS)]]
+          model("flaky", max_in_flight=50, retry={"budget": 1}),
+          *[model(f"later-{i}", max_in_flight=50, retry={"budget": 1}) for i in range(TURNS)]]
 OUTPUT = {"kind": "label", "labels": ["yes", "no"]}
 
 # Postgres as a slow and as a refusing server, for the jobs of these tables.
@@ -114,8 +115,11 @@ class Odd:
         self.jobs = {}  # custom id -> kind
         self.dropped = set()  # custom ids of jobs whose partition goes
         self.strays = 0  # records that are no jobs
-        self.feeds = 0
+        self.feeds = self.parked = 0
         world.database.rows(TRIGGERS)
+        status, _, _ = world.sim.control(
+            "model=short status=400 code=context_length_exceeded latency=0\n")
+        assert status == 200
         first = uuid.UUID(int=self.message.created_ms << 80)
         world.database.rows(DROPPED.replace("FIRST_KEPT", str(first)))
 
@@ -192,15 +196,21 @@ class Odd:
         """CHECK -> STORE: a dead letter"""
         return {"text": "[[sim: status=400 latency=0]] bad"}, 1
 
+    def make_long(self, _job_id):
+        """STORE -> ROUTE, and from CLAIM -> ROUTE who gets it after that"""
+        return {"text": "too long for that one", "model": "short"}, 1
+
     def make_retried(self, _job_id):
         """STORE -> RETRY -> THROTTLE"""
-        return {"text": "[[sim: status=429 retry-after=3 times=1 latency=0]] again",
-                "model": f"flaky-{self.feeds % TURNS}"}, 1
+        return {"text": "[[sim: status=409 retry-after=3 times=1 latency=0]] again",
+                "model": "flaky"}, 1
 
     def make_parked(self, _job_id):
         """STORE -> PARK -> SETTLED, and in the next feed THROTTLE -> PARK -> SETTLED"""
-        throttled = "[[sim: status=429 retry-after=6 times=1 latency=0]] " * (self.feeds % 2)
-        return {"text": throttled + "later", "model": f"later-{(self.feeds - 1) // 2 % TURNS}"}, 1
+        self.parked += 1
+        status = 429 if self.parked % PARTITIONS == 0 else 409
+        away = f"[[sim: status={status} retry-after=6 times=1 latency=0]] " * (self.feeds % 2)
+        return {"text": away + "later", "model": f"later-{(self.feeds - 1) // 2 % TURNS}"}, 1
 
     def make_unparkable(self, job_id):
         """PARK -> STORE, once and for all"""

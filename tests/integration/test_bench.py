@@ -18,12 +18,13 @@ import trial  # noqa: E402
 
 VARIANTS = {
     "instant": ["floor", "worker"], "50ms": ["floor", "worker"], "10s": ["floor", "worker"],
-    "idle-latency": ["worker"], "workers": ["1", "2", "4"], "rows": ["none", "loaded"],
+    "idle-latency": ["worker"], "workers": ["1", "2", "4"],
+    "limits": ["none", "far off"], "rows": ["none", "loaded"],
     "parked": ["none", "not due", "paused"], "submit": ["lines", "files"],
     "backlog": ["shallow", "deep"],
 }
 # Those that need no second load of their own: the other columns are the first one's code.
-RUN_HERE = ["instant", "idle-latency", "rows", "parked", "submit", "backlog"]
+RUN_HERE = ["instant", "idle-latency", "limits", "rows", "parked", "submit", "backlog"]
 
 
 def a_run(**variants):

@@ -25,8 +25,8 @@ GUARANTEES = ["G1", "G2", "G3", "G4", "G5", "G6", "G7", "G8"]
 # `inferq batch seal --total`: the command's words, and what follows them on the line.
 COMMAND = re.compile(r"(?<![\w./-])(inferq-worker|inferq-submit|"
                      r"inferq(?: (?:submit|batch|results|dead|explain|migrate|topics|top|cost|worker"
-                     r"|endpoint|doctor|upkeep|rewind|skip|lane)(?: (?:list|show|watch|cancel|seal|requeue"
-                     r"|edit|accept|discard|drain|pause|resume|add|assign|remove))?)?)\b([^`\n]*)")
+                     r"|endpoint|doctor|upkeep|rewind|skip|lane|limit)(?: (?:list|show|watch|cancel|seal|requeue"
+                     r"|edit|accept|discard|drain|pause|resume|add|assign|remove|set|clear))?)?)\b([^`\n]*)")
 SETTING = re.compile(r"^  (\S+)  \((.*)\)\n +(.*)$", re.MULTILINE)
 METRIC = re.compile(r'\{"((?:inferq|process)_\w+)",\s*METRIC_(\w+),\s*\{([^}]*)\},\s*\w+,\s*((?:"[^"]*"\s*)+)\}')
 
@@ -68,7 +68,7 @@ def doctor_table():
 
 def metric_table():
     lines = ["| Metric | Kind | Labels | Meaning |", "|---|---|---|---|"]
-    for name, kind, labels, parts in METRIC.findall((ROOT / "worker" / "watch.c").read_text()):
+    for name, kind, labels, parts in METRIC.findall((ROOT / "worker" / "watch_metrics.c").read_text()):
         label_text = ", ".join(f"`{label}`" for label in re.findall(r'"(\w+)"', labels))
         meaning = "".join(re.findall(r'"([^"]*)"', parts))
         lines.append(f"| `{name}` | {kind.lower()} | {label_text} | {meaning} |")
@@ -99,8 +99,8 @@ def test_tables_are_what_the_code_prints(name):
 
 
 def test_every_metric_is_found_in_the_source():
-    """The pattern that reads watch.c misses none."""
-    source = (ROOT / "worker" / "watch.c").read_text()
+    """The pattern that reads watch_metrics.c misses none."""
+    source = (ROOT / "worker" / "watch_metrics.c").read_text()
     assert len(METRIC.findall(source)) == len(re.findall(r"^ +\[M_\w+\] =", source, re.MULTILINE))
 
 
@@ -331,6 +331,48 @@ def test_first_steps_run_as_they_stand(tmp_path):
                  what="both workers have left")
     finally:
         subprocess.run([ROOT / "deploy/local/stack", "destroy"], env=env, check=False)
+        database.drop()
+
+
+# ---- limits, by an example ------------------------------------------------------------------------
+
+def limits_example(port):
+    """The block as it stands, but for ports, a tenth of the jobs, and when to look."""
+    block = re.search(r"### Limits, by an example.*?```bash\n(.*?)```", readme(), re.DOTALL).group(1)
+    for old, new in {
+            "8000": str(port), "9465 9466 9467": "0 0 0", "seq 400": "seq 40",
+            "search/high 100 ": "search/high 10 ",
+            "psql ": "until inferq limit show --json | grep -q '\"workers\": *4'; do sleep 0.2; done; psql ",
+            }.items():
+        assert old in block, old
+        block = block.replace(old, new)
+    return ("trap 'kill $(jobs -p) 2>/dev/null; wait' EXIT\nset -e\n"
+            f"PATH={BIN}:{TOOLS}:$PATH\ninferq migrate && inferq topics\n" + block)
+
+
+def test_the_example_of_limits_runs_as_it_stands(tmp_path):
+    """And the provider has refused nothing, whoever asked how fast."""
+    name = f"limits_{uuid.uuid4().hex[:12]}"
+    database = Database(name, migrate=False)
+    (tmp_path / "deploy").symlink_to(ROOT / "deploy")
+    env = {**os.environ, "PGDATABASE": name, "INFERQ_PREFIX": name, "INFERQ_GROUP": name,
+           "INFERQ_LISTEN": "127.0.0.1:0"}
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    try:
+        done = subprocess.run(["bash", "-c", limits_example(port)], cwd=tmp_path, env=env, text=True,
+                              capture_output=True, timeout=180, check=False)
+        said = done.stdout + done.stderr
+        assert done.returncode == 0, said
+        assert re.search(r"endpoint:hosted@1 +requests_per_minute +500 +catalogue +490", said)
+        assert re.search(r"endpoint:hosted@1 +requests_per_minute +300 +operator +294", said)
+        assert re.search(r"app:reports +tokens_per_minute +100000 +catalogue", said)
+        assert "It succeeded" in said
+        statuses = json.loads(re.search(r'"statuses":(\{.*?\})', said)[1])
+        assert statuses.get("200", 0) > 0 and "429" not in statuses
+        assert database.value("SELECT of_operator FROM limit_rule WHERE key = 'hosted@1'"
+                              " AND dimension = 1") is None
+    finally:
         database.drop()
 
 

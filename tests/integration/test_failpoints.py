@@ -48,6 +48,7 @@ REACHED_BY = {
     "path.fetched>wait": ["twin"], "path.wait>fetched": ["twin"], "path.wait>settled": ["twin"],
     "path.claim>settled": ["twin"], "path.fetched>settled": ["slowtwin"],
     "path.settled>claim": ["crossing"],
+    "path.store>route": ["long"], "path.claim>route": ["long"] * 3,
     "facts.sent": ["orphan"], "facts.answered": ["orphan"], "take.sent": ["orphan"],
     "take.answered": ["orphan"], "path.claim>store": ["spent"],
     "path.claim>wait": ["owned"], "path.wait>throttle": ["owned"], "path.claim>park": ["owned"],

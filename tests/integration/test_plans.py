@@ -14,11 +14,13 @@ import pytest
 from harness import TOOLS, Database, run
 
 BIG = 1_000_000
-TABLES = ("result", "call", "parked", "dead_letter", "worker", "batch", "progress")
+TABLES = ("result", "call", "parked", "dead_letter", "worker", "batch", "progress",
+          "limit_share")
 # Read an index in its order up to a LIMIT; a partial index of the few rows that it holds (workers
-# alive, batches cancelled, parked rows taken); or on purpose all (the roll-up, by one worker now and then).
+# alive, batches cancelled, parked rows taken); or on purpose all (the roll-up, by one worker now and
+# then; the shares of limits, by the keeper and by who stops).
 WITHOUT_CONDITION = {"due", "letters", "fence_dead", "cancelled", "free_taken", "roll_up",
-                     "figures", "others_wait"}
+                     "figures", "others_wait", "shares", "leave"}
 
 
 def fill(cursor):
@@ -53,6 +55,11 @@ def fill(cursor):
     cursor.execute("INSERT INTO inferq.batch (batch_id, app, name, created_ms, cancel_requested_at)"
                    " SELECT DISTINCT batch_id, 'a', batch_id::text, 0,"
                    " CASE WHEN i % 1000 = 7 THEN now() END FROM ids WHERE i <= 1000")
+    cursor.execute("INSERT INTO inferq.limit_rule (scope, key, dimension, of_catalogue, changed_by)"
+                   " SELECT 1, 'e@' || i, 1, 100, 't' FROM generate_series(1, 20) i")
+    cursor.execute("INSERT INTO inferq.limit_share (limit_id, worker_id, asks, want, need, in_use,"
+                   " seen, wants) SELECT limit_id, i, 1, 1, 1, 1, 1, ''"
+                   " FROM inferq.limit_rule, generate_series(1, 1000) i")
     cursor.execute("INSERT INTO inferq.progress (batch_id, status, n)"
                    " SELECT batch_id, 1, 1 FROM ids WHERE i <= 100000")
 

@@ -289,6 +289,47 @@ def test_jobs_leave_an_endpoint_that_is_down(lone_world):
     assert world.stop_workers() is None
 
 
+def test_limits_follow_the_file(lone_world):
+    """Written at the start, moved at a reload, gone with what leaves the file; an operator's stays.
+    Whoever listens is told of each change, and of nothing else."""
+    world = lone_world()
+    limits = ("SELECT key, code_name('limit_dimension', dimension), of_catalogue, of_operator"
+              " FROM limit_rule ORDER BY key, dimension")
+    file = File(world)
+    file.endpoints["first"]["limits"] = {"requests_per_minute": 500}
+    file.add_endpoint("second", limits={"in_flight": 8})
+    file.write(extra="apps: [{name: nightly, limits: {tokens_per_day: 2M}}]\n")
+    worker = world.start_worker()
+    assert world.rows(limits) == [("first@1", "requests_per_minute", 500, None),
+                                  ("nightly", "tokens_per_day", 2000000, None),
+                                  ("second@1", "in_flight", 8, None)]
+    world.inferq("limit", "set", "endpoint:first", "requests_per_minute", "300", "--actor", "ann")
+    listener = world.database.connection
+    world.rows("LISTEN inferq_limit")
+    listener.notifies.clear()
+    file.endpoints["first"]["limits"] = {"requests_per_minute": 400}
+    del file.endpoints["second"]
+    file.write()
+    reload(worker)
+    assert world.rows(limits) == [("first@1", "requests_per_minute", 400, 300),
+                                  ("nightly", "tokens_per_day", None, None),
+                                  ("second@1", "in_flight", None, None)]
+    assert sorted(world.rows("SELECT action, subject, detail FROM audit_log WHERE action LIKE 'limit.%'"
+                             " AND detail NOT LIKE '% none -> %'")) == [
+        ("limit.remove", "app:nightly tokens_per_day", f"catalogue {world.name}: 2000000 -> none"),
+        ("limit.remove", "endpoint:second@1 in_flight", f"catalogue {world.name}: 8 -> none"),
+        ("limit.set", "endpoint:first@1 requests_per_minute", f"catalogue {world.name}: 500 -> 400")]
+    listener.poll()
+    assert len(listener.notifies) == 1
+    file.routes = [{"model": "m", "retry": {"max_attempts": 3}}]
+    file.write()
+    reload(worker)
+    listener.poll()
+    assert len(listener.notifies) == 1
+    assert world.wait_ended(world.ask("one"))["succeeded"] == 1
+    finish(world)
+
+
 def test_a_bad_catalogue_changes_nothing(lone_world):
     """Not even the settings that came with it: each file is refused with the place and the remedy."""
     world = lone_world()
