@@ -5,7 +5,7 @@ modelsim enforces the limits and is the witness; counts and orders are compared,
 """
 import pytest
 
-from harness import model
+from harness import model, wait_for
 
 
 def refused(world):
@@ -40,42 +40,53 @@ def begins_and_ends(world, model_name):
 
 
 def since_the_last_refusal(events):
-    """What came after it: at first calls from before the pause may end well, which are signs of life."""
+    """What came after it."""
     last = max(i for i, (kind, end) in enumerate(events) if kind == "end" and end["status"] == 503)
     return events[last + 1:]
 
 
 def test_after_an_outage_calls_ramp_up(lone_world):
     """One probe, then two calls for each that has ended, and never a crowd; in the end as many at
-    once as before, or nearly. A model that still loads is waited for likewise."""
-    world = lone_world(models=[model("down", max_in_flight=32), model("loads", max_in_flight=8)],
-                       latency="60ms")
+    once as before, or nearly. The outage ends only once no call is out, so that what comes after the
+    last refusal began after it."""
+    world = lone_world(models=[model("down", max_in_flight=32)], latency="60ms")
     worker = world.start_worker()
-    assert worker.metric("inferq_endpoint_concurrency", endpoint="at-down") == 32
-    status, _, _ = world.sim.control("model=down ordinal=41-60 status=503 retry-after=1\n"
-                                     "model=loads ordinal=1-10 status=503 error=string"
-                                     " message=\"Loading model\"\n")
+
+    def gauge(name):
+        return worker.metric(f"inferq_endpoint_{name}", endpoint="at-down")
+
+    assert gauge("concurrency") == 32
+    status, _, _ = world.sim.control("model=down ordinal=41- status=503 retry-after=1\n")
     assert status == 200
-    down = world.ask(*[f"down {i}" for i in range(300)], model="down")
-    loads = world.ask(*[f"loads {i}" for i in range(60)], model="loads")
-    for batch, jobs in ((loads, 60), (down, 300)):
-        assert world.wait_ended(batch, 60)["succeeded"] == jobs
-        assert any(call["class"] == "overloaded" for call in world.calls(batch))
+    batch = world.ask(*[f"down {i}" for i in range(300)], model="down")
+    wait_for(lambda: gauge("pauses_total") and not gauge("in_flight"), what="a pause with no call out")
+    status, _, _ = world.sim.control("")
+    assert status == 200
+    assert world.wait_ended(batch, 60)["succeeded"] == 300
 
     events = since_the_last_refusal(begins_and_ends(world, "down"))
     begun = ended = most = 0
-    in_flight = sum(kind == "end" for kind, _ in events) - sum(kind == "begin" for kind, _ in events)
     for kind, end in events:
-        in_flight += 1 if kind == "begin" else -1
         if kind == "end":
             assert end["status"] == 200
             ended += 1
             continue
         begun += 1
         assert begun <= 1 + 2 * ended, f"call {begun} began when {ended} had ended"
-        most = max(most, in_flight)
+        most = max(most, begun - ended)
     assert most >= 12, "it has not grown"
-    assert 12 <= worker.metric("inferq_endpoint_concurrency", endpoint="at-down") <= 32
+    assert 12 <= gauge("concurrency") <= 32
+
+
+def test_a_model_that_loads_is_waited_for(lone_world):
+    """A model that still loads is no outage: its jobs wait, and afterwards it has all its calls."""
+    world = lone_world(models=[model("loads", max_in_flight=8)], latency="60ms",
+                       script="model=loads ordinal=1-10 status=503 error=string"
+                              " message=\"Loading model\"\n")
+    worker = world.start_worker()
+    batch = world.ask(*[f"loads {i}" for i in range(60)], model="loads")
+    assert world.wait_ended(batch, 60)["succeeded"] == 60
+    assert any(call["class"] == "overloaded" for call in world.calls(batch))
     assert worker.metric("inferq_endpoint_concurrency", endpoint="at-loads") == 8
 
 
