@@ -8,9 +8,11 @@
  * was gained there so much at most is over as its largest share gives in that time; of what was
  * sent there all still counts. Both err to the safe side.
  *
- * A lower share waits until, for each slot, what was sent in it and since is no more than what was
- * gained after it. Then what was gained is set to what was sent, slot by slot: what was not used is
- * gone, and the lower share begins evenly.
+ * A lower share waits until nothing is owed: what was sent adds to that, what is gained takes from
+ * it, down to nothing. Calls that took less than was reserved for them are not taken from it, so
+ * the ring is asked as well: for each slot, what was sent in it and since is to be no more than
+ * what was gained after it. Then what was gained is set to what was sent, slot by slot: what was
+ * not used is gone, and the lower share begins evenly.
  *
  * Failure modes: none. Sizes: units x minute_us is below 2^60 for 10^10 units; what may grow beyond
  * (debts, times) is multiplied in 128 bits and cut.
@@ -57,6 +59,9 @@ static void count(struct window *w, struct window_slot *s, int64_t units)
     s->sent += units;
     w->sent += units;
     assert(s->sent >= 0);
+    i128 owed = (i128)w->owed + (i128)units * w->minute_us;
+    if (units > 0)
+        w->owed = (int64_t)(owed < DEBT_MAX ? owed : DEBT_MAX);
 }
 
 static void add_level(struct window *w, i128 add)
@@ -73,6 +78,8 @@ static void gain_until(struct window *w, int64_t until_us)
     i128 gain = (i128)w->share * (until_us - w->at_us);
     slot_at(w, w->slot)->gained += (int64_t)gain;
     w->gained += (int64_t)gain;
+    if (w->owed < DEBT_MAX) /* else nobody knows how much: the slots will tell */
+        w->owed -= gain < w->owed ? (int64_t)gain : w->owed;
     add_level(w, gain);
     w->at_us = until_us;
 }
@@ -81,6 +88,8 @@ static void gain_until(struct window *w, int64_t until_us)
  * began before a share fell that much is known: what was sent until then was paid for then. */
 static bool is_paid(struct window *w)
 {
+    if (w->owed == 0)
+        return w->taken == 0;
     i128 sent = 0, gained = 0;
     for (int64_t i = 0; i < WINDOW_SLOTS && w->slot - i >= w->paid_slot; i++) {
         const struct window_slot *s = slot_at(w, w->slot - i);
@@ -104,6 +113,7 @@ static void lower(struct window *w)
     w->share = w->target;
     w->lowering = false;
     w->paid_slot = w->slot; /* it begins just now */
+    w->owed = 0;
     slot_at(w, w->slot)->most = w->share;
     add_level(w, 0); /* a lower share saves up less */
 }
@@ -126,7 +136,7 @@ static void skip(struct window *w, int64_t now_us)
 {
     int64_t slot = now_us / w->slot_us - WINDOW_SLOTS, at_us = slot * w->slot_us;
     memset(w->slots, 0, sizeof w->slots);
-    w->gained = w->sent = 0;
+    w->gained = w->sent = w->owed = 0;
     add_level(w, (i128)w->share * (at_us - w->at_us));
     w->at_us = at_us;
     w->slot = slot;

@@ -10,7 +10,8 @@
  * sent is paid for: nothing goes until, of every stretch of time that ends now, no more was sent
  * than was held; only then does the worker hold less, and say so (window_holds), and only then may
  * another hold the rest. Else the last call of one holder and the first ones of the next would
- * meet in one minute. That silence is about as long as the share's pace between two calls. What was
+ * meet in one minute. That silence is as long as the share's pace between two calls, what it had
+ * saved up beside, and the rest of a slot. What was
  * paid for then stays so: a share that falls again waits for what was sent since alone.
  *
  * A minute is a little longer than 60 s (window_minute_us): calls that leave within a minute may
@@ -47,6 +48,7 @@ struct window {
     int64_t taken;     /* units of calls that have not left yet */
     int64_t gained;    /* sums over the slots; in units x minute_us ... */
     int64_t sent;      /* ... and in units */
+    int64_t owed;      /* no more is unpaid, in units x minute_us */
     int64_t level;     /* of the pace, in units x minute_us: below 0 nothing goes */
     struct window_slot {
         int64_t gained, sent;

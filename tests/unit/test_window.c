@@ -198,6 +198,38 @@ static void test_what_is_paid_is_paid_once(void **state)
     free(w);
 }
 
+/* As soon as it may, until then; returns when it may again. */
+static int64_t keep_sending(struct window *w, int64_t units, int64_t now, int64_t until)
+{
+    for (; now < until; now = window_when(w, units, now))
+        while (window_has(w, units, now))
+            window_send(w, units, now);
+    return now;
+}
+
+/* A worker that uses all of its share at its pace owes a call at most, and what it had saved up: it
+ * is silent for little more than the rest of a slot. */
+static void test_who_keeps_the_pace_owes_little(void **state)
+{
+    (void)state;
+    int64_t minute = window_minute_us(20), slot = minute / 255;
+    static const struct {
+        int64_t share, units;
+    } rows[] = {{1800, 1}, {600, 1}, {100000, 100}};
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct window *w = with(rows[i].share, minute);
+        int64_t pace = minute * rows[i].units / rows[i].share;
+        int64_t now = keep_sending(w, rows[i].units, start_us, start_us + 3 * minute);
+        for (int k = 0; k < 20; k++) {
+            int64_t at = lowered_at(w, rows[i].share - k - 1, now);
+            int64_t saved_up = k ? 0 : WINDOW_PACE_US;
+            assert_in_range(at - now, 0, slot + pace + saved_up + 1);
+            now = keep_sending(w, rows[i].units, at, at + 5 * SECOND);
+        }
+        free(w);
+    }
+}
+
 static void test_a_share_that_came_has_gained_nothing(void **state)
 {
     (void)state;
@@ -487,6 +519,7 @@ int main(void)
         cmocka_unit_test(test_a_large_job_goes_when_a_minute_has_room),
         cmocka_unit_test(test_a_lower_share_waits_for_what_was_sent),
         cmocka_unit_test(test_what_is_paid_is_paid_once),
+        cmocka_unit_test(test_who_keeps_the_pace_owes_little),
         cmocka_unit_test(test_a_share_that_came_has_gained_nothing),
         cmocka_unit_test(test_a_call_that_has_not_left_holds_its_share),
         cmocka_unit_test(test_settles),
