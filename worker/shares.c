@@ -7,9 +7,10 @@
  * numbers; rows that have too much are lowered where others lack it, and what is free is given.
  *
  * Shares move no more than they must: a share that moves is used by nobody for a second or two, and
- * who is lowered calls nothing until he has paid (window.h). So a few large moves are better than
- * many small ones. Rows are lowered only when somebody lacks an eighth of what he wants and it is
- * not free, now and then for less; then those that have far too much give it, all at once.
+ * who is lowered calls nothing until he has paid (window.h), however little he is lowered by. So a
+ * few large moves are better than many small ones. Rows are lowered only once those that lack what
+ * is not free have missed as much by it as the lowered will by paying, or it has lasted; then those
+ * that have far too much give it, all at once.
  *
  * Failure modes: no memory: the caller is to write nothing, the next round tries again. A worker
  * that states absurd wants gets at most what its lane and app get.
@@ -27,7 +28,10 @@
 enum {
     TURN_CALLS = 6,         /* a turn lasts for so many of the largest call ... */
     LOAN_CALLS = 2,         /* ... or so many, when others lend for it */
-    SETTLE_ROUNDS = 8,      /* so often less than that is worth a move */
+    SETTLE_ROUNDS = 8,      /* so often is what nobody wants spread evenly */
+    SOON_ROUNDS = 8,        /* for so long at most somebody lacks much ... */
+    LATE_ROUNDS = 64,       /* ... or little */
+    SILENCE_US = 250000,    /* who is lowered calls nothing for so long (window.h) */
     CALL_TURN_US = 2500000, /* a call in flight counts as so long */
     MOVE_US = 5 * 1000000,  /* a share is on its way for so long */
 };
@@ -51,6 +55,8 @@ struct limit_memory {
     struct watched *rows; /* in the order of worker_id */
     int64_t last_us;
     size_t rounds;
+    double missed; /* see struct round */
+    size_t missed_rounds;
 };
 
 /* One call of shares_round. */
@@ -61,13 +67,15 @@ struct round {
     size_t n;
     int64_t now_us, dt_us, new_us;
     size_t number;
-    double *want;   /* what a row should have of what is wanted */
-    double *target; /* and with its part of what nobody wants */
-    int64_t *whole; /* target in whole units, but for the dead */
-    int64_t *lack;  /* scratch */
-    int64_t *now;   /* scratch */
-    size_t *order;  /* scratch */
-    bool *small;    /* its part is less than its next call needs */
+    double missed;        /* by rows that lack something, since any was lowered; units x us */
+    size_t missed_rounds; /* for so long */
+    double *want;         /* what a row should have of what is wanted */
+    double *target;       /* and with its part of what nobody wants */
+    int64_t *whole;       /* target in whole units, but for the dead */
+    int64_t *lack;        /* scratch */
+    int64_t *now;         /* scratch */
+    size_t *order;        /* scratch */
+    bool *small;          /* its part is less than its next call needs */
     struct shares *shares;
     int64_t *elsewhere; /* until when it has its turn at another limit */
 };
@@ -598,37 +606,86 @@ static bool has_more(const struct round *r, size_t i, double than)
     return !r->rows[i].dead && (double)more > (double)r->whole[i] * than + 1;
 }
 
-/* What is to be taken from those that have more than their targets; 0: it is not worth while. */
-static int64_t to_lower(const struct round *r)
+/* What rows lack and what others have too much. */
+struct gaps {
+    int64_t missing; /* is lacked, and will not be free once all is said */
+    int64_t more;    /* beyond targets */
+    bool over;       /* shares are more than the limit */
+    bool starved;    /* somebody cannot make its next call */
+    bool much;       /* somebody lacks much of what it wants */
+    bool uneven;     /* somebody has far more than it should have */
+};
+
+static struct gaps find_gaps(const struct round *r)
 {
-    int64_t lacking = 0, left = r->limit->amount, more = 0;
-    bool much = false, uneven = false, now_and_then = r->number % SETTLE_ROUNDS == 0;
+    struct gaps g = {0};
+    int64_t left = r->limit->amount;
     for (size_t i = 0; i < r->n; i++) {
-        left -= r->rows[i].share; /* what will be free once all is said */
+        left -= r->rows[i].share;
         if (r->rows[i].dead)
             continue;
-        lacking += lacks(r, i, LACKS_LITTLE);
-        much = much || lacks(r, i, LACKS_MUCH);
-        uneven = uneven || has_more(r, i, FAR_FROM_EVEN);
-        more += r->rows[i].share > r->whole[i] ? r->rows[i].share - r->whole[i] : 0;
+        g.missing += lacks(r, i, LACKS_LITTLE);
+        g.starved = g.starved || (lacks(r, i, 0) && (double)r->rows[i].give < need_of(r, i));
+        g.much = g.much || lacks(r, i, LACKS_MUCH);
+        g.uneven = g.uneven || has_more(r, i, FAR_FROM_EVEN);
+        g.more += r->rows[i].share > r->whole[i] ? r->rows[i].share - r->whole[i] : 0;
     }
-    if (left < 0 || (lacking > left && (much || now_and_then)))
-        return lacking - left;
-    return uneven && now_and_then ? more : 0;
+    g.over = left < 0;
+    g.missing = g.missing > left ? g.missing - left : 0;
+    return g;
 }
 
-/* Those that have far too much go down to their targets; the others only if that is not enough. */
-static void lower(struct round *r)
+/* A row that wants less than it has makes up for a silence. */
+static bool uses_all(const struct round *r, size_t i)
 {
-    int64_t missing = to_lower(r);
+    const struct share_row *row = &r->rows[i];
+    double wants = 0;
+    for (size_t k = 0; k < row->want_count; k++)
+        wants += want_units(r, &row->wants[k]);
+    return wants >= (double)row->share;
+}
+
+/* Those that have far too much go down to their targets; the others only if that is not enough. In
+ * `now`; returns what they do not call while they pay for it, in units x us. */
+static double choose_lowered(struct round *r, int64_t missing)
+{
+    double costs = 0;
+    for (size_t i = 0; i < r->n; i++)
+        r->now[i] = r->rows[i].give;
     for (int pass = 0; pass < 2 && missing > 0; pass++)
         for (size_t i = 0; i < r->n; i++) {
-            struct share_row *row = &r->rows[i];
-            if (row->dead || row->give <= r->whole[i] || (!pass && !has_more(r, i, HAS_MORE)))
+            const struct share_row *row = &r->rows[i];
+            if (row->dead || r->now[i] <= r->whole[i] || (!pass && !has_more(r, i, HAS_MORE)))
                 continue;
-            missing -= row->give - r->whole[i];
-            row->give = r->whole[i];
+            costs += uses_all(r, i) ? (double)row->share * SILENCE_US : 0;
+            missing -= r->now[i] - r->whole[i];
+            r->now[i] = r->whole[i];
         }
+    return r->limit->minute_us ? costs : 0; /* calls in flight end by themselves */
+}
+
+/* Is it time to lower rows for what others miss? Once that has cost them as much as lowering costs
+ * (who rents skis should buy them then), or it has lasted; at once for who has nothing to call
+ * with. */
+static bool is_worth_it(struct round *r, const struct gaps *g, double costs)
+{
+    r->missed += (double)g->missing * (double)r->dt_us;
+    r->missed_rounds++;
+    return g->starved || r->missed >= costs ||
+           r->missed_rounds >= (g->much ? SOON_ROUNDS : LATE_ROUNDS);
+}
+
+static void lower(struct round *r)
+{
+    struct gaps g = find_gaps(r);
+    bool evens_out = !g.missing && g.uneven && r->number % SETTLE_ROUNDS == 0;
+    double costs = choose_lowered(r, evens_out ? g.more : g.missing);
+    if (g.missing && !is_worth_it(r, &g, costs) && !g.over)
+        return;
+    r->missed = 0;
+    r->missed_rounds = 0;
+    for (size_t i = 0; i < r->n; i++)
+        r->rows[i].give = r->now[i];
 }
 
 /* A limit of calls that nobody has a share of yet: of those that may run not all have been said. */
@@ -698,6 +755,8 @@ static void remember(struct limit_memory *m, struct round *r)
     r->watched = NULL;
     m->count = r->n;
     m->last_us = r->now_us;
+    m->missed = r->missed;
+    m->missed_rounds = r->missed_rounds;
     m->rounds++;
 }
 
@@ -711,6 +770,8 @@ enum rc shares_round(struct shares *s, const struct share_limit *limit, struct s
     if (ok) {
         r.new_us = m->new_us;
         r.number = m->rounds;
+        r.missed = m->missed;
+        r.missed_rounds = m->missed_rounds;
         r.dt_us = m->rounds && now_us - m->last_us < MOVE_US ? now_us - m->last_us : 0;
         meet(m, &r);
         find_dead(&r);

@@ -201,6 +201,31 @@ static void test_hundred_one_none(void **state)
     fleet_end(w);
 }
 
+/* A worker whose small wants come and go beside one that has nearly all: each time that the large
+ * share is lowered its worker is silent for a moment, which must not be more than the small one
+ * gains. */
+static void test_small_wants_that_flicker_cost_little(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 8; seed++) {
+        struct plan p = fair_plan;
+        p.shape = HUNDRED_ONE_NONE;
+        p.workers = 3;
+        p.limit[0].amount = 1800;
+        struct fleet *w = fleet_begin(seed, &p);
+        fleet_play(w, w->now_us + MINUTE);
+        for (int i = 0; i < 40; i++) {
+            w->workers[1].sources[0].every_us = fleet_between(w, 1, 8) * SECOND;
+            fleet_play(w, w->now_us + 3 * SECOND);
+        }
+        int64_t used = fleet_used(w, 0, 2 * MINUTE);
+        print_message("used %lld\n", (long long)used);
+        if (used < 0)
+            fail_msg("seed %llu: %lld permille used", (unsigned long long)seed, (long long)used);
+        fleet_end(w);
+    }
+}
+
 /* One that has made a large call stops: who gets its share begins with nothing, but the minute of
  * that call is not over. */
 static void test_who_stops_leaves_what_is_paid(void **state)
@@ -258,6 +283,7 @@ int main(void)
         cmocka_unit_test(test_uses_what_is_allowed),
         cmocka_unit_test(test_shares_fairly),
         cmocka_unit_test(test_hundred_one_none),
+        cmocka_unit_test(test_small_wants_that_flicker_cost_little),
         cmocka_unit_test(test_who_stops_leaves_what_is_paid),
         cmocka_unit_test(test_a_large_call_right_before_the_end),
     };

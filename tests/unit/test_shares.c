@@ -541,15 +541,15 @@ static void test_few_large_moves(void **state)
     close_books(b);
 }
 
-/* What one lacks is his at once if it is much, within seconds if it is little, and never if it is
- * next to nothing. */
+/* What one lacks is his at once if it is much, soon if it is little (it waits until that has cost
+ * him as much as lowering the other costs), and never if it is next to nothing. */
 static void test_what_is_worth_a_move(void **state)
 {
     (void)state;
     static const struct {
         int64_t wants;
         int at_least, at_most; /* seconds until it has that */
-    } rows[] = {{1000, 1, 3}, {540, 2, 10}, {512, 1000, 1000}};
+    } rows[] = {{1000, 1, 4}, {600, 3, 7}, {540, 8, 14}, {512, 1000, 1000}};
     for (size_t r = 0; r < COUNT(rows); r++) {
         struct books *b = open_books(2000, false);
         join(b, 0, 1, 500);
@@ -561,6 +561,35 @@ static void test_what_is_worth_a_move(void **state)
         for (; b->holds[0] < rows[r].wants && waited < 1000; waited++)
             second(b);
         assert_in_range(waited, rows[r].at_least, rows[r].at_most);
+        close_books(b);
+    }
+}
+
+/* Beside a large share a small one lacks few units, so that it would take minutes until they have
+ * cost as much as lowering the large one; it waits for some rounds only, and the less it lacks the
+ * longer. At once: who has nothing to call with, and where nobody uses what is taken. */
+static void test_a_small_lack_beside_a_large_share(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t had, wants, others_want;
+        int at_least, at_most; /* seconds until it has that */
+    } rows[] = {{10, 20, 100000, 7, 12}, {41, 43, 100000, 60, 70}, {41, 100, 100000, 7, 12},
+                {0, 20, 100000, 1, 4},   {41, 300, 100000, 2, 6},  {41, 45, 500, 1, 4}};
+    for (size_t r = 0; r < COUNT(rows); r++) {
+        struct books *b = open_books(2000, false);
+        join(b, 0, 1, rows[r].had);
+        join(b, 0, 2, 100000);
+        join(b, 0, 2, 100000);
+        seconds(b, 80);
+        assert_int_equal(b->holds[0], rows[r].had);
+        b->wants[0][0].units = rows[r].wants;
+        b->wants[1][0].units = b->wants[2][0].units = rows[r].others_want;
+        int waited = 0;
+        for (; b->holds[0] < rows[r].wants && waited < 1000; waited++)
+            second(b);
+        if (waited < rows[r].at_least || waited > rows[r].at_most)
+            fail_msg("row %zu: after %d s", r, waited);
         close_books(b);
     }
 }
@@ -672,6 +701,7 @@ int main(void)
         cmocka_unit_test(test_flickering_queues),
         cmocka_unit_test(test_few_large_moves),
         cmocka_unit_test(test_what_is_worth_a_move),
+        cmocka_unit_test(test_a_small_lack_beside_a_large_share),
         cmocka_unit_test(test_never_more_than_there_is),
         cmocka_unit_test(test_no_memory),
     };
