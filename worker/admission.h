@@ -131,6 +131,8 @@ void admission_close(struct admission *a, bool (*is_closed)(void *arg, int model
  * a few seconds it is wanted as if it stood here. (Shares that went and came back with the queues
  * would cost every worker a call or two in each rebalance.) */
 void admission_expect_back(struct admission *a, int64_t now_us);
+/* Partitions are dealt: what has not come again soon is another worker's now. */
+void admission_dealt(struct admission *a, int64_t now_us);
 /* So many rows (1 .. ) of an app and lane are due in `parked`: where one of its jobs waits here for
  * a limit it has as many behind it. Good for a few seconds. */
 void admission_due(struct admission *a, int lane, struct span app, int64_t rows, int64_t now_us);

@@ -28,7 +28,8 @@ enum {
     MINUTE_US = 60 * 1000 * 1000,
     READY_US = 5 * 1000 * 1000,  /* of a share, stands ready in memory */
     BEHIND_US = 3 * 1000 * 1000, /* rows of `parked` are looked at every second */
-    BACK_US = 8 * 1000 * 1000,   /* a rebalance, and the first records after it */
+    BACK_US = 8 * 1000 * 1000,   /* a rebalance, and the first records after it ... */
+    DEALT_US = 3 * 1000 * 1000,  /* ... and those alone */
     SEEDS = 8,                   /* jobs that a worker asks with, before it has any share */
 };
 
@@ -108,6 +109,12 @@ void admission_expect_back(struct admission *a, int64_t now_us)
                 s->kept = s->waiting;
         }
     }
+}
+
+void admission_dealt(struct admission *a, int64_t now_us)
+{
+    if (a->kept_until_us > now_us + DEALT_US)
+        a->kept_until_us = now_us + DEALT_US;
 }
 
 /* What waits here, or did before a rebalance. */

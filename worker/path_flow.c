@@ -333,6 +333,7 @@ void path_assigned(struct path *p, int lane, int32_t partition, uint32_t epoch)
         p->skips_epoch = epoch;
         p->skips_known = false;
         p->edges.ask_skips(p->edges.arg);
+        path_limits_dealt(p);
     }
     if (partitions_assign(p->partitions, lane, partition, epoch, &err) != RC_OK)
         return; /* its records are refused by partitions_track: no offset moves, none is lost */

@@ -173,8 +173,9 @@ void path_limits_settle(struct path *p, struct job *job);
 void path_limits_give_back(struct path *p, struct job *job);
 /* What waits for endpoints that are closed is not wanted of their limits. */
 void path_limits_close(struct path *p, int64_t now_us);
-/* Before its lanes are emptied for a rebalance. */
+/* Before its lanes are emptied for a rebalance, and once that has dealt partitions. */
 void path_limits_expect_back(struct path *p);
+void path_limits_dealt(struct path *p);
 /* Rows of an app are due in `parked`. */
 void path_limits_due(struct path *p, int lane, struct span app, int64_t rows);
 /* Room for the gates of this catalogue's model versions. */

@@ -311,6 +311,12 @@ void path_limits_expect_back(struct path *p)
         admission_expect_back(p->conf.admission, boot_us(p));
 }
 
+void path_limits_dealt(struct path *p)
+{
+    if (p->limited)
+        admission_dealt(p->conf.admission, boot_us(p));
+}
+
 void path_limits_due(struct path *p, int lane, struct span app, int64_t rows)
 {
     if (p->limited && rows > 0)

@@ -108,7 +108,8 @@ static void test_what_waits_behind_is_wanted(void **state)
 }
 
 /* What goes back to Kafka in a rebalance is wanted on for some seconds, as it comes back; one more
- * rebalance right after, in which next to nothing had come back yet, changes nothing. */
+ * rebalance right after, in which next to nothing had come back yet, changes nothing. Once
+ * partitions are dealt it is wanted for less long: another worker may have it now. */
 static void test_what_comes_back_after_a_rebalance_stays_wanted(void **state)
 {
     (void)state;
@@ -116,14 +117,17 @@ static void test_what_comes_back_after_a_rebalance_stays_wanted(void **state)
         RULE(1, LIMIT_ENDPOINT, "e@1", LIMIT_REQUESTS_PER_MINUTE, 60)};
     static const struct {
         int64_t at_us;
-        bool rebalance;
+        enum { QUIET, REVOKED, DEALT } what;
         int waits; /* from then on */
         int64_t wanted;
-    } steps[] = {{1 * SECOND, false, 50, 50},  {2 * SECOND, true, 0, 50},
-                 {6 * SECOND, false, 2, 50},   {7 * SECOND, true, 0, 50},
-                 {14 * SECOND, false, 0, 50},  {15 * SECOND, false, 0, 0},
-                 {16 * SECOND, false, 4, 4},   {17 * SECOND, true, 0, 4},
-                 {18 * SECOND, false, 70, 70}, {19 * SECOND, false, 0, 4}};
+    } steps[] = {
+        {1 * SECOND, QUIET, 50, 50},  {2 * SECOND, REVOKED, 0, 50}, {6 * SECOND, QUIET, 2, 50},
+        {7 * SECOND, REVOKED, 0, 50}, {14 * SECOND, QUIET, 0, 50},  {15 * SECOND, QUIET, 0, 0},
+        {16 * SECOND, QUIET, 4, 4},   {17 * SECOND, REVOKED, 0, 4}, {18 * SECOND, QUIET, 70, 70},
+        {19 * SECOND, QUIET, 0, 4},   {30 * SECOND, QUIET, 50, 50}, {31 * SECOND, REVOKED, 0, 50},
+        {32 * SECOND, DEALT, 0, 50},  {33 * SECOND, DEALT, 5, 50},  {34 * SECOND, QUIET, 6, 50},
+        {35 * SECOND, QUIET, 7, 7},   {41 * SECOND, REVOKED, 0, 7}, {48 * SECOND, DEALT, 0, 7},
+        {49 * SECOND, QUIET, 0, 0}};
     struct admission *a = given_admission(r, 1, 0);
     int gate = admission_gate(a, 0, SPAN_LIT("x")), waits = 0;
     const struct admission_say *says;
@@ -131,8 +135,10 @@ static void test_what_comes_back_after_a_rebalance_stays_wanted(void **state)
     int64_t number;
     struct err err = {0};
     for (size_t i = 0; i < COUNT(steps); i++) {
-        if (steps[i].rebalance)
+        if (steps[i].what == REVOKED)
             admission_expect_back(a, steps[i].at_us);
+        else if (steps[i].what == DEALT)
+            admission_dealt(a, steps[i].at_us);
         for (; waits != steps[i].waits; waits += waits < steps[i].waits ? 1 : -1)
             admission_waits(a, gate, 0, &one, waits < steps[i].waits ? 1 : -1);
         assert_int_equal(admission_exchange(a, steps[i].at_us, &says, &n, &number, &err), RC_OK);
