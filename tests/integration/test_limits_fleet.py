@@ -31,7 +31,7 @@ USED = 0.95  # of a limit, while there is work for it and a processor for whoeve
 # saves up (300 ms) is lost; but not below this. The kernel says how crowded it was, not what came of it.
 USED_CROWDED = 0.6
 # While shares still go to where the work is, in the first half minute of a load.
-USED_EARLY = 0.8
+USED_EARLY = 0.9
 CONF = {**QUICK_LEASE, "kafka.session.timeout.ms": "6000", "lane.age_boost": "0s"}
 # A dead worker's share is free when nobody has heard of it for 7 s and the minute of its largest call
 # is over; its jobs are another's when Kafka and the others know that it is gone.
