@@ -10,6 +10,7 @@ What goes wrong: what a fleet's run raises is raised in every test that asks for
 over a time in which work was waiting for it.
 """
 import concurrent.futures
+import functools
 import json
 import random
 import re
@@ -315,14 +316,15 @@ def fleets(request, tmp_path_factory):
     wanted = {name for item in request.session.items if item.path == request.path
               for name in item.fixturenames}
     worlds = []
+    directory = tmp_path_factory.mktemp("fleets")  # here: it is not for several threads
 
-    def make(**how):
-        worlds.append(World(tmp_path_factory.mktemp("world"), **how))
+    def make(name, **how):
+        worlds.append(World(directory / name, **how))
         return worlds[-1]
 
     with concurrent.futures.ThreadPoolExecutor(len(FLEETS)) as pool:
-        yield {fleet.__name__: pool.submit(fleet, make) for fleet in FLEETS
-               if fleet.__name__.split("_")[0] in wanted}
+        yield {fleet.__name__: pool.submit(fleet, functools.partial(make, fleet.__name__))
+               for fleet in FLEETS if fleet.__name__.split("_")[0] in wanted}
     for world in worlds:
         world.close()
 
