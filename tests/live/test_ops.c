@@ -104,9 +104,11 @@ static char *say(int port, const char *bytes, size_t n)
     int fd = dial(port);
     for (size_t sent = 0; sent < n;) {
         ssize_t k = send(fd, bytes + sent, n - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (k < 0)
+        if (k < 0 && errno != EAGAIN)
             break; /* closed on us: what it said is read below */
-        sent += (size_t)k;
+        sent += k > 0 ? (size_t)k : 0;
+        if (clock_mono_us() > until)
+            fail_msg("it takes no more than %zu bytes", sent);
         uv_run(&loop, UV_RUN_NOWAIT);
     }
     for (;;) {

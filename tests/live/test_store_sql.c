@@ -98,7 +98,8 @@ static void pull_takes_of_each_app(void **state)
     prepare_at_one_row(&store_sql_claim[SQL_PULL], store_settings_sync,
                        "EXECUTE pull (1, 2, 1::int2, '{a}', '{20}')");
     park_of("b", 4, 0);
-    park_of("c", 10, -5); /* six of them are due */
+    park_of("c", 6, 0);
+    park_of("c", 4, -1000); /* these are not due */
     park_of("d", 10, 0);
     struct pg_rows *rows = scratch_ask(
         &scratch, "EXECUTE pull (1, 1, 1::int2, '{b,a,c,none,e}', '{10,7,9,3,-1}')", NULL);

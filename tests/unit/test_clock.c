@@ -19,10 +19,12 @@
 static void test_clocks(void **state)
 {
     (void)state;
+    int64_t before = (int64_t)time(NULL);
     int64_t mono = clock_mono_us(), boot = clock_boot_us(), wall = clock_wall_ms();
     assert_true(mono > 0 && boot > 0);
     assert_true(clock_mono_us() >= mono && clock_boot_us() >= boot);
-    assert_true(llabs(wall / 1000 - (int64_t)time(NULL)) <= 2);
+    /* time() is a coarser clock, and may be a tick late. */
+    assert_true(wall / 1000 >= before && wall / 1000 <= (int64_t)time(NULL) + 1);
 }
 
 static void test_format(void **state)
