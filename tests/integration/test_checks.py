@@ -1,14 +1,13 @@
 """The checks that all other tests of the whole path rely on must themselves fail where something is
 wrong: each is shown a database, a witness or an offset that was tampered with."""
-import threading
 import uuid
 
 import pytest
 
 import checks
 import tally
-from client import job_headers
-from harness import ROOT, Message, run
+from client import chat, job_headers, request_bytes
+from harness import ROOT, Message, run, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -144,11 +143,10 @@ def test_tallies_count_what_is_broken_and_add_up(world, tmp_path, monkeypatch):
 def test_the_checks_see_two_calls_at_once_and_calls_without_a_row(world):
     """Last, for a witness forgets nothing."""
     headers = job_headers(uuid.uuid4())
-    threads = [threading.Thread(target=world.sim.say, args=("hello",), kwargs={
-        "sim": "latency=300ms", "headers": headers}) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with world.sim.socket() as first:
+        first.sendall(request_bytes(chat("[[sim: latency=1000s]] hello"), headers))
+        wait_for(lambda: world.sim.summary()["in_flight"] == 1, what="the first call")
+        world.sim.say("hello", headers=headers)
+    wait_for(lambda: world.sim.summary()["in_flight"] == 0, what="its end")
     must_fail(world, "two calls of a job at once")
     must_fail(world, "before their row was committed")

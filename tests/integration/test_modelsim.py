@@ -235,12 +235,17 @@ def test_error_shapes_and_codes(start):
 
 def test_retry_after_spellings(start):
     sim = start()
-    now = time.time()
 
     def headers(form):
         status, head, _ = sim.sim(f"status=429 retry-after=2 retry-form={form}")
         assert status == 429
         return {k: v for k, v in head.items() if "retry" in k or "ratelimit" in k}
+
+    def two_seconds_on(form, moment):
+        """The moment told, in whole seconds, is two seconds after one between question and answer."""
+        asked = time.time()
+        told = moment(headers(form))
+        assert asked + 1 <= told <= time.time() + 3
 
     assert headers("seconds") == {"retry-after": "2"}
     assert headers("ms") == {"retry-after-ms": "2000"}
@@ -248,9 +253,8 @@ def test_retry_after_spellings(start):
     assert headers("none") == {}
     assert headers("reset")["x-ratelimit-reset-requests"] == "2000ms"
     assert headers("reset")["x-ratelimit-reset-tokens"] == "2s"
-    date = email.utils.parsedate_to_datetime(headers("date")["retry-after"])
-    assert 1 <= date.timestamp() - now <= 4
-    assert 1 <= int(headers("reset-epoch")["x-ratelimit-reset"]) - now <= 4
+    two_seconds_on("date", lambda h: email.utils.parsedate_to_datetime(h["retry-after"]).timestamp())
+    two_seconds_on("reset-epoch", lambda h: int(h["x-ratelimit-reset"]))
     assert headers("reset-date")["x-ratelimit-reset-requests"].endswith(" UTC")
     status, head, _ = sim.sim("status=429")
     assert status == 429 and "retry-after" not in head
@@ -297,8 +301,9 @@ def test_connection_dies_after_an_error_answer(start, fault):
                 sock.recv(1)
         else:
             assert read_all(sock) == (b"", fault == "die-reset")
-    wait_for(lambda: sim.summary()["in_flight"] == 0)
-    summary = sim.summary()  # the request that died is witnessed as well
+    # The request that died is witnessed as well.
+    wait_for(lambda: sim.summary()["requests"] == 2 and sim.summary()["in_flight"] == 0)
+    summary = sim.summary()
     assert summary["requests"] == 2 and summary["jobs"] == 1
     assert summary["outcomes"]["client_gone" if fault == "die-hang" else "cut"] == 1
 
@@ -308,12 +313,15 @@ def test_hangs_last_until_the_client_leaves(start, fault, some):
     sim = start()
     with sim.socket() as sock:
         sock.sendall(request_bytes(chat("x"), {"x-sim": f"fault={fault}"}))
+        wait_for(lambda: sim.summary()["in_flight"] == 1)
+        if some:
+            assert sock.recv(4096)
         sock.settimeout(0.3)
         got = b""
         with pytest.raises(TimeoutError):
-            while True:
-                got += sock.recv(4096)
-        assert bool(got) == some and sim.summary()["in_flight"] == 1
+            while piece := sock.recv(4096):
+                got += piece
+        assert (some or not got) and sim.summary()["in_flight"] == 1
     wait_for(lambda: sim.summary()["outcomes"]["client_gone"] == 1)
 
 
@@ -417,9 +425,10 @@ def test_script_selectors(start):
 
 
 def test_slow_start(start):
-    sim = start(script="slow-start=400ms\n")
+    sim = start(script="slow-start=1000s\n")
     status, _, data = sim.ask(chat("x"))
     assert status == 503 and "loading" in json.loads(data)["error"]["message"]
+    assert sim.control("slow-start=400ms\n")[0] == 200
     wait_for(lambda: sim.ask(chat("x"))[0] == 200, 30)
 
 
@@ -443,8 +452,14 @@ def test_latency_distributions(start):
     sim = start("--latency", "50ms")
     assert latencies(sim, 5)[0] > 0.049
     sim.control("latency=quantiles:50ms:400ms")
-    found = latencies(sim, 300)
-    assert 0.03 < found[150] < 0.12 and found[-1] > 0.15
+
+    def median_is_short():
+        """A stall of this machine makes replies late, and none early: then it is measured again."""
+        found = latencies(sim, 300)
+        assert found[150] > 0.03 and found[-1] > 0.15
+        return found[150] < 0.12
+
+    wait_for(median_is_short, 60)
     sim.control("latency=uniform:10ms:20ms")
     assert latencies(sim, 50)[0] > 0.009
     for text in ("latency=uniform:20ms:10ms", "latency=fast", "latency=lognormal:5ms"):
@@ -470,24 +485,30 @@ def test_limits_are_told(start):
 
 
 def test_limits_are_enforced(start):
-    sim = start(script="model=r requests=5 window=1s\nmodel=t tokens=100 window=10s retry-form=ms\n"
-                       "model=c concurrency=2\nmodel=c latency=300ms\n")
-    answers = [sim.ask({**chat("x"), "model": "r"}) for _ in range(20)]
-    good = sum(a[0] == 200 for a in answers)
-    assert 5 <= good <= 7 and all(a[0] in (200, 429) for a in answers)
-    assert next(a[1]["retry-after"] for a in answers if a[0] == 429) == "1"
+    sim = start(script="model=h requests=5 window=3600s\nmodel=r requests=2 window=1s\n"
+                       "model=t tokens=100 window=100s retry-form=ms\n"
+                       "model=c concurrency=2\nmodel=c latency=1000s\n")
+    answers = [sim.ask({**chat("x"), "model": "h"}) for _ in range(20)]
+    assert [a[0] for a in answers] == [200] * 5 + [429] * 15
+    assert all(600 < int(a[1]["retry-after"]) <= 720 for a in answers[5:])
+    wait_for(lambda: sim.ask({**chat("x"), "model": "r"})[0] == 429, 30)
     wait_for(lambda: sim.ask({**chat("x"), "model": "r"})[0] == 200, 30)
     big = {**chat("word " * 40), "model": "t"}  # 50 + 38 tokens or so
     assert sim.ask(big)[0] == 200
     status, head, _ = sim.ask(big)
-    assert status == 429 and 1000 < int(head["retry-after-ms"]) <= 10000
-    sockets = [sim.socket() for _ in range(4)]
-    for sock in sockets:
-        sock.sendall(request_bytes({**chat("x"), "model": "c"}))
-    assert sorted(read_reply(s)[0] for s in sockets) == [200, 200, 429, 429]
-    for sock in sockets:
-        sock.close()
-    assert sim.ask({**chat("x"), "model": "c"})[0] == 200
+    assert status == 429 and 10_000 < int(head["retry-after-ms"]) <= 100_000
+
+    # Two have the places for as long as they stay, and then others.
+    with sim.socket() as one, sim.socket() as two:
+        for sock in (one, two):
+            sock.sendall(request_bytes({**chat("x"), "model": "c"}))
+        wait_for(lambda: sim.summary()["in_flight"] == 2)
+        assert [sim.ask({**chat("x"), "model": "c"})[0] for _ in range(2)] == [429, 429]
+    wait_for(lambda: sim.summary()["in_flight"] == 0)
+    with sim.socket() as one:
+        one.sendall(request_bytes({**chat("x"), "model": "c"}))
+        wait_for(lambda: sim.summary()["in_flight"] == 1)
+        assert sim.ask({**chat("x"), "model": "c"}, headers={"x-sim": "latency=0"})[0] == 200
     assert sim.ask(chat("x"))[0] == 200
 
 
@@ -497,14 +518,15 @@ def test_witness_lines_and_summary(start, tmp_path):
     prices = tmp_path / "prices"
     prices.write_text("# pico-USD\n* 1 1\nm 1000 3000\n")
     sim = start("--price-table", str(prices))
-    job = uuid.uuid4()
+    job, asked = uuid.uuid4(), time.time()
     answer = sim.say("hello there", headers=job_headers(job, 3))
+    answered = time.time()
     usage = answer["usage"]
     price = usage["prompt_tokens"] * 1000 + usage["completion_tokens"] * 3000
     summary = sim.summary()
     begin, end = sim.lines("begin")[0], sim.lines("end")[0]
     assert begin["job"] == end["job"] == str(job) and begin["call"] == 3 and begin["path"] == CHAT
-    assert abs(begin["at_us"] / 1e6 - time.time()) < 5 and end["at_us"] >= begin["at_us"]
+    assert asked - 1 < begin["at_us"] / 1e6 < answered + 1 and end["at_us"] >= begin["at_us"]
     assert (end["outcome"], end["status"], end["model"]) == ("replied", 200, "m")
     assert end["price_pusd"] == price == summary["price_pusd"]
     assert end["bytes_in"] > 100 and end["bytes_out"] > 100
@@ -522,14 +544,16 @@ def test_overlaps_are_noticed(start):
     sim = start()
     job = uuid.uuid4()
     with sim.socket() as first, sim.socket() as second:
-        first.sendall(request_bytes(chat("x"), {**job_headers(job, 1), "x-sim": "latency=300ms"}))
+        first.sendall(request_bytes(chat("x"), {**job_headers(job, 1), "x-sim": "latency=1000s"}))
         wait_for(lambda: sim.summary()["in_flight"] == 1)
         second.sendall(request_bytes(chat("x"), job_headers(job, 2)))
-        assert read_reply(second)[0] == 200 and read_reply(first)[0] == 200
+        assert read_reply(second)[0] == 200
+    wait_for(lambda: sim.summary()["in_flight"] == 0)
+    sim.say("afterwards", headers=job_headers(job, 3))
     summary = sim.summary()
     assert summary["overlaps"] == 1 and summary["in_flight"] == 0
     assert summary["overlapping"] == [{"job": str(job), "call": 2}]
-    assert [b.get("overlap") for b in sim.lines("begin")] == [None, True]
+    assert [b.get("overlap") for b in sim.lines("begin")] == [None, True, None]
 
 
 CRASHER = """
@@ -583,15 +607,29 @@ def test_sigterm_flushes_and_marks_what_was_open(start):
 
 
 def test_many_connections_in_flight(start):
-    sim = start("--latency", "800ms")
-    sockets = [sim.socket() for _ in range(900)]
-    for sock in sockets:
-        sock.sendall(request_bytes(chat("x"), job_headers()))
-    assert all(read_reply(sock)[0] == 200 for sock in sockets)
-    for sock in sockets:
-        sock.close()
+    sim = start("--latency", "1000s")
+
+    def send_all():
+        sockets = [sim.socket() for _ in range(900)]
+        for sock in sockets:
+            sock.sendall(request_bytes(chat("x"), job_headers()))
+        return sockets
+
+    def close_all(sockets):
+        for sock in sockets:
+            sock.close()
+
+    held = send_all()
+    wait_for(lambda: sim.summary()["in_flight"] == 900)
+    close_all(held)
+    wait_for(lambda: sim.summary()["in_flight"] == 0)
+    assert sim.control("latency=800ms\n")[0] == 200
+    answered = send_all()
+    assert all(read_reply(sock)[0] == 200 for sock in answered)
+    close_all(answered)
     summary = sim.summary()
-    assert summary["max_in_flight"] > 500 and summary["jobs"] == 900
+    assert summary["max_in_flight"] == 900 and summary["jobs"] == 1800
+    assert summary["outcomes"]["client_gone"] == 900
 
 
 def test_command_line(tmp_path):
