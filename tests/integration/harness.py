@@ -15,8 +15,10 @@ import http.client
 import json
 import os
 import pathlib
+import random
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -71,6 +73,22 @@ def wait_for(condition, seconds=30, what="the condition", every=0.05):
         if time.monotonic() > end:
             raise Late(f"{what}: not within {seconds * SLOW} s; last seen: {seen!r}")
         time.sleep(every)
+
+
+def away_from_midnight(seconds=60):
+    """Until at least so many seconds are left of the day (UTC): what is of today stays so meanwhile."""
+    wait_for(lambda: time.time() % 86400 < 86400 - seconds, seconds, "another day", every=1)
+
+
+def free_port():
+    """For a server that can only be told a number: of those below the range from which the kernel
+    takes ports for whoever asks for any, and beside those of the local stacks, so that nobody takes it
+    by accident before that server does."""
+    for port in random.sample(range(30000, 32768), 100):
+        with contextlib.closing(socket.socket()) as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no free port between 30000 and 32767")
 
 
 def run(*command, ok=(0,), env=None, timeout=120, stdin=None, text=True):
@@ -302,7 +320,8 @@ class World:
         for m in models:
             endpoints.setdefault(m["endpoint"], {
                 "name": m["endpoint"], "base_url": f"http://127.0.0.1:{self.sim.port}",
-                "send_ids": True, "timeout": "20s", "connect_timeout": "1s", **m["conf"]})
+                # A worker that is held up while it connects has not found its model server away.
+                "send_ids": True, "timeout": "20s", "connect_timeout": "3s", **m["conf"]})
         content = {"catalogue": self.name, "endpoints": list(endpoints.values()), "models": [
             {"name": m["name"], "versions": [
                 {"version": "1", "upstream_model": m["name"], "endpoint": m["endpoint"],

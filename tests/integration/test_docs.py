@@ -9,14 +9,13 @@ import csv
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import uuid
 
 import pytest
 
-from harness import BIN, ROOT, TOOLS, Database, run, wait_for
+from harness import BIN, ROOT, SLOW, TOOLS, Database, free_port, run, wait_for
 
 README = ROOT / "README.md"
 EXAMPLE_CONF = ROOT / "deploy" / "local" / "worker.example.conf"
@@ -314,11 +313,9 @@ def test_first_steps_run_as_they_stand(tmp_path):
     env = {key: value for key, value in os.environ.items() if not key.startswith("INFERQ_STACK")}
     env |= {"PGDATABASE": name, "INFERQ_STACK": name[:20], "INFERQ_PREFIX": name,
             "INFERQ_GROUP": name, "INFERQ_LISTEN": "127.0.0.1:0"}
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
     try:
-        done = subprocess.run(["bash", "-c", first_steps(port)], cwd=tmp_path, env=env, text=True,
-                              capture_output=True, timeout=180, check=False)
+        done = subprocess.run(["bash", "-c", first_steps(free_port())], cwd=tmp_path, env=env, text=True,
+                              capture_output=True, timeout=180 * SLOW, check=False)
         said = done.stdout + done.stderr
         assert done.returncode == 0, said
         assert "docs/empty.txt: is empty" in said and "docs/picture.bin: not UTF-8" in said
@@ -357,11 +354,9 @@ def test_the_example_of_limits_runs_as_it_stands(tmp_path):
     (tmp_path / "deploy").symlink_to(ROOT / "deploy")
     env = {**os.environ, "PGDATABASE": name, "INFERQ_PREFIX": name, "INFERQ_GROUP": name,
            "INFERQ_LISTEN": "127.0.0.1:0"}
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
     try:
-        done = subprocess.run(["bash", "-c", limits_example(port)], cwd=tmp_path, env=env, text=True,
-                              capture_output=True, timeout=180, check=False)
+        done = subprocess.run(["bash", "-c", limits_example(free_port())], cwd=tmp_path, env=env, text=True,
+                              capture_output=True, timeout=180 * SLOW, check=False)
         said = done.stdout + done.stderr
         assert done.returncode == 0, said
         assert re.search(r"endpoint:hosted@1 +requests_per_minute +500 +catalogue +490", said)

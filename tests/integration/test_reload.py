@@ -174,7 +174,7 @@ class File:
     def add_endpoint(self, name, port=None, **more):
         self.endpoints[name] = {
             "name": name, "base_url": f"http://127.0.0.1:{port or self.world.sim.port}",
-            "send_ids": True, "timeout": "20s", "connect_timeout": "1s", **more}
+            "send_ids": True, "timeout": "20s", "connect_timeout": "3s", **more}
 
     def write(self, extra=""):
         self.world.catalogue_file.write_text(yaml.safe_dump({
