@@ -210,11 +210,16 @@ class Database:
 
 
 def peak_kb(args, env, stdout):
-    """Runs a command and returns (exit code, its peak resident set in KiB)."""
-    started = subprocess.Popen(args, env={**os.environ, **env}, stdout=stdout,
-                               stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
-    peak = wait_with_peak_kb(started)
-    started.stderr.close()
+    """Runs a command and returns (exit code, its peak resident set in KiB). A command that was over
+    before anybody could look at it is run again."""
+    peak = 0
+    while not peak:
+        stdout.seek(0)
+        stdout.truncate()
+        started = subprocess.Popen(args, env={**os.environ, **env}, stdout=stdout,
+                                   stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
+        peak = wait_with_peak_kb(started)
+        started.stderr.close()
     return started.returncode, peak
 
 

@@ -476,7 +476,7 @@ def test_watch_outlives_a_broken_connection(db):
     assert process.stdout.readline().startswith("0/1:")
     cut = db.value("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
                    "WHERE datname = %s AND application_name LIKE 'inferq%%'", db.name)
-    assert cut == 1
+    assert cut >= 1  # a program of just before may have left a server process that has not ended yet
     db.result(b, "a")
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0 and out.startswith("1/1:")

@@ -32,6 +32,8 @@ def test_jobs_in_kafka_and_in_postgres_are_left_out_and_come_back(lone_world):
     assert (counts["succeeded"], counts["dead"]) == (4, 1)
 
     world.inferq("endpoint", "pause", "at-held")
+    wait_for(lambda: worker.metric("inferq_endpoint_paused_seconds", endpoint="at-held"),
+             what="the worker's hearing of the pause")
     waiting = world.ask(*[f"text {i}" for i in range(3)], model="held")
     wait_for(lambda: world.value("SELECT count(*) FROM parked") == 3, what="parked jobs")
     parked = job_of(world, waiting, "job-0")

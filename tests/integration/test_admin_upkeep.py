@@ -313,7 +313,7 @@ def test_a_call_whose_job_a_predecessor_ended_is_closed(lone_world):
     world = lone_world(models=[model("slow", timeout="60s")], latency="40s", partitions=1,
                        conf={**QUICK_LEASE, "kafka.session.timeout.ms": "6000"})
     first = world.start_worker()
-    batch = world.ask("[[sim: latency=1s times=1]] text", model="slow")
+    batch = world.ask("[[sim: latency=5s times=1]] text", model="slow")
     wait_for(lambda: world.sim.summary()["in_flight"] == 1, what="the first call")
     first.signal(signal.SIGSTOP)
     second = world.start_worker()

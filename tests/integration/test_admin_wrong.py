@@ -10,7 +10,6 @@ import contextlib
 import os
 import re
 import subprocess
-import time
 import uuid
 
 import pytest
@@ -253,7 +252,6 @@ def test_a_full_disk_a_closed_output_and_a_reader_that_left(empty):
         refused(every(names, empty.env, stdout=full), 2, "standard output", "No space left")
     refused(every(names, empty.env, stdout=None, preexec_fn=lambda: os.close(1)), 2,
             "standard output", "Bad file descriptor")
-    before = time.monotonic()
     read, write = os.pipe()
     os.close(read)
     try:
@@ -261,7 +259,7 @@ def test_a_full_disk_a_closed_output_and_a_reader_that_left(empty):
     finally:
         os.close(write)
     wrong = {n: r for n, r in left.items() if r[0] not in (0, 1) or "standard output" in r[2]}
-    assert not wrong and time.monotonic() - before < LIMIT_S, wrong
+    assert not wrong, wrong
 
 
 def test_no_standard_streams_at_all(empty):
