@@ -26,14 +26,15 @@
 #include "worker/window.h"
 
 enum {
-    TURN_CALLS = 6,         /* a turn lasts for so many of the largest call ... */
-    LOAN_CALLS = 2,         /* ... or so many, when others lend for it */
-    SETTLE_ROUNDS = 8,      /* so often is what nobody wants spread evenly */
-    SOON_ROUNDS = 8,        /* for so long at most somebody lacks much ... */
-    LATE_ROUNDS = 64,       /* ... or little */
-    SILENCE_US = 250000,    /* who is lowered calls nothing for so long (window.h) */
-    CALL_TURN_US = 2500000, /* a call in flight counts as so long */
-    MOVE_US = 5 * 1000000,  /* a share is on its way for so long */
+    TURN_CALLS = 6,          /* a turn lasts for so many of the largest call ... */
+    LOAN_CALLS = 2,          /* ... or so many, when others lend for it */
+    SETTLE_ROUNDS = 8,       /* so often is what nobody wants spread evenly */
+    SOON_ROUNDS = 8,         /* for so long at most somebody lacks much ... */
+    LATE_ROUNDS = 64,        /* ... or little */
+    SILENCE_US = 250000,     /* who is lowered calls nothing for so long (window.h) ... */
+    ON_ITS_WAY_US = 1500000, /* ... and nobody what moves */
+    CALL_TURN_US = 2500000,  /* a call in flight counts as so long */
+    MOVE_US = 5 * 1000000,   /* a share is on its way for so long */
 };
 static const double CREDIT_MAX = 8; /* in needs */
 static const double NEAR = 1e-6;
@@ -657,8 +658,10 @@ static double choose_lowered(struct round *r, int64_t missing)
             const struct share_row *row = &r->rows[i];
             if (row->dead || r->now[i] <= r->whole[i] || (!pass && !has_more(r, i, HAS_MORE)))
                 continue;
-            costs += uses_all(r, i) ? (double)row->share * SILENCE_US : 0;
-            missing -= r->now[i] - r->whole[i];
+            int64_t moves = r->now[i] - r->whole[i];
+            if (uses_all(r, i))
+                costs += (double)row->share * SILENCE_US + (double)moves * ON_ITS_WAY_US;
+            missing -= moves;
             r->now[i] = r->whole[i];
         }
     return r->limit->minute_us ? costs : 0; /* calls in flight end by themselves */

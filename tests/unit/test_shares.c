@@ -549,7 +549,7 @@ static void test_what_is_worth_a_move(void **state)
     static const struct {
         int64_t wants;
         int at_least, at_most; /* seconds until it has that */
-    } rows[] = {{1000, 1, 4}, {600, 3, 7}, {540, 8, 14}, {512, 1000, 1000}};
+    } rows[] = {{1000, 1, 6}, {600, 4, 10}, {540, 8, 15}, {512, 1000, 1000}};
     for (size_t r = 0; r < COUNT(rows); r++) {
         struct books *b = open_books(2000, false);
         join(b, 0, 1, 500);
