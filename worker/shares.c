@@ -68,7 +68,7 @@ struct round {
     size_t n;
     int64_t now_us, dt_us, new_us;
     size_t number;
-    double missed;        /* by rows that lack something, since any was lowered; units x us */
+    double missed;        /* since rows lack something and none was lowered; units x us */
     size_t missed_rounds; /* for so long */
     double *want;         /* what a row should have of what is wanted */
     double *target;       /* and with its part of what nobody wants */
