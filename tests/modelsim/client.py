@@ -96,8 +96,13 @@ class Sim:
         assert status == 200, data
 
     def lines(self, kind=None):
-        """The witness lines, as far as they were written."""
-        rows = [json.loads(line) for line in self.witness_file.read_text().splitlines()]
+        """The witness lines of all that was answered until now. An `end` is written after the reply has
+        left, in the stand-in's next turn: while it runs it is asked something, as it writes before it
+        answers. What it is writing just now may be half there, and is no line yet."""
+        if self.process.poll() is None:
+            self.summary()
+        whole, _, _ = self.witness_file.read_text().rpartition("\n")
+        rows = [json.loads(line) for line in whole.splitlines()]
         return [r for r in rows if kind is None or r["kind"] == kind]
 
 
