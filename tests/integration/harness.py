@@ -256,6 +256,13 @@ class Worker:
             raise Late(f"no end in time:\n{self.log()[-3000:]}") from late
 
 
+def claimed_late(world, batch):
+    """How many of its calls were claimed after its deadline. By Postgres's clock when the claim came
+    there, which says nothing of when it left the worker."""
+    return world.value("SELECT count(*) FROM call c JOIN batch b USING (batch_id)"
+                       " WHERE batch_id = %s AND c.claimed_at > b.deadline_at", batch)
+
+
 class Message:
     """A job message by the prose: what a foreign producer would send."""
 
@@ -318,10 +325,11 @@ class World:
         """Each model under its own name upstream; prices are those of modelsim's own table."""
         endpoints = {}
         for m in models:
+            conf = {"timeout": "20s", **m["conf"]}
+            # A worker that is held up while it connects has not found its model server away.
             endpoints.setdefault(m["endpoint"], {
                 "name": m["endpoint"], "base_url": f"http://127.0.0.1:{self.sim.port}",
-                # A worker that is held up while it connects has not found its model server away.
-                "send_ids": True, "timeout": "20s", "connect_timeout": "3s", **m["conf"]})
+                "send_ids": True, "connect_timeout": conf["timeout"], **conf})
         content = {"catalogue": self.name, "endpoints": list(endpoints.values()), "models": [
             {"name": m["name"], "versions": [
                 {"version": "1", "upstream_model": m["name"], "endpoint": m["endpoint"],
@@ -343,6 +351,17 @@ class World:
 
     def live_workers(self):
         return [w for w in self.workers if w.alive]
+
+    def settle(self):
+        """Until every partition has an owner among the living, and each of them some: a worker is ready
+        before it has any."""
+        whole = len(self.committed())
+
+        def held():
+            said = [re.findall(r"kafka partitions (assigned|revoked).*?partitions=(\d+)", worker.log())
+                    for worker in self.live_workers()]
+            return [int(of[-1][1]) if of and of[-1][0] == "assigned" else 0 for of in said]
+        wait_for(lambda: sum(held()) == whole and min(held()) > 0, 60, f"{whole} partitions with owners")
 
     def stop_workers(self):
         """SIGTERM to all at once; each must end with 0."""

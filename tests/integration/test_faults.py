@@ -9,9 +9,12 @@ import collections
 import pytest
 
 from checks import finish
-from harness import model, wait_for
+from harness import claimed_late, model, wait_for
 
 OK = ("ok", "exact")
+# Of an endpoint that is silent: longer than a busy machine, whose Postgres is asked before each answer,
+# takes for a call that is answered.
+TIMEOUT = "6s"
 
 # What modelsim is told; what the ledger must say of each call; how it ends.
 Case = collections.namedtuple("Case", "sim calls status outcome endpoint options retry",
@@ -19,9 +22,9 @@ Case = collections.namedtuple("Case", "sim calls status outcome endpoint options
 AMBIGUOUS_ONCE = [("ambiguous", "estimated"), OK]
 THROTTLED_ONCE = [("throttled", "none"), OK]
 CASES = {
-    "timeout": Case("fault=hang times=1", AMBIGUOUS_ONCE, endpoint={"timeout": "1s"}),
+    "timeout": Case("fault=hang times=1", AMBIGUOUS_ONCE, endpoint={"timeout": TIMEOUT}),
     "half an answer, then silence": Case("fault=hang-within times=1", AMBIGUOUS_ONCE,
-                                         endpoint={"timeout": "1s"}),
+                                         endpoint={"timeout": TIMEOUT}),
     "reset before the reply": Case("fault=reset-before times=1", AMBIGUOUS_ONCE),
     "reset within the reply": Case("fault=reset-within times=1", AMBIGUOUS_ONCE),
     "closed before the reply": Case("fault=close-before times=1", AMBIGUOUS_ONCE),
@@ -67,7 +70,7 @@ CASES = {
     "refusal by a filter": Case("refusal=content-filter", [("refused", "exact")], "dead", "refused"),
     "the server dies after an error": Case("status=500 fault=die-hang times=1",
                                            [("server_error", "unknown"), OK],
-                                           endpoint={"timeout": "3s"}),
+                                           endpoint={"timeout": TIMEOUT}),
 }
 
 
@@ -82,7 +85,7 @@ def slug(name):
 def world(worlds):
     models = [model(slug(name), retry=case.retry, **case.endpoint) for name, case in CASES.items()]
     gone = model("f-gone", base_url="http://127.0.0.1:9")  # the discard port: nobody listens
-    dying = [model(f"f-{fault}", max_in_flight=1, timeout="3s") for fault in DYING]
+    dying = [model(f"f-{fault}", max_in_flight=1, timeout=TIMEOUT) for fault in DYING]
     made = worlds(models=[*models, gone, *dying])
     made.start_worker()
     made.batches = {name: made.ask(f"[[sim: {case.sim}]] case {name}", model=slug(name),
@@ -118,19 +121,21 @@ def test_fault(world, name):
         c["number"] for c in calls]
 
 
-def gaps(world, name):
-    """Seconds between the end of each call and the claim of the next."""
-    rows = world.rows("SELECT extract(epoch FROM lead(claimed_at) OVER (ORDER BY number) - done_at)"
-                      " FROM call WHERE batch_id = %s ORDER BY number", world.batches[name])
-    return [float(row[0]) for row in rows[:-1]]
+def gap_us(world, name):
+    """Between the end of the first call and the begin of the second, as the model saw them: when they
+    were stored says less."""
+    job = str(world.calls(world.batches[name])[0]["job_id"])
+    at_us = {(line["kind"], line["call"]): line["at_us"] for line in world.sim.lines()
+             if line["kind"] in ("begin", "end") and line["job"] == job}
+    return at_us["begin", 2] - at_us["end", 1]
 
 
 @pytest.mark.parametrize("name, seconds", [("429 for a second", 1), ("429 in milliseconds", 1.2),
                                            ("429 for long", 7)])
 def test_the_servers_delay_is_kept(world, name, seconds):
     world.wait_ended(world.batches[name], 60)
-    # Stored a moment after the answer came: that moment may be missing from the gap.
-    assert gaps(world, name)[0] > seconds - 0.3
+    # The witness and the worker look at two clocks, one of which may be set right meanwhile.
+    assert gap_us(world, name) > (seconds - 0.05) * 1e6
 
 
 def test_a_long_delay_parks_and_returns(world):
@@ -202,8 +207,8 @@ def test_an_endpoint_that_nobody_listens_at(world):
     calls = world.calls(gone)
     assert calls and {(c["class"], c["certainty"], c["cost_nusd"]) for c in calls} == {
         ("unsent", "none", 0)}
-    assert not world.value("SELECT count(*) FROM call c JOIN batch b USING (batch_id)"
-                           " WHERE batch_id = %s AND c.claimed_at > b.deadline_at + interval '0.3 s'", gone)
+    # A claim that left in time may be written late: of one probe at a time, no more than one.
+    assert claimed_late(world, gone) <= 1
 
 
 def test_no_fault_broke_a_guarantee(world):
@@ -251,8 +256,8 @@ def test_what_an_operator_must_mend_pauses_alerts_and_waits(lone_world):
     assert first.stop() == 0
     world.rows("UPDATE parked SET next_at = now()")
     second = world.start_worker(env={"SIM_KEY": key})
-    for name, (_, outcome) in OPERATOR.items():
-        assert world.wait_ended(batches[name])["succeeded"] == 1
+    for name, (_, outcome) in OPERATOR.items():  # once the pause is over, which the fleet remembers
+        assert world.wait_ended(batches[name], 90)["succeeded"] == 1
         assert [c["class"] for c in world.calls(batches[name])] == [outcome, "ok"]
     assert holds(world, key) == [] and key not in second.get("/metrics")[1]
     assert key not in first.log() + second.log()

@@ -26,7 +26,9 @@ def endpoint(world, name):
 def test_a_worker_that_is_told_to_drain_leaves_and_the_other_goes_on(lone_world):
     world = lone_world(models=[model("slow", max_in_flight=3)], conf=QUICK_LEASE, latency="400ms")
     first, second = world.start_worker(), world.start_worker()
-    batch = world.ask(*[f"text {i}" for i in range(80)], model="slow")
+    world.settle()
+    jobs = 160
+    batch = world.ask(*[f"text {i}" for i in range(jobs)], model="slow")
     wait_for(lambda: min(row["in_flight"] for row in workers(world).values()) > 0,
              what="calls of both in flight")
     seen = workers(world)
@@ -37,11 +39,11 @@ def test_a_worker_that_is_told_to_drain_leaves_and_the_other_goes_on(lone_world)
     assert first.wait() == 0 and first.logged("an operator asked for it")
     assert second.alive and set(workers(world)) == {second.pid}
     assert workers(world, "--all")[first.pid]["state"] == "stopped"
-    assert world.wait_ended(batch)["succeeded"] == 80
-    assert len(world.calls(batch)) == 80, "its calls ended, and none was made twice"
+    assert world.wait_ended(batch, 60)["succeeded"] == jobs
+    assert len(world.calls(batch)) == jobs, "its calls ended, and none was made twice"
     assert world.rows("SELECT action, detail FROM audit_log WHERE action LIKE 'worker%%'") == [
         ("worker drain", "a new build")]
-    assert workers(world)[second.pid]["jobs_per_minute"] > 0
+    wait_for(lambda: workers(world)[second.pid]["jobs_per_minute"] > 0, what="its rate")
     finish(world)
 
 
@@ -71,7 +73,8 @@ def test_a_paused_endpoint_gets_no_calls_and_its_jobs_spend_no_attempt(lone_worl
     for worker in (first, second):
         wait_for(lambda: worker.metric("inferq_parked_due") == 0,  # pylint: disable=cell-var-from-loop
                  what="no job that could run")
-        assert worker.metric("inferq_endpoint_paused_seconds", endpoint="at-held") > 0
+        wait_for(lambda: worker.metric(  # pylint: disable=cell-var-from-loop
+            "inferq_endpoint_paused_seconds", endpoint="at-held") > 0, what="its knowledge of the pause")
         assert worker.metric("inferq_endpoint_paused_seconds", endpoint="at-m") == 0
     assert len(world.calls(held)) == calls and waiting() == rest
     world.inferq("endpoint", "resume", "at-held")
