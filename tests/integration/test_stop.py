@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 from checks import check, finish
+from door import Door
 from harness import BIN, QUICK_LEASE, TOOLS, VARIANT, model, run, wait_for
 
 
@@ -20,32 +21,40 @@ def test_sigterm_drains_and_exits_0(lone_world):
     called twice."""
     world = lone_world(models=[model("slow", max_in_flight=60)], latency="1500ms")
     first = world.start_worker()
-    batch = world.ask(*[f"text {i}" for i in range(200)], model="slow")
+    jobs = 300
+    batch = world.ask(*[f"text {i}" for i in range(jobs)], model="slow")
     wait_for(lambda: in_flight(world) >= 50, what="50 calls in flight")
     first.signal(signal.SIGTERM)
     assert first.wait() == 0
     done = world.counts(batch)["succeeded"]
-    assert 50 <= done < 200, "those in flight, and no more than began"
+    assert 50 <= done < jobs, "those in flight, and no more than began"
     assert world.sim.summary()["outcomes"].get("client_gone", 0) == 0
     assert world.value("SELECT count(*) FROM call WHERE done_at IS NULL") == 0
     assert world.value("SELECT count(*) FROM worker WHERE stopped_at IS NULL") == 0
     world.start_worker()
-    assert world.wait_ended(batch)["succeeded"] == 200
-    assert len(world.calls(batch)) == 200
+    assert world.wait_ended(batch)["succeeded"] == jobs
+    assert len(world.calls(batch)) == jobs
     finish(world)
 
 
 def test_readiness_ends_when_the_drain_begins(lone_world):
-    world = lone_world(latency="3s")
+    world = lone_world()
+    door = Door(world.sim.port)
+    world.write_catalogue([model("m", base_url=door.url)])
     worker = world.start_worker()
     assert worker.get("/livez")[0] == 200 and worker.get("/readyz")[0] == 200
     batch = world.ask("one")
-    wait_for(lambda: in_flight(world) == 1, what="the call")
+    wait_for(lambda: worker.metric("inferq_calls_in_flight") == 1, what="the call")
     worker.signal(signal.SIGTERM)
-    status, body = wait_for(lambda: worker.get("/readyz") if worker.get("/readyz")[0] != 200 else None,
-                            what="no longer ready")
+
+    def unready():
+        status, body = worker.get("/readyz")
+        return (status, body) if status != 200 else None
+
+    status, body = wait_for(unready, what="no longer ready")
     assert status == 503 and "drain" in body
-    assert worker.get("/livez")[0] == 200
+    assert worker.get("/livez")[0] == 200 and worker.alive
+    door.open()
     assert worker.wait() == 0
     assert world.counts(batch)["succeeded"] == 1
 
@@ -85,6 +94,8 @@ def test_metrics_agree_with_what_is_stored(lone_world):
     worker = world.start_worker()
     batch = world.ask(*[f"text {i}" for i in range(30)], "[[sim: status=400]] bad")
     world.wait_ended(batch)
+    # The worker counts what is stored once it has heard of that.
+    wait_for(lambda: worker.metric("inferq_jobs") == 0, what="a worker that holds nothing")
     text = worker.get("/metrics")[1]
     if shutil.which("promtool"):
         subprocess.run(["promtool", "check", "metrics"], input=text, text=True, check=True,
