@@ -40,7 +40,9 @@ def test_the_jobs_of_a_dead_endpoint_hold_up_nobody_behind_them(lone_world):
     assert seen(world, behind) == [1] * HEALTHY
     assert world.counts(crowd)["pending"] == DEAD, "nothing ended of what cannot be called"
     calls = world.calls(crowd)
-    assert {(c["class"], c["cost_nusd"]) for c in calls} == {("unsent", 0)}
+    ended = [c for c in calls if c["class"]]
+    assert {(c["class"], c["cost_nusd"]) for c in ended} == {("unsent", 0)}
+    assert len(calls) - len(ended) <= 1, "probed one at a time: a probe may be out just now"
     assert len(calls) < DEAD / 10, "most of the crowd was never tried"
     wait_for(lambda: worker.metric("inferq_lag_records", lane="normal") <= 2 * LANE_JOBS, 120,
              "a lag without the crowd")
@@ -52,13 +54,14 @@ def test_the_jobs_of_a_dead_endpoint_hold_up_nobody_behind_them(lone_world):
 
 
 def test_the_low_lane_has_its_share_while_the_high_one_never_ends(lone_world):
-    """By weight it would get one dispatch in a thousand; its minimum share is a twentieth."""
+    """By weight it would get one dispatch in a thousand; its minimum share is a twentieth. Calls are slow
+    enough that the high lane's work lasts, though the low one's records may be fetched seconds later."""
     world = lone_world(models=[model("narrow", max_in_flight=4)], conf={
         "lane.high.weight": "1000", "lane.low.weight": "1", "lane.low.min_share": "50",
         "lane.age_boost": "0s"})
-    high = world.ask(*[f"[[sim: latency=5ms]] word {i}" for i in range(HIGH)], model="narrow",
+    high = world.ask(*[f"[[sim: latency=15ms]] word {i}" for i in range(HIGH)], model="narrow",
                      options=("--priority", "high"))
-    low = world.ask(*[f"[[sim: latency=5ms]] text {i}" for i in range(LOW)], model="narrow",
+    low = world.ask(*[f"[[sim: latency=15ms]] text {i}" for i in range(LOW)], model="narrow",
                     options=("--priority", "low"))
     world.start_worker()
     assert world.wait_ended(low, 300)["succeeded"] == LOW
@@ -94,7 +97,7 @@ def test_a_lane_blocks_when_no_more_of_its_jobs_may_be_parked(lone_world):
     assert world.wait_ended(beside, 60)["succeeded"] == NEIGHBOURS
     wait_for(lambda: worker.logged("parking is full"), what="a line in the log")
     assert worker.log().count("parking is full") == 1
-    assert world.value("SELECT count(*) FROM parked") == PARKED
+    wait_for(lambda: world.value("SELECT count(*) FROM parked") == PARKED, what="its jobs in Postgres")
     assert world.counts(crowd)["pending"] == CROWD and world.calls(crowd) == []
     assert worker.metric("inferq_parking_full", endpoint="at-near") == 0
     world.inferq("endpoint", "resume", "at-away")
@@ -116,6 +119,9 @@ def test_an_app_with_a_lane_of_its_own_holds_back_nobody_in_kafka(lone_world):
              what="the worker's knowledge of it")
     crowd = world.ask(*[f"own {i}" for i in range(OF_ONE_APP)], app="crowd", model="away")
     wait_for(lambda: worker.metric("inferq_lane_paused", lane="own") == 1, 60, "a lane that blocks")
+    wait_for(lambda: worker.metric("inferq_parking_full", endpoint="at-away") == 1, 60,
+             "parking that is full")
+    wait_for(lambda: world.value("SELECT count(*) FROM parked") == PARKED, what="its jobs in Postgres")
     other = world.ask(*[f"other {i}" for i in range(OF_THE_OTHER)], app="other")
     assert world.wait_ended(other, 60)["succeeded"] == OF_THE_OTHER
     wait_for(lambda: worker.metric("inferq_lag_records", lane="normal") == 0, what="no lag beside it")
@@ -141,7 +147,7 @@ def test_lanes_share_dispatches_by_their_weights(lone_world):
     world = lone_world(models=[model("narrow", max_in_flight=2)], conf=conf)
     for lane in WEIGHTS:
         world.add_lane(lane)
-    batches = {lane: world.ask(*[f"[[sim: latency=3ms]] {lane} {i}" for i in range(OF_EACH)],
+    batches = {lane: world.ask(*[f"[[sim: latency=12ms]] {lane} {i}" for i in range(OF_EACH)],
                                model="narrow", options=("--lane", lane)) for lane in WEIGHTS}
     world.start_worker()
     for batch in batches.values():
@@ -152,7 +158,8 @@ def test_lanes_share_dispatches_by_their_weights(lone_world):
         "  max(claimed_at) AS last FROM call GROUP BY batch_id) spans) w"
         " WHERE c.claimed_at BETWEEN w.begin AND w.past GROUP BY 1"))
     whole = sum(calls.values())
-    assert whole > OF_EACH, calls
+    # Of some 600, less what others had begun before the last of the four was fetched.
+    assert whole > OF_EACH / 2, calls
     for lane, weight in WEIGHTS.items():  # claims go in batches, which rounds a little
         due = whole * weight / sum(WEIGHTS.values())
         assert due / 1.5 - 3 < calls[lane] < due * 1.5 + 3, (lane, calls)

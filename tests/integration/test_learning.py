@@ -48,8 +48,8 @@ def since_the_last_refusal(events):
 def test_after_an_outage_calls_ramp_up(lone_world):
     """One probe, then two calls for each that has ended, and never a crowd; in the end as many at
     once as before, or nearly. The outage ends only once no call is out, so that what comes after the
-    last refusal began after it."""
-    world = lone_world(models=[model("down", max_in_flight=32)], latency="60ms")
+    last refusal began after it; calls are long beside their claims, or few would be at the model."""
+    world = lone_world(models=[model("down", max_in_flight=32)], latency="300ms")
     worker = world.start_worker()
 
     def gauge(name):

@@ -19,9 +19,16 @@ from harness import PRICE, model, wait_for
 KEYS = {"old": "sk-reload-old-0123456789", "new": "sk-reload-new-9876543210"}
 
 
+def replace(path, text):
+    """At once: a reload that the last signal asked for may be reading it just now."""
+    new = path.with_name(f"{path.name}.new")
+    new.write_text(text)
+    new.replace(path)
+
+
 def write(path, **settings):
     """A settings file; dots of a key are written as underscores of two."""
-    path.write_text("".join(f"{k.replace('__', '.')} = {v}\n" for k, v in settings.items()))
+    replace(path, "".join(f"{k.replace('__', '.')} = {v}\n" for k, v in settings.items()))
 
 
 def reload(worker, taken=True):
@@ -43,7 +50,7 @@ def test_settings_take_effect_and_a_bad_file_changes_nothing(lone_world):
     file = world.tmp / "worker.conf"
     write(file, max_in_flight=2)
     worker = world.start_worker(config=file)
-    batch = world.ask(*[f"text {i}" for i in range(30)])
+    batch = world.ask(*[f"text {i}" for i in range(70)])  # half a minute, two by two
     wait_for(lambda: worker.metric("inferq_calls_in_flight") == 2, what="two calls in flight")
 
     write(file, max_in_flight="many")
@@ -63,7 +70,7 @@ def test_settings_take_effect_and_a_bad_file_changes_nothing(lone_world):
     assert worker.metric("inferq_config_restart_needed") == 2
     for key in ("lease.time", "kafka.*"):
         assert f'holds after a restart only" key={key}' in worker.log(), worker.log()
-    assert world.wait_ended(batch)["succeeded"] == 30
+    assert world.wait_ended(batch)["succeeded"] == 70
 
     write(file, max_in_flight=9, log__level="error")
     reload(worker)
@@ -79,14 +86,14 @@ def test_signature_keys_are_rotated(lone_world):
     world = lone_world()
     file, ring = world.tmp / "worker.conf", world.tmp / "ring"
     first, second = "a:" + 64 * "1", "b:" + 64 * "2"
-    ring.write_text(f"pipe {first}\n")
+    replace(ring, f"pipe {first}\n")
     write(file, signature__check="require", signature__keys=f"file:{ring}")
     worker = world.start_worker(config=file)
 
     def signed(key, text):
         return world.ask(text, env={"INFERQ_SIGNING_KEY": "env:RELOAD_KEY", "RELOAD_KEY": key})
     assert world.wait_ended(signed(first, "known"))["succeeded"] == 1
-    ring.write_text(f"pipe {second}\n")
+    replace(ring, f"pipe {second}\n")
     reload(worker)
     signed(first, "too old")
     wait_for(lambda: buried(worker) == 1, what="a record that nobody signed any more")
@@ -101,7 +108,7 @@ def test_a_credential_is_rotated_and_what_waited_for_it_goes_on(lone_world, tmp_
     """The server wants another key: the endpoint pauses for a minute, its jobs are parked. The file is
     changed, a reload sends a probe at once, and all of them end long before the pause would have."""
     key = tmp_path / "key"
-    key.write_text(KEYS["old"])
+    replace(key, KEYS["old"])
     models = [model("m", credential=f"file:{key}")]
     world = lone_world()
     world.sim.stop()
@@ -116,10 +123,10 @@ def test_a_credential_is_rotated_and_what_waited_for_it_goes_on(lone_world, tmp_
     key.unlink()
     reload(worker, taken=False)
     assert worker.logged("endpoint at-m") and worker.logged(f"file:{key}")
-    key.write_text(KEYS["old"])
+    replace(key, KEYS["old"])
     reload(worker)
     assert worker.metric("inferq_endpoint_paused_seconds", endpoint="at-m") > 10, "nothing is new"
-    key.write_text(KEYS["new"])
+    replace(key, KEYS["new"])
     reload(worker)
     assert world.wait_ended(batch, seconds=20)["succeeded"] == 20
     assert len(world.calls(batch)) == refused + 20, "the probe went with the new key"
@@ -130,7 +137,7 @@ def test_a_credential_is_rotated_and_what_waited_for_it_goes_on(lone_world, tmp_
 
 def test_reloads_under_load_lose_nothing_and_call_nothing_twice(lone_world, tmp_path):
     key, file = tmp_path / "key", tmp_path / "worker.conf"
-    key.write_text(KEYS["old"])
+    replace(key, KEYS["old"])
     world = lone_world(models=[model("keyed", credential=f"file:{key}", max_in_flight=50)],
                        latency="100ms")
     write(file, max_in_flight=4)
@@ -138,7 +145,7 @@ def test_reloads_under_load_lose_nothing_and_call_nothing_twice(lone_world, tmp_
     batches = []
     for i in range(12):
         batches.append(world.ask(*[f"{i} {j}" for j in range(25)], model="m" if i % 3 else "keyed"))
-        key.write_text(KEYS["old" if i % 2 else "new"])
+        replace(key, KEYS["old" if i % 2 else "new"])
         write(file, max_in_flight=4 + i % 5, short_wait=f"{1 + i % 3}s",
               lane__normal__weight=1 + i % 9, lane__normal__max_jobs=100 + i)
         for worker in workers:
@@ -174,10 +181,10 @@ class File:
     def add_endpoint(self, name, port=None, **more):
         self.endpoints[name] = {
             "name": name, "base_url": f"http://127.0.0.1:{port or self.world.sim.port}",
-            "send_ids": True, "timeout": "20s", "connect_timeout": "3s", **more}
+            "send_ids": True, "timeout": "20s", "connect_timeout": "20s", **more}
 
     def write(self, extra=""):
-        self.world.catalogue_file.write_text(yaml.safe_dump({
+        replace(self.world.catalogue_file, yaml.safe_dump({
             "catalogue": self.world.name, "endpoints": list(self.endpoints.values()),
             "models": [{"name": "m", "current": self.current, "versions": self.versions},
                        *self.models],
@@ -201,13 +208,14 @@ def test_a_new_version_serves_what_waits_and_what_comes(lone_world):
     world = lone_world(latency="1500ms")
     file = File(world)
     workers = [world.start_worker(max_in_flight=3) for _ in range(2)]
+    world.settle()
     file.add_endpoint("second")
     file.versions.append(version("2", "second", "m-two"))
     file.current = "2"
     file.write()
     hashes = {w.get("/metrics")[1].partition('inferq_catalogue_info{sha256="')[2][:12]
               for w in workers}
-    batch = world.ask(*[f"text {i}" for i in range(18)])
+    batch = world.ask(*[f"text {i}" for i in range(36)])
     wait_for(lambda: world.sim.summary()["in_flight"] == 6, what="both workers' calls")
     for worker in workers:
         worker.signal(signal.SIGHUP)
@@ -216,7 +224,7 @@ def test_a_new_version_serves_what_waits_and_what_comes(lone_world):
         shown = worker.get("/metrics")[1]
         assert shown.count("inferq_catalogue_info{") == 1
         assert not [old for old in hashes if f'sha256="{old}"' in shown]
-    assert world.wait_ended(batch)["succeeded"] == 18
+    assert world.wait_ended(batch)["succeeded"] == 36
     served = versions_of(world, batch)
     assert served["m@1"] >= 6 and served["m@2"] >= 1 and len(served) == 2, served
     wait_for(lambda: asked_for(world) == {"m": served["m@1"], "m-two": served["m@2"]},

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from checks import check, finish
-from harness import QUICK_LEASE, model, wait_for
+from harness import QUICK_LEASE, away_from_midnight, model, wait_for
 
 HELD, GIVEN_UP = {"ambiguous": "hold"}, {"ambiguous": "give_up"}
 
@@ -106,6 +106,7 @@ def test_too_long_goes_to_the_larger_version(lone_world):
 
 def test_calls_again_have_a_days_money(lone_world):
     """Of two workers together, and of those that come after them."""
+    away_from_midnight(300)
     a_day_nusd = 2_000_000
     retry = {"ambiguous_usd_per_day": "0.002", "backoff_base": "10ms", "budget": 1}
     world = lone_world(models=[model("dear", retry=retry)])

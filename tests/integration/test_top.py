@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from harness import BIN, model, wait_for
+from harness import BIN, away_from_midnight, model, wait_for
 
 READ_S = 60
 OLD_SCREEN = "\x1b[?1049l"  # what xterm is told when the alternate screen is left
@@ -73,7 +73,7 @@ def busy_world(worlds):
     world.env["INFERQ_GROUP"] = world.name
     world.start_worker()
     world.inferq("endpoint", "pause", "at-shut", "--reason", "their maintenance", "--actor", "ann")
-    world.ask(*[f"text {i}" for i in range(200)], model="slow", batch="long")
+    world.ask(*[f"text {i}" for i in range(600)], model="slow", batch="long")  # for five minutes
     world.ask(*[f"text {i}" for i in range(3)], model="shut", batch="stuck")
     world.wait_ended(world.ask("[[sim: status=400]] no", "yes", batch="short"))
     wait_for(lambda: world.value("SELECT count(*) FROM parked") >= 3, what="parked jobs")
@@ -83,13 +83,13 @@ def busy_world(worlds):
 def test_one_look_says_what_goes_on(busy):
     def look():
         text = busy.inferq("top", "--once").stdout
-        found = re.search(r"at-slow +[12]/2 +[1-9]\.\d", text)
+        found = (re.search(r"at-slow +[12]/2 +[1-9]\.\d", text)
+                 and re.search(r"^1 worker  [12] calls? in flight", text, re.MULTILINE))
         return found and text
     text = wait_for(look, what="calls in flight and a rate", every=0.5)
-    assert re.search(r"^1 worker  [12] calls? in flight", text, re.MULTILINE), text
     assert re.search(r"^normal +\d+ +\d+\.\d +3 +0$", text, re.MULTILINE), text
     assert re.search(r"at-shut .* 3 +paused by ann", text), text
-    assert re.search(r"pipe/long +[#.]{16} +\d+/200", text), text
+    assert re.search(r"pipe/long +[#.]{16} +\d+/600", text), text
     assert "pipe/stuck" in text and "pipe/short" not in text
     assert re.search(r"^CALLS .* ok \d", text, re.MULTILINE), text
     assert "\x1b" not in text
@@ -130,6 +130,7 @@ def test_no_color_and_small_terminals(busy):
 
 def test_a_day_that_is_used_up_is_no_hang(worlds):
     """A real worker stops at it: what `inferq` says meanwhile, and of a job that waited, afterwards."""
+    away_from_midnight(300)
     world = worlds(models=[model("daily", limits={"requests_per_minute": 1200, "tokens_per_day": 1000})])
     world.env["INFERQ_GROUP"] = world.name
     world.start_worker()
