@@ -43,12 +43,12 @@ def busy_world(make, workers=3, latency=LATENCY, max_in_flight=40, conf=QUICK_LE
     return world
 
 
-def under_load(world, least=IN_FLIGHT_MIN, load=None):
+def under_load(world, least=IN_FLIGHT_MIN, load=None, left=1000):
     """Until so many calls are in flight; how many there are. With a Load, however long the fleet takes
-    to form again."""
+    to form again, and with so many jobs left: seconds of work, or it may end before what is done next."""
     def many():
         if load:
-            load.keep_up(500)
+            load.keep_up(left)
         now = world.sim.summary()["in_flight"]
         return now if now >= least else None
     return wait_for(many, 60, f"{least} calls in flight", 0.01)

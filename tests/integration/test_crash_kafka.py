@@ -61,7 +61,7 @@ def test_workers_come_and_go_while_partitions_are_paused(lone_world, tmp_path, c
     that its jobs need not wait for a dead worker's lease."""
     rng = random.Random(tally.SEED)
     jobs, rounds = pick(1000, 6000), pick(2, 4)
-    world = lone_world(latency="uniform:30ms:90ms", partitions=4, conf={
+    world = lone_world(latency="uniform:60ms:180ms", partitions=4, conf={
         **QUICK_LEASE, **QUICK_GROUP, **SMALL_LANES, "max_in_flight": "8"})
     batches = one_batch_per_lane(world, requests(tmp_path, jobs))
     killed = 0
@@ -170,7 +170,7 @@ def test_the_dead_topic_is_gone_and_comes_back(lone_world):
     healthy = world.ask(*[f"text {i}" for i in range(50)])
     assert world.wait_ended(healthy)["succeeded"] == 50
     assert published(world, dying) == [False] * 20
-    assert all(w.ready() for w in world.workers)
+    wait_for(lambda: all(w.ready() for w in world.workers), what="workers that are ready all the same")
     # Who publishes may die meanwhile.
     worker.kill()
     world.inferq("topics", "--partitions", "2")
@@ -185,10 +185,10 @@ def test_the_dead_topic_is_gone_and_comes_back(lone_world):
 def test_a_group_without_its_offsets_begins_anew_and_does_nothing_twice(lone_world, tmp_path):
     """Deleted while the fleet is stopped, in the middle of the work: all records come again, those that
     had ended are passed over, the others run once. While it runs the broker refuses."""
-    world = lone_world(latency="20ms", conf={**QUICK_GROUP, "max_in_flight": "8"})
+    world = lone_world(latency="20ms", conf=QUICK_GROUP)
     jobs = 600
     batch = world.submit(requests(tmp_path, jobs))
-    first = world.start_worker()
+    first = world.start_worker(max_in_flight=1)  # for ten seconds and more
     wait_for(lambda: ended(world, batch) >= 100, what="a hundred ended jobs")
     with pytest.raises(kafka_admin.Refused, match="GROUP_SUBSCRIBED_TO_TOPIC"):
         kafka_admin.delete_offsets(world.name, world.topic(), 2)
@@ -269,7 +269,7 @@ def holds_partitions(worker):
 def test_a_cluster_whose_parts_move_fail_and_come_back(lone_world, mock, tmp_path, capsys):
     rng = random.Random(tally.SEED)
     jobs, rounds = pick(600, 3000), pick(1, 3)
-    world = mock_world(lone_world, mock, latency="uniform:20ms:60ms",
+    world = mock_world(lone_world, mock, latency="uniform:80ms:240ms",
                        conf={**QUICK_LEASE, **MOCK, **SMALL_LANES, "max_in_flight": "8"})
     batches = one_batch_per_lane(world, requests(tmp_path, jobs))
     dying = world.ask(*[f"[[sim: status=400]] {i}" for i in range(20)])
@@ -314,20 +314,21 @@ def test_a_dead_topic_without_a_leader(lone_world, mock):
 def test_a_consumer_that_failed_for_good_ends_the_worker(lone_world, mock):
     """Its calls in flight end and are stored; it exits non-zero, so that a supervisor starts another;
     and no offset has passed what it leaves behind."""
-    world = mock_world(lone_world, mock, latency="300ms", conf={**MOCK, "max_in_flight": "8"})
-    batch = world.ask(*[f"text {i}" for i in range(40)])
-    worker = world.start_worker()
+    world = mock_world(lone_world, mock, latency="300ms", conf=MOCK)
+    jobs = 240  # ten seconds of work
+    batch = world.ask(*[f"text {i}" for i in range(jobs)])
+    worker = world.start_worker(max_in_flight=8)
     wait_for(lambda: world.sim.summary()["in_flight"] == 8, what="calls in flight")
     mock.say("fail Heartbeat FENCED_INSTANCE_ID 1")
     wait_for(lambda: worker.logged("kafka: a fatal error"), what="the fatal error")
     assert worker.wait() == 4
     calls = world.calls(batch)
     assert len(calls) >= 8 and {c["class"] for c in calls} == {"ok"}, "the calls in flight ended"
-    assert len(world.results(batch)) == len(calls) < 40
+    assert len(world.results(batch)) == len(calls) < jobs
     assert world.value("SELECT count(*) FROM worker WHERE stopped_at IS NULL") == 0
     check(world, stopped=True)
     world.start_worker()
-    assert world.wait_ended(batch)["succeeded"] == 40 == world.sim.summary()["requests"]
+    assert world.wait_ended(batch)["succeeded"] == jobs == world.sim.summary()["requests"]
     wait_for(lambda: all(max(c["committed"], c["low"]) == c["high"] for c in world.committed()), 60,
              "what had ended, passed over")
     finish(world)

@@ -21,7 +21,8 @@ JOBS = 60
 # Long: the default lease of 15 s, and a stop of at least 30 s.
 LEASE = {} if tally.LONG else QUICK_LEASE
 STOP_S = 30 if tally.LONG else 0
-SLOW_S = 50 if tally.LONG else 18  # a call that lasts beyond the takeover
+SLOW_S = 50 if tally.LONG else 26  # a call that lasts beyond the takeover
+BRIEF_S = 7  # one that ends while its worker stands still, but not before all of them have begun
 RECOVERY_S = 150
 
 WAKES = ["while its successor calls", "when all has ended"]
@@ -51,7 +52,7 @@ def sleep_with_calls_and_a_grant(world, proxy):
     it has not read; (it, its number, both batches, the jobs granted, when it may wake)."""
     sleeper = world.start_worker(env=proxy.env)
     number = world.value("SELECT worker_id FROM worker")
-    flying = world.ask(*[f"[[sim: latency={SLOW_S if i % 2 else 4}s times=1]] text {i}"
+    flying = world.ask(*[f"[[sim: latency={SLOW_S if i % 2 else BRIEF_S}s times=1]] text {i}"
                          for i in range(JOBS)], model="busy")
     under_load(world, JOBS)
     proxy.judge = lambda statements: HOLD if "claim" in statements else PASS

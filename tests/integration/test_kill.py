@@ -13,8 +13,7 @@ import pytest
 
 import tally
 from checks import finish
-from crash import (IN_FLIGHT_MIN, RECOVERY_S, Load, busy_world, ended, ours, report, requests,
-                   under_load)
+from crash import Load, busy_world, ours, report, requests, under_load
 from harness import BIN, model, stack, wait_for
 
 ROUNDS = int(os.environ.get("INFERQ_KILL_ROUNDS", "12" if tally.LONG else "8"))
@@ -41,12 +40,12 @@ def test_kill_random_workers_under_load(lone_world, tmp_path, capsys):
     finish(world, crashed=True)
 
 
-def run_through(world, batch, jobs, capsys, what, fault):
-    """Lets a third of the jobs end, does what is to be done to the servers, lets the rest end."""
-    wait_for(lambda: ended(world, batch) > jobs // 3, what="a third of the jobs")
-    wait_for(lambda: world.sim.summary()["in_flight"] >= IN_FLIGHT_MIN, what="50 calls in flight")
+def run_through(world, load, capsys, what, fault):
+    """Lets some of the jobs end, does what is to be done to the servers, lets the rest end."""
+    wait_for(lambda: load.ended() > 500, what="five hundred ended jobs")
+    under_load(world, load=load)
     fault()
-    assert world.wait_ended(batch, RECOVERY_S)["succeeded"] == jobs
+    load.wait_ended()
     assert len(world.live_workers()) == len(world.workers), "no worker gave up"
     report(world, what, capsys)
     finish(world, crashed=True)
@@ -55,8 +54,8 @@ def run_through(world, batch, jobs, capsys, what, fault):
 @ours
 def test_postgres_is_restarted(lone_world, tmp_path, capsys):
     world = busy_world(lone_world, workers=2)
-    batch = world.submit(requests(tmp_path, 1500, "restart"))
-    run_through(world, batch, 1500, capsys, "Postgres restarted", lambda: stack("restart", "postgres"))
+    run_through(world, Load(world, tmp_path, 1500, "restart"), capsys, "Postgres restarted",
+                lambda: stack("restart", "postgres"))
 
 
 @ours
@@ -69,8 +68,7 @@ def test_postgres_is_killed(lone_world, tmp_path, capsys):
         wait_for(lambda: all(not w.ready() for w in world.workers), what="workers that are not ready")
         stack("start", "postgres")
 
-    batch = world.submit(requests(tmp_path, 1500, "pgkill"))
-    run_through(world, batch, 1500, capsys, "Postgres killed", fault)
+    run_through(world, Load(world, tmp_path, 1500, "pgkill"), capsys, "Postgres killed", fault)
 
 
 @ours
@@ -81,8 +79,7 @@ def test_kafka_is_killed(lone_world, tmp_path, capsys):
         stack("kill", "kafka")
         stack("start", "kafka")
 
-    batch = world.submit(requests(tmp_path, 1500, "kafka"))
-    run_through(world, batch, 1500, capsys, "Kafka killed", fault)
+    run_through(world, Load(world, tmp_path, 1500, "kafka"), capsys, "Kafka killed", fault)
 
 
 # ---- submit --------------------------------------------------------------------------------------
