@@ -13,16 +13,19 @@ MINUTE_US = 60_000_000
 
 
 class Call:
-    """One request at the model; end_us is None while it runs."""
+    """One request at the model: its head came at at_us, the whole of it at asked_us; end_us is None while
+    it runs."""
 
     def __init__(self, line):
         self.at_us = line["at_us"]
         self.job, self.number = line["job"], line["call"]
         self.model, self.end_us, self.status = None, None, None
+        self.asked_us = self.at_us
         self.input = self.output = 0
 
     def end(self, line):
         self.model, self.end_us, self.status = line["model"], line["at_us"], line["status"]
+        self.asked_us = line["asked_us"]
         self.input, self.output = line["prompt_tokens"], line["completion_tokens"]
 
     @property
@@ -86,10 +89,11 @@ def between(calls, from_us, to_us):
     return [call for call in calls if from_us <= call.at_us < to_us]
 
 
-def most(calls, unit=None):
-    """The most calls, or units of them, that came within any minute."""
-    return reference.heaviest([(call.at_us, getattr(call, unit) if unit else 1) for call in calls],
-                              MINUTE_US)[0]
+def most(calls, unit=None, when="at_us"):
+    """The most calls, or units of them, that came within any minute. Who limits calls by when they were
+    whole, as modelsim does, is asked by "asked_us"."""
+    return reference.heaviest([(getattr(call, when), getattr(call, unit) if unit else 1)
+                               for call in calls], MINUTE_US)[0]
 
 
 def most_at_once(calls):
