@@ -12,21 +12,29 @@ class Problem(Exception):
     """What stands in the way of a figure."""
 
 
+def _ticks(pid):
+    """[user, system] time of a process, and that of the children that it has reaped."""
+    with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+        return [int(v) for v in file.read().rpartition(")")[2].split()[11:15]]
+
+
 def cpu_us(pid, reaped=False):
     """User + system time of a process; with that of the children that it has reaped."""
-    with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
-        fields = file.read().rpartition(")")[2].split()
-    return sum(int(v) for v in fields[11:15 if reaped else 13]) * TICK_US
+    return sum(_ticks(pid)[:4 if reaped else 2]) * TICK_US
 
 
 def tree_cpu_us(pid):
-    """A server that forks: itself, the children it has reaped, the children that live."""
-    total = cpu_us(pid, reaped=True)
-    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
-        children = file.read().split()
-    for child in children:
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            total += cpu_us(child, reaped=True)
+    """A server that forks: itself, the children it has reaped, the children that live. One that it
+    reaps meanwhile would be counted twice or not at all: then all are asked again."""
+    reaped, again = None, _ticks(pid)[2:]
+    while reaped != again:
+        reaped, total = again, cpu_us(pid, reaped=True)
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+            children = file.read().split()
+        for child in children:
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                total += cpu_us(child, reaped=True)
+        again = _ticks(pid)[2:]
     return total
 
 

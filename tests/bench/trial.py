@@ -120,7 +120,7 @@ class Meter:
         if "postgres" in spent:
             figures["both_us"] = figures["program_us"] + figures["postgres_us"]
         total = spent["busy"] + spent["idle"] + spent["stolen"]
-        figures["idle_percent"] = 100 * spent["idle"] / total
+        figures["idle_percent"] = 100 * max(0, spent["idle"]) / total  # a tick may be taken back
         figures["others_percent"] = 100 * max(0, spent["busy"] - known) / total
         figures["stolen_percent"] = 100 * spent["stolen"] / total
         return figures
