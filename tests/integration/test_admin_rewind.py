@@ -73,6 +73,8 @@ def test_jobs_that_a_backup_has_lost_run_again_and_no_others(lone_world):
     again = world.inferq(*WORDS, *group, "--to", "start")
     assert "to be read again: 0 records" in again.stderr, "never forward, and not twice"
     world.start_worker()
+    wait_for(lambda: all(row["committed"] == row["high"] for row in world.committed() if row["high"]),
+             what="the third reading")
     finish(world)
     assert world.sim.summary()["requests"] == 32
     assert world.value("SELECT count(*) FROM audit_log WHERE action = 'rewind'") == 2
