@@ -13,13 +13,12 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # With INFERQ_SPREAD=1 (make test) the suite is spread over its two builds: the sanitizers watch all of
 # it but what asks only Postgres, kills or measures; the optimised build, whose timing is another, goes
-# through the crashes and kills, the fleet's limits, routes, the stand-in for Kafka, the plans, what the
-# README says, and all commands with wrong things.
+# through the crashes and kills, the fleet's limits, routes, the stand-in for Kafka, the plans, and all
+# commands with wrong things. Both sides take about as long.
 ON_RELEASE = {"test_kill.py", "test_crash_kafka.py", "test_crash_limits.py", "test_crash_postgres.py",
               "test_crash_process.py", "test_plans.py", "test_mock.py", "test_bench.py",
               "test_secrets.py", "test_shell.py", "test_routes.py", "test_admin_doctor.py",
-              "test_admin_wrong.py", "test_docs.py", "test_limits_fleet.py", "test_fleet.py",
-              "test_fairness.py"}
+              "test_admin_wrong.py", "test_limits_fleet.py", "test_fleet.py", "test_fairness.py"}
 NOT_ON_ASAN = ON_RELEASE - {"test_crash_process.py"}
 # Of those, what goes through most commands, and through what doctor reads itself, in seconds.
 ALSO_ON_ASAN = {"test_a_database_without_tables", "test_a_login_without_rights",

@@ -71,8 +71,10 @@ def busy_world(worlds):
     """A fleet at work that goes on as long as anybody looks."""
     world = worlds(models=[model("slow", max_in_flight=2), model("shut")], latency="1s")
     world.env["INFERQ_GROUP"] = world.name
-    world.start_worker()
+    worker = world.start_worker()
     world.inferq("endpoint", "pause", "at-shut", "--reason", "their maintenance", "--actor", "ann")
+    wait_for(lambda: worker.metric("inferq_endpoint_paused_seconds", endpoint="at-shut") > 0,
+             what="its knowledge of the pause")
     world.ask(*[f"text {i}" for i in range(600)], model="slow", batch="long")  # for five minutes
     world.ask(*[f"text {i}" for i in range(3)], model="shut", batch="stuck")
     world.wait_ended(world.ask("[[sim: status=400]] no", "yes", batch="short"))
