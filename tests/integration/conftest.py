@@ -24,17 +24,30 @@ NOT_ON_ASAN = ON_RELEASE - {"test_crash_process.py"}
 ALSO_ON_ASAN = {"test_a_database_without_tables", "test_a_login_without_rights",
                 "test_a_reader_who_wants_to_act", "test_no_standard_streams_at_all",
                 "test_the_catalogue_file", "test_the_workers_ring", "test_the_signing_key"}
+# Each build's tests go in two parts, side by side (INFERQ_PART): what workers do with jobs is the second,
+# and takes about as long as crashes, commands and deployment.
+PART_2 = {"test_failpoints.py", "test_faults.py", "test_lanes.py", "test_endings.py", "test_stop.py",
+          "test_span.py", "test_learning.py", "test_reload.py", "test_operate.py", "test_flow.py",
+          "test_records.py", "test_poison.py", "test_top.py", "test_limits_fleet.py", "test_fleet.py",
+          "test_fairness.py", "test_routes.py", "test_kill.py"}
+
+
+def is_here(item):
+    """Is it of this build's side, and of this part?"""
+    name = item.path.name
+    if harness.VARIANT == "release":
+        side = name in ON_RELEASE
+    else:
+        side = name not in NOT_ON_ASAN or item.originalname in ALSO_ON_ASAN
+    part = os.environ.get("INFERQ_PART")
+    return side and (not part or (name in PART_2) == (part == "2"))
 
 
 def pytest_collection_modifyitems(config, items):
     if os.environ.get("INFERQ_SPREAD") != "1":
         return
-    optimised = harness.VARIANT == "release"
-    elsewhere = [item for item in items if (item.path.name not in ON_RELEASE if optimised
-                                            else item.path.name in NOT_ON_ASAN
-                                            and item.originalname not in ALSO_ON_ASAN)]
-    config.hook.pytest_deselected(items=elsewhere)
-    items[:] = [item for item in items if item not in elsewhere]
+    config.hook.pytest_deselected(items=[item for item in items if not is_here(item)])
+    items[:] = [item for item in items if is_here(item)]
 
 
 @pytest.hookimpl(hookwrapper=True)
