@@ -6,6 +6,7 @@ test.
 """
 
 import hashlib
+import json
 import os
 import re
 import subprocess
@@ -237,6 +238,25 @@ def fails(done, code, *words):
 def works(done, code=0):
     assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
     return done.stdout
+
+
+def asked(db, *words):
+    """What a command shows, as its --json has it."""
+    return json.loads(works(db.inferq(*words, "--json")))
+
+
+def audits(db):
+    return db.rows("SELECT actor, action, subject, detail FROM audit_log ORDER BY audit_id")
+
+
+def notified(db, channel, act):
+    """How often that channel is told something while act() runs."""
+    db.connection.notifies.clear()
+    db.rows(f"LISTEN {channel}")
+    act()
+    db.rows(f"UNLISTEN {channel}")
+    db.connection.poll()
+    return len(db.connection.notifies)
 
 
 def fill(db, name="night", **values):

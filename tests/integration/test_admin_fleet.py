@@ -1,12 +1,11 @@
 """`inferq worker` and `inferq endpoint` on a real Postgres: what is shown, what is written, what is
 refused, on rows made by hand. What a fleet makes of it: test_operate.py."""
 
-import json
 import os
 
 import pytest
 
-from admin_fixture import CLASS, DEAD, Database, columns, fails, works
+from admin_fixture import CLASS, DEAD, Database, asked, audits, columns, fails, notified, works
 
 
 @pytest.fixture(scope="module")
@@ -22,24 +21,6 @@ def db(shared):
     shared.rows("TRUNCATE batch, progress, result, call, worker, parked, dead_letter, audit_log, "
                 "endpoint_pause, price, model, model_version, endpoint RESTART IDENTITY CASCADE")
     return shared
-
-
-def asked(db, *words):
-    return json.loads(works(db.inferq(*words, "--json")))
-
-
-def audits(db):
-    return db.rows("SELECT actor, action, subject, detail FROM audit_log ORDER BY audit_id")
-
-
-def notified(db, act):
-    """What the channel of endpoints hears while act() runs."""
-    db.connection.notifies.clear()
-    db.rows("LISTEN inferq_endpoint")
-    act()
-    db.rows("UNLISTEN inferq_endpoint")
-    db.connection.poll()
-    return len(db.connection.notifies)
 
 
 # ---- workers --------------------------------------------------------------------------------------
@@ -145,7 +126,7 @@ def test_endpoint_pause_and_resume(db):
     b = db.batch("b", 1)
     endpoint = db.value("SELECT endpoint_id FROM endpoint")
     db.parked(b, "waits", wait_key=endpoint)
-    heard = notified(db, lambda: works(db.inferq("endpoint", "pause", "eu", "--actor", "ann",
+    heard = notified(db, "inferq_endpoint", lambda: works(db.inferq("endpoint", "pause", "eu", "--actor", "ann",
                                                  "--reason", "their maintenance")))
     assert heard == 1
     assert db.rows("SELECT name, version, actor, reason FROM endpoint_pause") == [
@@ -158,7 +139,8 @@ def test_endpoint_pause_and_resume(db):
     again = db.inferq("endpoint", "pause", "eu", "--actor", "ben")
     assert "is paused already" in works(again)
     assert db.value("SELECT actor FROM endpoint_pause") == "ann"
-    assert notified(db, lambda: works(db.inferq("endpoint", "resume", "eu", "--actor", "ben"))) == 1
+    assert notified(db, "inferq_endpoint", lambda: works(db.inferq(
+        "endpoint", "resume", "eu", "--actor", "ben"))) == 1
     assert db.rows("SELECT * FROM endpoint_pause") == []
     assert "was not paused" in works(db.inferq("endpoint", "resume", "eu"))
     assert asked(db, "endpoint", "resume", "eu") == {"endpoint": "eu", "state": "open",

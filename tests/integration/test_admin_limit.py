@@ -8,7 +8,7 @@ import re
 import psycopg2
 import pytest
 
-from admin_fixture import CLASS, Database, columns, fails, works
+from admin_fixture import CLASS, Database, asked, audits, columns, fails, notified, works
 from harness import away_from_midnight
 
 TIME_LEFT = r"\([\d hmins.]+\)"
@@ -35,29 +35,11 @@ def db(shared):
     return shared
 
 
-def asked(db, *words):
-    return json.loads(works(db.inferq(*words, "--json")))
-
-
-def audits(db):
-    return db.rows("SELECT actor, action, subject, detail FROM audit_log ORDER BY audit_id")
-
-
-def notified(db, act):
-    """What the channel of limits hears while act() runs."""
-    db.connection.notifies.clear()
-    db.rows("LISTEN inferq_limit")
-    act()
-    db.rows("UNLISTEN inferq_limit")
-    db.connection.poll()
-    return len(db.connection.notifies)
-
-
 # ---- set and clear --------------------------------------------------------------------------------
 
 def test_set_goes_before_the_catalogue_and_clear_ends_it(db):
     done = []
-    assert notified(db, lambda: done.append(db.inferq(
+    assert notified(db, "inferq_limit", lambda: done.append(db.inferq(
         "limit", "set", "endpoint:eu", "requests_per_minute", "300", "--actor", "ann", "--reason",
         "their mail of today"))) == 1
     lines = works(done[0]).splitlines()
@@ -66,7 +48,7 @@ def test_set_goes_before_the_catalogue_and_clear_ends_it(db):
     assert db.rows(RULES) == [("endpoint:eu@1", "requests_per_minute", 500, 300)]
     assert db.value("SELECT changed_by FROM limit_rule") == "ann"
     works(db.inferq("limit", "set", "endpoint:eu@1", "requests_per_minute", "400", "--actor", "ben"))
-    assert notified(db, lambda: done.append(db.inferq(
+    assert notified(db, "inferq_limit", lambda: done.append(db.inferq(
         "limit", "clear", "endpoint:eu", "requests_per_minute", "--actor", "cleo", "--json"))) == 1
     assert json.loads(works(done[1])) == [
         {"limit": "endpoint:eu@1", "dimension": "requests_per_minute", "was": 400, "amount": 500,
@@ -100,7 +82,7 @@ def test_limits_of_models_and_apps(db):
 def test_saying_it_again_changes_nothing_and_tells_once_more(db):
     works(db.inferq("limit", "set", "endpoint:eu", "in_flight", "9", "--actor", "ann"))
     rows = []
-    assert notified(db, lambda: rows.extend(
+    assert notified(db, "inferq_limit", lambda: rows.extend(
         asked(db, "limit", "set", "endpoint:eu", "in_flight", "9", "--actor", "ben"))) == 1
     assert (rows[0]["state"], rows[0]["was"], rows[0]["amount"]) == ("unchanged", 9, 9)
     assert len(audits(db)) == 1
@@ -111,7 +93,7 @@ def test_saying_it_again_changes_nothing_and_tells_once_more(db):
 
 
 def test_a_dry_run_does_nothing(db):
-    assert notified(db, lambda: works(db.inferq("limit", "set", "endpoint:eu", "in_flight", "9",
+    assert notified(db, "inferq_limit", lambda: works(db.inferq("limit", "set", "endpoint:eu", "in_flight", "9",
                                                 "--dry-run"))) == 0
     rows = asked(db, "limit", "set", "endpoint:eu", "requests_per_minute", "1", "--dry-run")
     assert (rows[0]["was"], rows[0]["amount"], rows[0]["state"]) == (500, 1, "would change")
